@@ -1,0 +1,50 @@
+"""Errors of the package: what a user can mend is an `InputError`, what only we can mend is not.
+
+Every message is one line that names the offending value (and file), the allowed range and what to do next.
+The command line turns `InputError` into exit status 2 and every other `OncologyError` into exit status 1.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CaseError",
+    "ConfigError",
+    "ImageError",
+    "InputError",
+    "MeshError",
+    "NumericalError",
+    "OncologyError",
+    "OutputError",
+]
+
+
+class OncologyError(Exception):
+    """Base class of every error that this package raises on purpose."""
+
+
+class InputError(OncologyError):
+    """Something the user gave is missing, malformed or out of range (exit status 2)."""
+
+
+class CaseError(InputError):
+    """A case folder or its `case.toml` is incomplete, inconsistent or has unknown keys."""
+
+
+class ImageError(InputError):
+    """An image cannot be read, or its voxels or its affine cannot be used."""
+
+
+class MeshError(InputError):
+    """No usable mesh can be made of the given mask, size or file."""
+
+
+class ConfigError(InputError):
+    """A setting is unknown, out of range or contradicts another."""
+
+
+class OutputError(InputError):
+    """A result cannot be written where it was asked for."""
+
+
+class NumericalError(OncologyError):
+    """A solve diverged, lost accuracy or produced values that cannot be right (exit status 1)."""
