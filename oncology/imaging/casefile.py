@@ -1,0 +1,261 @@
+"""The schema of `case.toml`, checked with pydantic, and nothing else: it knows no image.
+
+Every key has a unit and a range; an unknown key, a wrong type or a value out of range is one `CaseError` of one line.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from oncology.errors import CaseError
+from oncology.growth import Chemotherapy, Radiotherapy, Resection, Treatment
+from oncology.imaging.labels import NAMED_TABLES, LabelTable
+
+__all__ = ["CaseFile", "read_case_file"]
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+TableName = Literal["brats2017", "brats2021"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class SubjectSection(_Section):
+    """`[subject]`: the BIDS label after `sub-`, letters and digits."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9]+$")]
+
+
+class NamedLabels(_Section):
+    """`labels = "brats2021"`, also written `[labels]` with `table = "brats2021"` (or `name`)."""
+
+    table: TableName = Field(validation_alias=AliasChoices("table", "name"))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: object) -> object:
+        return {"table": value} if isinstance(value, str) else value
+
+    def build(self) -> LabelTable:
+        """Return the table of this name."""
+        return NAMED_TABLES[self.table]
+
+
+class ExplicitLabels(_Section):
+    """`[labels]` with one value or a list of values a class; an empty list for a class that does not occur."""
+
+    necrosis: tuple[int, ...]
+    oedema: tuple[int, ...]
+    enhancing: tuple[int, ...]
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else (value,)
+
+    def build(self) -> LabelTable:
+        """Return the table; it checks its own values."""
+        return LabelTable(self.necrosis, self.oedema, self.enhancing)
+
+
+def _form_of_labels(value: object) -> str:
+    """Tell the two forms of `[labels]` apart, so that an error speaks of the form that was meant."""
+    named = isinstance(value, str) or (isinstance(value, dict) and bool({"table", "name"} & value.keys()))
+    return "named" if named else "explicit"
+
+
+LabelSection = Annotated[
+    Annotated[NamedLabels, Tag("named")] | Annotated[ExplicitLabels, Tag("explicit")], Discriminator(_form_of_labels)
+]
+
+
+class ThresholdSection(_Section):
+    """`[thresholds]`: cell density (fraction of the carrying capacity) at the visible rim of each compartment."""
+
+    oedema: Fraction
+    core: Fraction
+
+    @model_validator(mode="after")
+    def _core_is_denser(self) -> ThresholdSection:
+        if self.core <= self.oedema:
+            raise ValueError(f"core = {self.core:g} must be above oedema = {self.oedema:g}")
+        return self
+
+
+class SessionSection(_Section):
+    """`[[session]]`: a scan; `day` in days from any origin shared by the whole file."""
+
+    id: Annotated[str, Field(pattern=r"^ses-[A-Za-z0-9]+$")]
+    day: Finite
+
+
+class RadiotherapySection(_Section):
+    """`[[treatment]]` radiotherapy: first day, total dose in Gy, equal fractions; alpha in 1/Gy, alpha_beta in Gy."""
+
+    kind: Literal["radiotherapy"]
+    day: Finite
+    dose_gy: Positive
+    fractions: Annotated[int, Field(ge=1, le=100)]
+    alpha: Positive = Radiotherapy.alpha
+    alpha_beta: Positive = Radiotherapy.alpha_beta
+
+    def build(self, root: Path) -> Treatment:
+        """Return the treatment."""
+        return Radiotherapy(self.day, self.dose_gy, self.fractions, self.alpha, self.alpha_beta)
+
+
+class ChemotherapySection(_Section):
+    """`[[treatment]]` chemotherapy: day, kill rate at that day in 1/day, half-life of the kill rate in days.
+
+    The default half-life is that of temozolomide in plasma, 1.8 hours (Baker et al. 1999).
+    """
+
+    kind: Literal["chemotherapy"]
+    day: Finite
+    rate: Positive
+    half_life: Positive = 0.075
+
+    def build(self, root: Path) -> Treatment:
+        """Return the treatment."""
+        return Chemotherapy(self.day, self.rate, self.half_life)
+
+
+class ResectionSection(_Section):
+    """`[[treatment]]` resection: day, and the cavity as a mask file relative to the case folder (optional)."""
+
+    kind: Literal["resection"]
+    day: Finite
+    mask: str | None = None
+
+    def build(self, root: Path) -> Treatment:
+        """Return the treatment, with the mask's path resolved against the case folder."""
+        return Resection(self.day, None if self.mask is None else root / self.mask)
+
+
+TreatmentSection = Annotated[RadiotherapySection | ChemotherapySection | ResectionSection, Field(discriminator="kind")]
+
+
+class TensorSection(_Section):
+    """`[tensor]`: axes of the diffusion tensor's components, see `oncology.imaging.tensor`."""
+
+    axes: Literal["fsl", "voxel", "ras"] = "fsl"
+
+
+class CaseFile(_Section):
+    """The whole of `case.toml`."""
+
+    subject: SubjectSection
+    labels: LabelSection
+    thresholds: ThresholdSection
+    session: Annotated[tuple[SessionSection, ...], Field(min_length=1, strict=False)]
+    treatment: Annotated[tuple[TreatmentSection, ...], Field(strict=False)] = ()
+    tensor: TensorSection = TensorSection()
+
+    @model_validator(mode="after")
+    def _sessions_in_order(self) -> CaseFile:
+        ids = [session.id for session in self.session]
+        double = next((name for name in ids if ids.count(name) > 1), None)
+        if double is not None:
+            raise ValueError(f"session id {double} occurs twice: give each session its own id")
+        for before, after in zip(self.session, self.session[1:], strict=False):
+            if after.day <= before.day:
+                raise ValueError(
+                    f"{after.id} (day {after.day:g}) must be later than {before.id} (day {before.day:g}): "
+                    "sort the sessions by day and correct equal days"
+                )
+        return self
+
+
+_ALLOWED: Mapping[str, tuple[type[_Section], ...]] = {
+    "subject": (SubjectSection,),
+    "labels": (NamedLabels, ExplicitLabels),
+    "thresholds": (ThresholdSection,),
+    "session": (SessionSection,),
+    "treatment": (RadiotherapySection, ChemotherapySection, ResectionSection),
+    "tensor": (TensorSection,),
+}
+
+
+def read_case_file(path: Path) -> CaseFile:
+    """Read and check `case.toml`.
+
+    Args:
+        path: the file.
+
+    Raises:
+        CaseError: the file is missing, no TOML, has unknown or missing keys, or a value out of range; one line
+            that names file, key, value and remedy.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CaseError(f"{path}: no such file: every case folder needs a case.toml (see data/README.md)") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CaseError(f"{path}: not readable as TOML ({error}): correct the file") from error
+    try:
+        case_file = CaseFile.model_validate(content)
+        case_file.labels.build()
+    except ValidationError as error:
+        raise CaseError(f"{path}: {_first_line(error)}") from error
+    except CaseError as error:
+        raise CaseError(f"{path}: {error}") from error
+    return case_file
+
+
+def _first_line(error: ValidationError) -> str:
+    """The first complaint as 'key = value: what is wrong, and what is allowed'."""
+    problems = error.errors(include_url=False)
+    # An unknown key is the usual cause (a typing error) of the missing key that is listed before it.
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    key = _key(problem["loc"])
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"unknown key {key}: allowed here are {_allowed(problem['loc'])}{more}"
+        case "missing":
+            return f"key {key} is missing: add it{more}"
+        case "value_error":
+            message = str(problem["ctx"]["error"])
+            return f"[{key}] {message}{more}" if key else f"{message}{more}"
+        case _:
+            return f"{key} = {problem['input']!r}: {problem['msg']}{more}".replace("\n", " ")
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    """A pydantic location as one writes it in TOML terms, for example session[2].day (entries count from 1)."""
+    tag = {"labels": 1, "treatment": 2}.get(str(location[0]) if location else "")  # where pydantic adds the form's name
+    key = ""
+    for i, part in enumerate(location):
+        if isinstance(part, int):
+            key += f"[{part + 1}]"
+        elif i != tag:
+            key += f".{part}" if key else part
+    return key
+
+
+def _allowed(location: tuple[int | str, ...]) -> str:
+    """The keys that the section of an unknown key does have."""
+    if len(location) == 1:
+        return ", ".join(CaseFile.model_fields)
+    sections = _ALLOWED[str(location[0])]
+    if location[0] == "treatment":
+        sections = tuple(s for s in sections if get_args(s.model_fields["kind"].annotation) == (location[2],))
+    return " or ".join(", ".join(section.model_fields) for section in sections)
