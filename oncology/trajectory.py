@@ -47,11 +47,9 @@ class Trajectory:
     meta: Mapping[str, float | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        nt = len(self.times)
-        if self.times.ndim != 1 or self.density.ndim != 2 or len(self.density) != nt or 0 in self.density.shape:
-            raise TrajectoryError(
-                f"trajectory: times {self.times.shape} and density {self.density.shape} do not fit: expected (nt,), (nt, nv)"
-            )
+        shapes = f"times {self.times.shape} and density {self.density.shape}"
+        if self.density.ndim != 2 or self.times.shape != self.density.shape[:1] or 0 in self.density.shape:
+            raise TrajectoryError(f"trajectory: {shapes} do not fit, expected (nt,) and (nt, nv): write the file again")
         if not np.isfinite(self.times).all() or (np.diff(self.times) <= 0).any():
             raise TrajectoryError("trajectory: times must be finite and strictly increasing days: simulate it again")
         finite = np.isfinite(self.density)

@@ -127,8 +127,8 @@ def check_inside_brain(tumour: Volume, hull: Volume, white: Volume, grey: Volume
     tissue = float((sample(white, points, order=0) + sample(grey, points, order=0) > TISSUE).mean())
     if tissue < MIN_TISSUE:
         raise CaseError(
-            f"{tumour.name}: only {tissue:.0%} of the tumour is white or grey matter in the maps, "
-            f"needed {MIN_TISSUE:.0%}: correct the registration, or use maps in which the lesion is filled in (an atlas)"
+            f"{tumour.name}: only {tissue:.0%} of the tumour is white or grey matter in the maps, needed "
+            f"{MIN_TISSUE:.0%}: correct the registration, or use maps in which the lesion is filled in (an atlas)"
         )
 
 
