@@ -1,0 +1,1 @@
+"""The command line: arguments, progress and files; one small file per command, heavy imports inside the command."""

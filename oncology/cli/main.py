@@ -1,0 +1,83 @@
+"""Entry point of the `oncology` command: finds the command, and turns errors into one line and an exit status.
+
+A command lives in a file of its own and is named in `COMMANDS`; it is imported when it is called. Its heavy imports
+stand inside its function, so that `--help` stays quick. A command that solves a PDE does its work in
+`with guarded(comm := world()):` and may return an exit status.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from cyclopts import App, CycloptsError
+
+from oncology import __version__
+from oncology.cli.runtime import Ended, exit_status, launched_rank, report_error
+
+__all__ = ["COMMANDS", "build_app", "main", "run"]
+
+COMMANDS = {
+    "doctor": "oncology.cli.doctor:doctor",
+}
+
+
+def build_app(arguments: Sequence[str]) -> App:
+    """Return the application for one command line: only the named command is imported, or all to list them."""
+    app = App(
+        name="oncology",
+        help="Identify brain-tumour growth from MRI with finite elements.",
+        help_epilogue="Every command takes --help. Add --debug to see where an error came from.",
+        version=__version__,
+        result_action="return_value",
+        exit_on_error=False,
+        print_error=False,
+        suppress_keyboard_interrupt=False,
+    )
+    named = arguments[0] if arguments else ""
+    for name, target in COMMANDS.items():
+        app.command(target if named in COMMANDS else _imported(target), name=name)
+    return app
+
+
+def _imported(target: str) -> Any:
+    module, function = target.split(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit status.
+
+    Args:
+        arguments: What follows `oncology` on the command line; `--debug` may stand anywhere.
+
+    Returns:
+        0 on success, 2 for wrong usage and for input the user can mend, 130 after Ctrl-C, 1 for other failures.
+    """
+    debug = "--debug" in arguments
+    words = [word for word in arguments if word != "--debug"]
+    speaks = launched_rank() == 0
+    try:
+        return build_app(words)(words) or 0
+    except CycloptsError as error:
+        if speaks:
+            print(f"oncology: {' '.join(str(error).split())} (see oncology --help)", file=sys.stderr)
+        return 2
+    except Ended as end:
+        if end.error is not None:
+            report_error(end.error, debug)
+        return end.status
+    except (Exception, KeyboardInterrupt) as error:
+        if speaks:
+            report_error(error, debug)
+        return exit_status(error)
+
+
+def main() -> None:
+    """Run the command line of this process and exit; under a launcher only rank 0 writes to standard output."""
+    if launched_rank() > 0:
+        sys.stdout = open(os.devnull, "w")
+    sys.exit(run(sys.argv[1:]))
