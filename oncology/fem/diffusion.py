@@ -121,9 +121,7 @@ class DiffusionScheme(Protocol):
     def forward(self, operator: ShiftedOperator, u: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return the stages of a step from u; the last one is its result."""
 
-    def tangent(
-        self, operator: ShiftedOperator, du: np.ndarray, forcing: tuple[np.ndarray | float, ...]
-    ) -> np.ndarray:
+    def tangent(self, operator: ShiftedOperator, du: np.ndarray, forcing: tuple[np.ndarray | float, ...]) -> np.ndarray:
         """Return the derivative of the step along du, with `forcing[i] = -gamma d(tau K) stages[i]`."""
 
     def adjoint(
@@ -142,9 +140,7 @@ class BackwardEuler:
         """Return the single stage u+."""
         return (operator.solve(operator.mass(u), u),)
 
-    def tangent(
-        self, operator: ShiftedOperator, du: np.ndarray, forcing: tuple[np.ndarray | float, ...]
-    ) -> np.ndarray:
+    def tangent(self, operator: ShiftedOperator, du: np.ndarray, forcing: tuple[np.ndarray | float, ...]) -> np.ndarray:
         """Return du+."""
         return operator.solve(operator.mass(du) + forcing[0], du)
 
@@ -172,9 +168,7 @@ class Sdirk2:
         guess = u + (v - u) / self.gamma
         return v, operator.solve(operator.mass((1.0 + _ROOT2) * v - _ROOT2 * u), guess)
 
-    def tangent(
-        self, operator: ShiftedOperator, du: np.ndarray, forcing: tuple[np.ndarray | float, ...]
-    ) -> np.ndarray:
+    def tangent(self, operator: ShiftedOperator, du: np.ndarray, forcing: tuple[np.ndarray | float, ...]) -> np.ndarray:
         """Return du+."""
         dv = operator.solve(operator.mass(du) + forcing[0], du)
         right = operator.mass((1.0 + _ROOT2) * dv - _ROOT2 * du) + forcing[1]

@@ -100,7 +100,12 @@ class TumourModel:
         object.__setattr__(self, "_pool", OperatorPool(self.discretisation, self.tolerance))
 
     def run(
-        self, rates: Rates, initial: np.ndarray, grid: TimeGrid, keep: bool = True, record: list[np.ndarray] | None = None
+        self,
+        rates: Rates,
+        initial: np.ndarray,
+        grid: TimeGrid,
+        keep: bool = True,
+        record: list[np.ndarray] | None = None,
     ) -> Run:
         """Grow the initial density (owned vertices) over the time grid.
 
@@ -141,7 +146,11 @@ class TumourModel:
 
     def tangent(self, run: Run, direction: ModelDirection) -> tuple[np.ndarray, ...]:
         """Return the derivative of `run.observations` along a direction."""
-        du = np.zeros(self.discretisation.owned) if direction.initial is None else np.array(direction.initial, dtype=float)
+        du = (
+            np.zeros(self.discretisation.owned)
+            if direction.initial is None
+            else np.array(direction.initial, dtype=float)
+        )
         observations = []
         for index, (interval, steps) in enumerate(zip(run.grid.intervals, run.steps, strict=True)):
             d_step = direction.duration / interval.steps if index == 0 else 0.0
@@ -151,7 +160,9 @@ class TumourModel:
             for number, step in enumerate(steps):
                 first, second = _half_step_survival(interval, number)
                 du = first * self._reaction_tangent(step.start, du, exposure, d_exposure)
-                du = self.scheme.tangent(operator, du, self._forcing(run.rates, direction.rates, interval.step, d_step, step))
+                du = self.scheme.tangent(
+                    operator, du, self._forcing(run.rates, direction.rates, interval.step, d_step, step)
+                )
                 du = second * self._reaction_tangent(step.stages[-1], du, exposure, d_exposure)
             if interval.observe:
                 observations.append(du)
@@ -187,7 +198,11 @@ class TumourModel:
             white, grey = white + interval.step * sum_white, grey + interval.step * sum_grey
             growth += interval.step * sum_growth
             if index == 0:
-                white_0, grey_0, growth_0 = sum_white / interval.steps, sum_grey / interval.steps, sum_growth / interval.steps
+                white_0, grey_0, growth_0 = (
+                    sum_white / interval.steps,
+                    sum_grey / interval.steps,
+                    sum_growth / interval.steps,
+                )
         sums = self.discretisation.total(np.array([white, grey, growth, white_0, grey_0, growth_0]))
         gamma = self.scheme.gamma
         rates = Rates(-gamma * sums[0], -gamma * sums[1], 0.5 * sums[2])

@@ -116,7 +116,9 @@ def plan_time_grid(
         raise ConfigError(f"onset on day {onset:g} is not before the first observation in {list(observations)}")
     early = [t.day for t in treatments if not t.day > onset]
     if early:
-        raise ConfigError(f"treatment on day {min(early):g} is not after the onset on day {onset:g}: give an earlier onset")
+        raise ConfigError(
+            f"treatment on day {min(early):g} is not after the onset on day {onset:g}: give an earlier onset"
+        )
     if not math.isfinite(longest_step):
         longest_step = max(observations) - onset
     notes: tuple[str, ...] = ()

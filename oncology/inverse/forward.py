@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["PARAMETERS", "CellSpace", "ForwardMap", "Solution"]
+
+Vector = NDArray[np.float64]
 
 # Order of the entries of every parameter vector, in mm^2/day, mm^2/day, 1/day, mm, mm, mm, day.
 PARAMETERS = ("diffusion_white", "diffusion_grey", "proliferation", "seed_x", "seed_y", "seed_z", "onset")
@@ -30,13 +33,13 @@ class CellSpace:
         total: sum over the ranks of an array, the same bits on every rank.
     """
 
-    points: np.ndarray
-    cells: np.ndarray
-    volumes: np.ndarray
-    total: Callable[[np.ndarray], np.ndarray]
+    points: Vector
+    cells: Vector
+    volumes: Vector
+    total: Callable[[Vector], Vector]
 
     @property
-    def centres(self) -> np.ndarray:
+    def centres(self) -> Vector:
         """Cell centres, (m, d), mm."""
         return np.asarray(self.points[self.cells].mean(axis=1))
 
@@ -45,13 +48,13 @@ class Solution(Protocol):
     """A forward run and its linearisation."""
 
     @property
-    def densities(self) -> tuple[np.ndarray, ...]:
+    def densities(self) -> tuple[Vector, ...]:
         """Density at the vertices of each cell (m, d + 1), one array an observation day."""
 
-    def tangent(self, direction: np.ndarray) -> tuple[np.ndarray, ...]:
+    def tangent(self, direction: Vector) -> tuple[Vector, ...]:
         """Return the derivative of `densities` along a direction of the parameter vector."""
 
-    def adjoint(self, duals: tuple[np.ndarray, ...]) -> np.ndarray:
+    def adjoint(self, duals: tuple[Vector, ...]) -> Vector:
         """Return the derivative by the parameters of the sum of `<duals, densities>` over cells and ranks."""
 
 
@@ -62,5 +65,5 @@ class ForwardMap(Protocol):
     def space(self) -> CellSpace:
         """The cells on which densities are given."""
 
-    def solve(self, parameters: np.ndarray) -> Solution:
+    def solve(self, parameters: Vector) -> Solution:
         """Return the run for a parameter vector in the order of `PARAMETERS` (physical units)."""
