@@ -84,8 +84,9 @@ def write_trajectory(path: str | Path, trajectory: Trajectory) -> None:
                 meta.attrs[key] = value
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot be written ({error}): choose another folder or name") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_trajectory(path: str | Path) -> Trajectory:

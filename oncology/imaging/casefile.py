@@ -24,14 +24,15 @@ from pydantic import (
 
 from oncology.errors import CaseError
 from oncology.growth import Chemotherapy, Radiotherapy, Resection, Treatment
-from oncology.imaging.labels import NAMED_TABLES, LabelTable
+from oncology.imaging.labels import MAX_LABEL, NAMED_TABLES, LabelTable
 
 __all__ = ["CaseFile", "read_case_file"]
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
-TableName = Literal["brats2017", "brats2021"]
+# The descriptions are the remedy in every message about the key: "give ...".
+Day = Annotated[float, Field(allow_inf_nan=False, description="a finite number of days")]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False, description="a positive number")]
+Density = Annotated[float, Field(gt=0.0, lt=1.0, description="a cell density between 0 and 1, both excluded")]
+Values = Annotated[tuple[int, ...], Field(description=f"an integer in 1..{MAX_LABEL}, or a list of several")]
 
 
 class _Section(BaseModel):
@@ -41,13 +42,15 @@ class _Section(BaseModel):
 class SubjectSection(_Section):
     """`[subject]`: the BIDS label after `sub-`, letters and digits."""
 
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9]+$")]
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9]+$", description="letters and digits")]
 
 
 class NamedLabels(_Section):
     """`labels = "brats2021"`, also written `[labels]` with `table = "brats2021"` (or `name`)."""
 
-    table: TableName = Field(validation_alias=AliasChoices("table", "name"))
+    table: Literal["brats2017", "brats2021"] = Field(
+        validation_alias=AliasChoices("table", "name"), description="'brats2017' or 'brats2021'"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -62,9 +65,9 @@ class NamedLabels(_Section):
 class ExplicitLabels(_Section):
     """`[labels]` with one value or a list of values a class; an empty list for a class that does not occur."""
 
-    necrosis: tuple[int, ...]
-    oedema: tuple[int, ...]
-    enhancing: tuple[int, ...]
+    necrosis: Values
+    oedema: Values
+    enhancing: Values
 
     @field_validator("*", mode="before")
     @classmethod
@@ -90,30 +93,30 @@ LabelSection = Annotated[
 class ThresholdSection(_Section):
     """`[thresholds]`: cell density (fraction of the carrying capacity) at the visible rim of each compartment."""
 
-    oedema: Fraction
-    core: Fraction
+    oedema: Density
+    core: Density
 
     @model_validator(mode="after")
     def _core_is_denser(self) -> ThresholdSection:
         if self.core <= self.oedema:
-            raise ValueError(f"core = {self.core:g} must be above oedema = {self.oedema:g}")
+            raise ValueError(f"core = {self.core:g} must be above oedema = {self.oedema:g}: raise core or lower oedema")
         return self
 
 
 class SessionSection(_Section):
     """`[[session]]`: a scan; `day` in days from any origin shared by the whole file."""
 
-    id: Annotated[str, Field(pattern=r"^ses-[A-Za-z0-9]+$")]
-    day: Finite
+    id: Annotated[str, Field(pattern=r"^ses-[A-Za-z0-9]+$", description="'ses-' and letters or digits")]
+    day: Day
 
 
 class RadiotherapySection(_Section):
     """`[[treatment]]` radiotherapy: first day, total dose in Gy, equal fractions; alpha in 1/Gy, alpha_beta in Gy."""
 
     kind: Literal["radiotherapy"]
-    day: Finite
+    day: Day
     dose_gy: Positive
-    fractions: Annotated[int, Field(ge=1, le=100)]
+    fractions: Annotated[int, Field(ge=1, le=100, description="an integer in 1..100")]
     alpha: Positive = Radiotherapy.alpha
     alpha_beta: Positive = Radiotherapy.alpha_beta
 
@@ -129,7 +132,7 @@ class ChemotherapySection(_Section):
     """
 
     kind: Literal["chemotherapy"]
-    day: Finite
+    day: Day
     rate: Positive
     half_life: Positive = 0.075
 
@@ -142,7 +145,7 @@ class ResectionSection(_Section):
     """`[[treatment]]` resection: day, and the cavity as a mask file relative to the case folder (optional)."""
 
     kind: Literal["resection"]
-    day: Finite
+    day: Day
     mask: str | None = None
 
     def build(self, root: Path) -> Treatment:
@@ -156,17 +159,19 @@ TreatmentSection = Annotated[RadiotherapySection | ChemotherapySection | Resecti
 class TensorSection(_Section):
     """`[tensor]`: axes of the diffusion tensor's components, see `oncology.imaging.tensor`."""
 
-    axes: Literal["fsl", "voxel", "ras"] = "fsl"
+    axes: Literal["fsl", "voxel", "ras"] = Field(default="fsl", description="'fsl', 'voxel' or 'ras'")
 
 
 class CaseFile(_Section):
     """The whole of `case.toml`."""
 
-    subject: SubjectSection
-    labels: LabelSection
-    thresholds: ThresholdSection
-    session: Annotated[tuple[SessionSection, ...], Field(min_length=1, strict=False)]
-    treatment: Annotated[tuple[TreatmentSection, ...], Field(strict=False)] = ()
+    subject: SubjectSection = Field(description='id = "..."')
+    labels: LabelSection = Field(description="values of necrosis, oedema and enhancing, or table = 'brats2021'")
+    thresholds: ThresholdSection = Field(description="oedema = 0.25 and core = 0.60, or your own")
+    session: Annotated[
+        tuple[SessionSection, ...], Field(min_length=1, strict=False, description="at least one session")
+    ]
+    treatment: Annotated[tuple[TreatmentSection, ...], Field(strict=False, description="a list of treatments")] = ()
     tensor: TensorSection = TensorSection()
 
     @model_validator(mode="after")
@@ -184,7 +189,8 @@ class CaseFile(_Section):
         return self
 
 
-_ALLOWED: Mapping[str, tuple[type[_Section], ...]] = {
+Location = tuple[int | str, ...]
+_SECTIONS: Mapping[str, tuple[type[_Section], ...]] = {
     "subject": (SubjectSection,),
     "labels": (NamedLabels, ExplicitLabels),
     "thresholds": (ThresholdSection,),
@@ -221,25 +227,29 @@ def read_case_file(path: Path) -> CaseFile:
 
 
 def _first_line(error: ValidationError) -> str:
-    """The first complaint as 'key = value: what is wrong, and what is allowed'."""
+    """The first complaint as one line: key, value, and what to give instead."""
     problems = error.errors(include_url=False)
     # An unknown key is the usual cause (a typing error) of the missing key that is listed before it.
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-    key = _key(problem["loc"])
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    location, key = problem["loc"], _key(problem["loc"])
     match problem["type"]:
         case "extra_forbidden":
-            return f"unknown key {key}: allowed here are {_allowed(problem['loc'])}{more}"
+            line = f"unknown key {key}: allowed here are {_allowed(location)}"
         case "missing":
-            return f"key {key} is missing: add it{more}"
+            line = f"key {key} is missing: give {_remedy(location) or 'it'}"
         case "value_error":
-            message = str(problem["ctx"]["error"])
-            return f"[{key}] {message}{more}" if key else f"{message}{more}"
+            line = (f"[{key}] " if key else "") + str(problem["ctx"]["error"])
+        case "union_tag_invalid":
+            line = f"{key}.kind = {problem['ctx']['tag']!r} is unknown: give {problem['ctx']['expected_tags']}"
+        case "union_tag_not_found":
+            line = f"key {key}.kind is missing: give 'radiotherapy', 'chemotherapy' or 'resection'"
         case _:
-            return f"{key} = {problem['input']!r}: {problem['msg']}{more}".replace("\n", " ")
+            line = f"{key} = {problem['input']!r} is not allowed: give {_remedy(location) or problem['msg']}"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return " ".join(line.split()) + more
 
 
-def _key(location: tuple[int | str, ...]) -> str:
+def _key(location: Location) -> str:
     """A pydantic location as one writes it in TOML terms, for example session[2].day (entries count from 1)."""
     tag = {"labels": 1, "treatment": 2}.get(str(location[0]) if location else "")  # where pydantic adds the form's name
     key = ""
@@ -251,11 +261,23 @@ def _key(location: tuple[int | str, ...]) -> str:
     return key
 
 
-def _allowed(location: tuple[int | str, ...]) -> str:
-    """The keys that the section of an unknown key does have."""
+def _sections(location: Location) -> tuple[type[_Section], ...]:
+    """The models that can hold the key at a location."""
     if len(location) == 1:
-        return ", ".join(CaseFile.model_fields)
-    sections = _ALLOWED[str(location[0])]
+        return (CaseFile,)
+    sections = _SECTIONS.get(str(location[0]), ())
     if location[0] == "treatment":
-        sections = tuple(s for s in sections if get_args(s.model_fields["kind"].annotation) == (location[2],))
-    return " or ".join(", ".join(section.model_fields) for section in sections)
+        return tuple(s for s in sections if get_args(s.model_fields["kind"].annotation) == (location[2],))
+    return sections
+
+
+def _allowed(location: Location) -> str:
+    """The keys that the section of an unknown key does have."""
+    return " or ".join(", ".join(section.model_fields) for section in _sections(location))
+
+
+def _remedy(location: Location) -> str | None:
+    """What the key at a location should hold."""
+    names = [part for part in location if isinstance(part, str)]
+    fields = (section.model_fields.get(names[-1]) for section in _sections(location))
+    return next((field.description for field in fields if field is not None), None)

@@ -18,6 +18,7 @@ import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from oncology.errors import ImageError, OutputError
@@ -167,8 +168,9 @@ def write_volume(path: str | Path, volume: Volume, dtype: DTypeLike) -> None:
         nib.save(image, temporary)
         os.replace(temporary, path)
     except (OSError, ImageFileError) as error:
-        temporary.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot be written ({_one_line(error)}): choose another folder or name") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _open(path: Path) -> Any:
@@ -188,7 +190,7 @@ def _open(path: Path) -> Any:
     kind = nib.Nifti2Image if 540 in header_size else nib.Nifti1Image
     try:
         return kind.from_bytes(raw)
-    except (ImageFileError, HeaderDataError, ValueError, OSError, EOFError) as error:
+    except (ImageFileError, HeaderDataError, WrapStructError, ValueError, OSError, EOFError) as error:
         raise ImageError(f"{path}: not a NIfTI image ({_one_line(error)}): convert it (dcm2niix, mrconvert)") from error
 
 
