@@ -1,8 +1,8 @@
 """Levenberg-Marquardt for a few scalar parameters, with bounds, trust limits and a resumable state.
 
 The problem hands over value, gradient and Gauss-Newton matrix as small dense arrays, summed over ranks already. Each
-step minimises the damped quadratic model inside the box of bounds and trust limits exactly; the damping follows the
-gain ratio (Nielsen, report IMM-REP-1999-05, eq. 2.5).
+step minimises the damped quadratic model inside the box of bounds and trust limits exactly. Damping follows the gain
+ratio and is relative to the largest diagonal met so far (More, Lecture Notes in Mathematics 630, 1978).
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class LevenbergMarquardt:
     """Settings of `gauss_newton`.
 
     Attributes:
-        damping: first damping, relative to the diagonal of the Gauss-Newton matrix.
-        relative_decrease: converged where the undamped model predicts a decrease below this share of the cost.
+        damping: first damping, relative to the largest diagonal of the Gauss-Newton matrix met so far.
+        relative_decrease: converged where the model predicts a decrease below this share of the cost.
         step_tolerance: converged where the undamped step changes no parameter by more than this.
         trust: largest change of each parameter in one step, a number or shape (n,).
         lower: lower bounds, a number or shape (n,).
@@ -107,6 +107,7 @@ class GaussNewtonState:
     Attributes:
         x: parameters.
         linearisation: value, gradient and matrix at x.
+        scale: largest diagonal of the matrix met so far, shape (n,).
         damping: damping of the next trial.
         growth: factor by which the damping grows at the next rejection.
         evaluations: cost evaluations so far.
@@ -116,6 +117,7 @@ class GaussNewtonState:
 
     x: Parameters
     linearisation: Linearisation
+    scale: Parameters
     damping: float
     growth: float
     evaluations: int
@@ -217,7 +219,13 @@ def _begin(problem: LeastSquares, x: Parameters, settings: LevenbergMarquardt) -
     if not _finite(model):
         raise NumericalError(f"cost {model.value} or its derivatives are not finite at the start {x}; start elsewhere")
     record = GaussNewtonRecord(0, model.value, float(np.linalg.norm(model.gradient)), settings.damping, 0)
-    return GaussNewtonState(x, model, settings.damping, 2.0, 0, 1, (record,))
+    return GaussNewtonState(x, model, _scale(model, np.zeros(len(x))), settings.damping, 2.0, 0, 1, (record,))
+
+
+def _scale(model: Linearisation, before: Parameters) -> Parameters:
+    """Largest diagonal so far; a parameter without information gets a small share of the others'."""
+    largest = np.maximum(np.diag(model.hessian), before)
+    return np.maximum(largest, 1e-12 * largest.max() or 1.0)
 
 
 def _finite(model: Linearisation) -> bool:
@@ -239,14 +247,18 @@ def _status(state: GaussNewtonState, settings: LevenbergMarquardt) -> Status | N
 def _advance(
     problem: LeastSquares, state: GaussNewtonState, settings: LevenbergMarquardt
 ) -> tuple[GaussNewtonState, Status | None]:
-    """Raise the damping until a step lowers the cost and can be linearised; says why where none did."""
+    """Raise the damping until a step lowers the cost and can be linearised; says why where none did.
+
+    A model with nothing left to offer means convergence at the damping that the last step trusted, and stagnation
+    where steps from this iterate had to be rejected to get there.
+    """
     worthwhile = settings.relative_decrease * abs(state.linearisation.value)
     for trial in range(1, settings.max_trials + 1):
         step = _model_step(state, settings, state.damping, settings.trust)
         if step is not None:
             predicted = _predicted_decrease(state.linearisation, step)
             if predicted <= worthwhile:
-                return state, Status.STAGNATION
+                return state, Status.CONVERGED if trial == 1 else Status.STAGNATION
             x = np.clip(state.x + step, settings.lower, settings.upper)
             gain = (state.linearisation.value - _or_nan(problem.evaluate, x)) / predicted
             state = replace(state, evaluations=state.evaluations + 1)
@@ -264,7 +276,8 @@ def _accept(state: GaussNewtonState, x: Parameters, model: Linearisation, gain: 
         state,
         x=x,
         linearisation=model,
-        damping=max(state.damping * max(1.0 / 3.0, 1.0 - (2.0 * min(gain, 1.0) - 1.0) ** 3), 1e-12),
+        scale=_scale(model, state.scale),
+        damping=state.damping * (2.0 if gain < 0.25 else 1.0 if gain < 0.75 else 1.0 / 3.0),
         growth=2.0,
         linearisations=state.linearisations + 1,
         history=(*state.history, GaussNewtonRecord(iteration, model.value, gradient_norm, state.damping, trials)),
@@ -297,4 +310,4 @@ def _model_step(
     model = state.linearisation
     low = np.maximum(settings.lower - state.x, -trust)
     high = np.minimum(settings.upper - state.x, trust)
-    return box_minimiser(model.hessian, model.gradient, low, high, damping)
+    return box_minimiser(model.hessian, model.gradient, low, high, damping * state.scale)

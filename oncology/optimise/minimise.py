@@ -124,7 +124,6 @@ def _begin[V: Vector](setting: _Setting[V], x: V) -> tuple[State[V], Evaluation[
         free=free,
         search=_inward(setting, x, gradient, steepest(gradient)),
         first_norm=gradient.norm,
-        decrease=None,
         iteration=0,
         stalled=0,
         counts=Counts(forward=1, gradient=1),
@@ -162,7 +161,6 @@ def _advance[V: Vector](
         gradient=gradient,
         free=free,
         search=_next_search(setting, replace(state, search=search), trial.x, gradient, free),
-        decrease=trial.change,
         iteration=iteration,
         stalled=0 if decreased else state.stalled + 1,
         counts=state.counts + counts,
@@ -172,8 +170,9 @@ def _advance[V: Vector](
 
 
 def _line[V: Vector](setting: _Setting[V], state: State[V], here: Evaluation[V], search: Search[V]) -> Line[V]:
-    change = -2.0 * abs(state.value) if state.decrease is None else state.decrease
-    guess = change / search.slope if change < 0 and search.slope < 0 else 1.0
+    last = state.history[-1]
+    change = last.value - state.history[-2].value if last.iteration > 0 else -abs(last.value)
+    guess = 2.0 * change / search.slope if change < 0 and search.slope < 0 else last.length or 1.0
     return Line(
         problem=setting.problem,
         space=setting.space,

@@ -17,9 +17,9 @@ type Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 
 def box_minimiser(
-    hessian: Matrix, gradient: Parameters, low: Parameters, high: Parameters, damping: float = 0.0
+    hessian: Matrix, gradient: Parameters, low: Parameters, high: Parameters, ridge: Parameters
 ) -> Parameters | None:
-    """Minimise `g's + s'(H + damping diag H)s / 2` over low <= s <= high.
+    """Minimise `g's + s'(H + diag(ridge))s / 2` over low <= s <= high.
 
     Parameters are scaled to a unit diagonal first, so that log rates and millimetres weigh alike. With the Cholesky
     factor U'U of the scaled matrix the quadratic is `|U s + U^-T g|^2 / 2` up to a constant.
@@ -29,24 +29,25 @@ def box_minimiser(
         gradient: g, shape (n,).
         low: lower ends of the box, below `high`, -inf allowed; shape (n,).
         high: upper ends of the box, inf allowed; shape (n,).
-        damping: Marquardt's damping relative to the diagonal, >= 0.
+        ridge: damping added to the diagonal, >= 0; shape (n,).
 
     Returns:
         The minimiser, or None where the damped matrix is not positive definite in floating point.
 
     Example:
-        >>> box_minimiser(np.eye(2), np.array([-2.0, -0.5]), -np.ones(2), np.ones(2)).round(9)
+        >>> box_minimiser(np.eye(2), np.array([-2.0, -0.5]), -np.ones(2), np.ones(2), np.zeros(2)).round(9)
         array([1. , 0.5])
     """
-    diagonal = np.diag(hessian)
-    largest = float(diagonal.max())
-    scale = 1.0 / np.sqrt(np.maximum(diagonal, 1e-12 * largest if largest > 0 else 1.0))
-    matrix = scale[:, None] * hessian * scale + damping * np.eye(len(scale))
+    damped = hessian + np.diag(ridge)
+    diagonal = np.diag(damped)
+    if not diagonal.min() > 0:
+        return None
+    scale = 1.0 / np.sqrt(diagonal)
     try:
-        upper = np.linalg.cholesky(matrix).T
+        upper = np.linalg.cholesky(scale[:, None] * damped * scale).T
     except np.linalg.LinAlgError:
         return None
     target = -scipy.linalg.solve_triangular(upper, scale * gradient, trans="T")
     bounds = (low / scale, high / scale)
-    fit = scipy.optimize.lsq_linear(upper, target, bounds=bounds, method="bvls", max_iter=20 * len(scale))
+    fit = scipy.optimize.lsq_linear(upper, target, bounds, method="bvls", tol=1e-15, max_iter=50 * len(scale))
     return np.asarray(scale * fit.x, dtype=float)

@@ -51,7 +51,7 @@ class Stop:
     Attributes:
         relative_gradient: converged where |g|_H <= relative_gradient |g_0|_H.
         absolute_gradient: converged where |g|_H <= absolute_gradient.
-        stagnation: relative decrease of the cost that counts as none; 0 counts increases only.
+        stagnation: relative decrease of the cost that counts as none.
         patience: successive iterations without decrease that end the run.
         noise_level: delta, norm of the data error in the unit of `Evaluation.residual`, discretisation included;
             None switches the discrepancy principle off.
@@ -110,7 +110,6 @@ class State[V: Vector]:
         free: 1 on the components that bounds leave free; None without bounds.
         search: direction of the next step.
         first_norm: gradient norm at the start of the run.
-        decrease: first-order change of the cost by the last step, for the next guess of a length.
         iteration: accepted steps so far.
         stalled: successive steps without decrease.
         counts: solves so far.
@@ -124,7 +123,6 @@ class State[V: Vector]:
     free: V | None
     search: Search[V]
     first_norm: float
-    decrease: float | None
     iteration: int
     stalled: int
     counts: Counts

@@ -68,7 +68,7 @@ class Line[V: Vector]:
         derivative: E'(x), on the components that are free to move.
         direction: d.
         slope: E'(x)[d] < 0.
-        guess: a length of the order of the last accepted one.
+        guess: length that would lower the cost as much as the last step did, were the line a parabola.
         bounds: bounds on the components, or None.
     """
 
@@ -127,7 +127,7 @@ def _quotient(slope: float, curvature: float) -> float:
 
 
 def sensitivity_step[V: Vector](line: Line[V]) -> tuple[float, Counts]:
-    """Exact minimiser `beta = -E'[d] / q` of the cost with linearised state; the last length where q = 0 (B1.6)."""
+    """Exact minimiser `beta = -E'[d] / q` of the cost with linearised state; the line's guess where q = 0 (B1.6)."""
     tangent = line.here.tangent(line.direction)
     return _usable(_quotient(line.slope, tangent.curvature), line.guess), _ONE_TANGENT
 
@@ -150,7 +150,10 @@ def root_step[V: Vector](line: Line[V]) -> tuple[float, Counts]:
 
 
 def scaled_previous[V: Vector](line: Line[V]) -> tuple[float, Counts]:
-    """Length that repeats the first-order decrease of the last step (Nocedal & Wright, section 3.5): no tangent."""
+    """Length that repeats the last decrease of the cost (Nocedal & Wright, eq. 3.60): no tangent solve.
+
+    Conjugate gradients want a search that finds the minimum with it, `StrongWolfe`; halving alone is slow.
+    """
     return line.guess, Counts()
 
 
@@ -173,7 +176,7 @@ def increasing_root(phi: Callable[[float], tuple[float, float]], first: float, t
     for _ in range(200):
         value, slope = phi(beta)
         if value == 0:
-            return beta
+            return beta if slope > 0 else math.inf  # flat: phi has underflowed and there is no root
         low, high = (beta, high) if value < 0 else (low, beta)
         if high < math.inf and high - low <= tolerance * high:
             return high
