@@ -12,7 +12,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -83,16 +83,9 @@ def output_folder(
 
 def _prepare(out: Path, lock: list[IO[str]], overwrite: bool, checkpoint: str | None) -> Path:
     """Check `out`, clear away what dead runs left and return a locked working folder."""
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}: is a file; choose another --out")
-    occupied = out.is_dir() and any(out.iterdir())
-    ours = (out / MARKER).is_file()
-    if occupied and not ours and (overwrite or checkpoint):
-        raise OutputError(f"{out}: was not written by oncology and is left alone; choose another --out")
-    if occupied and not overwrite and not checkpoint:
-        raise OutputError(f"{out}: is not empty; choose another --out, or replace it with --overwrite")
     work = out.with_name(f"{out.name}.tmp-{os.getpid()}")
     try:
+        _refuse_what_is_not_ours(out, overwrite, checkpoint is not None)
         out.parent.mkdir(parents=True, exist_ok=True)
         adopted = _clear_dead_runs(out, checkpoint)
         if adopted is not None:
@@ -104,13 +97,24 @@ def _prepare(out: Path, lock: list[IO[str]], overwrite: bool, checkpoint: str | 
         handle = (work / MARKER).open("w")
         handle.write(f"written by oncology {__version__}\n")
         handle.flush()
-        fcntl.flock(handle, fcntl.LOCK_SH)
     except OSError as error:
-        raise OutputError(
-            f"{out}: cannot be written ({error.strerror or error}); choose a folder you may write to"
-        ) from error
+        reason = error.strerror or error
+        raise OutputError(f"{out}: cannot be written ({reason}); choose a folder you may write to") from error
+    with suppress(OSError):  # a file system without locks: dead runs are then left for the user to remove
+        fcntl.flock(handle, fcntl.LOCK_SH)
     lock.append(handle)
     return work
+
+
+def _refuse_what_is_not_ours(out: Path, overwrite: bool, resume: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: is a file; choose another --out")
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not overwrite and not resume:
+        raise OutputError(f"{out}: is not empty; choose another --out, or replace it with --overwrite")
+    if not (out / MARKER).is_file():
+        raise OutputError(f"{out}: was not written by oncology and is left alone; choose another --out")
 
 
 def _clear_dead_runs(out: Path, checkpoint: str | None) -> Path | None:

@@ -1,0 +1,60 @@
+# `make demo` and `make test` set everything up in .venv and run; a second call starts at once.
+# Nothing outside this folder is changed: caches live in .cache.
+
+SHELL := /bin/sh
+PY := .venv/bin/python
+READY := .venv/.ready
+CORES := $(shell nproc 2>/dev/null || echo 1)
+RANKS ?= $(shell [ $(CORES) -lt 4 ] && echo $(CORES) || echo 4)
+MPIEXEC = $$([ -x .venv/bin/mpiexec ] && echo .venv/bin/mpiexec || echo mpiexec)
+OUT ?= demo-out
+
+export XDG_CACHE_HOME := $(CURDIR)/.cache
+export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+# One thread a rank, and shared memory only: these runs stay on one machine.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export UCX_TLS ?= self,sm,tcp
+# Open MPI alone reads these: containers run as root, and two ranks may share the one core of a small machine.
+export OMPI_ALLOW_RUN_AS_ROOT := 1
+export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
+export PRTE_MCA_rmaps_default_mapping_policy := :oversubscribe
+export OMPI_MCA_rmaps_base_oversubscribe := 1
+
+.PHONY: help setup demo test lint types check benchmarks lock clean
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+setup: $(READY) ## Make .venv from the locked requirements
+
+$(READY): pyproject.toml requirements/install.sh requirements/test.txt requirements/oracle.txt
+	@sh requirements/install.sh
+	@touch $@
+
+demo: $(READY) ## Grow a synthetic patient, fit it on all cores, write demo-out/report.html
+	$(MPIEXEC) -n $(RANKS) $(PY) -m oncology demo --out $(OUT)
+
+test: $(READY) ## Run every test, then those marked mpi again on two ranks
+	$(PY) -m pytest
+	$(MPIEXEC) -n 2 $(PY) -m pytest -p no:cacheprovider -p tests.mpi_plugin -m mpi
+
+lint: $(READY) ## Check style and formatting
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: $(READY) ## Check types
+	$(PY) -m mypy
+
+check: lint types test ## Run lint, types and test
+
+benchmarks: $(READY) ## Print the ratios that the documentation quotes
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
+
+lock: $(READY) ## Lock the newest versions that pyproject.toml allows
+	sh requirements/lock.sh
+
+clean: ## Remove what the tools and the demo left, but not .venv
+	rm -rf demo-out demo-out.tmp-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache/fenics
+	find oncology tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,120 @@
+"""The command line itself: exit statuses, one line for an error, quick help, commands imported when called."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from oncology import errors
+from oncology.cli import main as cli
+from oncology.cli.runtime import Ended, set_launch_defaults
+
+LAUNCHERS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch):
+    """Registers a command `break` that raises the given error."""
+    for name in LAUNCHERS:
+        monkeypatch.delenv(name, raising=False)
+
+    def register(error: BaseException) -> None:
+        def broken() -> None:
+            """Raise."""
+            raise error
+
+        monkeypatch.setattr(sys.modules[__name__], "broken", broken, raising=False)
+        monkeypatch.setitem(cli.COMMANDS, "break", f"{__name__}:broken")
+
+    return register
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (errors.CaseError("case.toml: day -3 of ses-02\nmust be >= 0"), 2, "case.toml: day -3 of ses-02 must be >= 0"),
+        (errors.OutputError("no place"), 2, "no place"),
+        (errors.NumericalError("diverged"), 1, "diverged"),
+        (ZeroDivisionError("oops"), 1, "internal error, ZeroDivisionError: oops (--debug shows where)"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (Ended(2, errors.CaseError("agreed")), 2, "agreed"),
+    ],
+)
+def test_errors_end_in_one_line_and_a_status(failing, capsys, error, status, line):
+    failing(error)
+    assert cli.run(["break"]) == status
+    captured = capsys.readouterr()
+    assert captured.err == f"oncology: {line}\n"
+    assert captured.out == ""
+
+
+def test_debug_shows_the_traceback(failing, capsys):
+    failing(errors.NumericalError("diverged"))
+    assert cli.run(["break", "--debug"]) == 1
+    text = capsys.readouterr().err
+    assert "Traceback" in text
+    assert text.endswith("oncology: diverged\n")
+
+
+def test_only_the_first_rank_speaks(failing, capsys, monkeypatch):
+    failing(errors.CaseError("bad case"))
+    monkeypatch.setenv("PMI_RANK", "1")
+    assert cli.run(["break"]) == 2
+    assert capsys.readouterr().err == ""
+    failing(Ended(2, None))
+    monkeypatch.setenv("PMI_RANK", "0")
+    assert cli.run(["break"]) == 2
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("words", [["no-such-command"], ["doctor", "--no-such-option"], ["doctor", "7"]])
+def test_wrong_usage_is_status_2_and_one_line(words, capsys):
+    assert cli.run(words) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("oncology: ")
+    assert text.count("\n") == 1
+
+
+def test_every_command_is_listed_with_what_it_does(capsys):
+    assert cli.run(["--help"]) == 0
+    text = capsys.readouterr().out
+    for name, target in cli.COMMANDS.items():
+        module, function = target.split(":")
+        __import__(module)
+        summary = getattr(sys.modules[module], function).__doc__.splitlines()[0]
+        assert name in text
+        assert " ".join(summary.split()[:5]) in text
+
+
+def test_one_command_does_not_import_the_others():
+    code = "import sys; from oncology.cli.main import build_app; build_app(['doctor']); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "oncology.cli.main" in loaded
+    assert not {target.split(":")[0] for target in cli.COMMANDS.values()} & set(loaded)
+
+
+@pytest.mark.parametrize(
+    ("given", "transport"),
+    [
+        ({}, "self,sm,tcp"),
+        ({"PMI_SIZE": "2", "MPI_LOCALNRANKS": "2"}, "self,sm,tcp"),
+        ({"PMI_SIZE": "4", "MPI_LOCALNRANKS": "2"}, None),
+        ({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_LOCAL_SIZE": "2"}, None),
+        ({"SLURM_JOB_NUM_NODES": "2"}, None),
+        ({"UCX_TLS": "rc"}, "rc"),
+    ],
+)
+def test_shared_memory_is_chosen_on_one_node_only(given, transport):
+    environment = dict(given)
+    set_launch_defaults(environment)
+    assert environment.get("UCX_TLS") == transport
+    assert ("OMP_NUM_THREADS" in environment) == ("PMI_SIZE" in given or "OMPI_COMM_WORLD_SIZE" in given)
+
+
+def test_module_and_command_are_the_same():
+    done = subprocess.run([sys.executable, "-m", "oncology", "--version"], capture_output=True, text=True, check=True)
+    from oncology import __version__
+
+    assert done.stdout.strip() == __version__

@@ -1,0 +1,192 @@
+"""Output folders appear whole or not at all, and never over what is not ours; logs are valid JSON lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from oncology.cli.output import MARKER, json_lines, output_folder, progress
+from oncology.cli.runtime import world
+from oncology.errors import OutputError
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from oncology.cli.output import output_folder
+with output_folder(Path(sys.argv[1]), checkpoint="state.npz") as work:
+    (work / "half").write_text("half")
+    if sys.argv[2] == "with checkpoint":
+        (work / "state.npz").write_text("state")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def kill_a_run(out, how):
+    done = subprocess.run([sys.executable, "-c", KILLED, str(out), how], check=False)
+    assert done.returncode == -9
+    assert not out.exists()
+
+
+def test_results_appear_at_the_end_only(tmp_path):
+    out = tmp_path / "deep" / "out"
+    with output_folder(out) as work:
+        (work / "a.txt").write_text("1")
+        assert not out.exists()
+    assert names(out) == [MARKER, "a.txt"]
+    assert names(out.parent) == ["out"]
+
+
+def test_an_empty_folder_may_be_there_already(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    with output_folder(out) as work:
+        (work / "a.txt").write_text("1")
+    assert names(out) == [MARKER, "a.txt"]
+
+
+def test_an_error_leaves_nothing(tmp_path):
+    with pytest.raises(ZeroDivisionError), output_folder(tmp_path / "out", checkpoint="state.npz") as work:
+        (work / "half").write_text("half")
+        raise ZeroDivisionError
+    assert names(tmp_path) == []
+
+
+def test_an_error_keeps_the_checkpoint_for_the_next_run(tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(ZeroDivisionError), output_folder(out, checkpoint="state.npz") as work:
+        (work / "state.npz").write_text("state")
+        raise ZeroDivisionError
+    assert not out.exists()
+    with output_folder(out, resume=True, checkpoint="state.npz") as work:
+        assert (work / "state.npz").read_text() == "state"
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_full_folder_is_refused_before_any_work(tmp_path):
+    (tmp_path / "mine.txt").write_text("dear")
+    for options in ({}, {"overwrite": True}, {"resume": True, "checkpoint": "state.npz"}):
+        with pytest.raises(OutputError, match="choose another --out"), output_folder(tmp_path, **options):
+            raise AssertionError("must not be entered")
+    assert names(tmp_path) == ["mine.txt"]
+
+
+def test_a_file_is_refused(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(OutputError, match="is a file"), output_folder(tmp_path / "out"):
+        raise AssertionError("must not be entered")
+
+
+def test_an_unwritable_place_is_refused_before_any_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"), output_folder(tmp_path / "file" / "out"):
+        raise AssertionError("must not be entered")
+    with pytest.raises(OutputError, match="cannot be written"), output_folder(tmp_path / ("n" * 300)):
+        raise AssertionError("must not be entered")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_forbidden_place_is_refused_before_any_work(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="cannot be written"), output_folder(tmp_path / "out"):
+        raise AssertionError("must not be entered")
+
+
+def test_overwrite_replaces_what_is_ours_as_a_whole(tmp_path):
+    out = tmp_path / "out"
+    with output_folder(out) as work:
+        (work / "old").write_text("old")
+    with pytest.raises(OutputError, match="--overwrite"), output_folder(out):
+        raise AssertionError("must not be entered")
+    with output_folder(out, overwrite=True) as work:
+        (work / "new").write_text("new")
+        assert names(out) == [MARKER, "old"]
+    assert names(out) == [MARKER, "new"]
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_killed_run_is_cleared_away_by_the_next(tmp_path):
+    out = tmp_path / "out [1]"
+    kill_a_run(out, "with checkpoint")
+    assert len(names(tmp_path)) == 1
+    with output_folder(out, checkpoint="state.npz") as work:
+        assert names(work) == [MARKER]
+    assert names(tmp_path) == ["out [1]"]
+
+
+def test_a_killed_run_can_be_resumed(tmp_path):
+    out = tmp_path / "out"
+    kill_a_run(out, "without")
+    kill_a_run(out, "with checkpoint")
+    with output_folder(out, resume=True, checkpoint="state.npz") as work:
+        assert names(work) == [MARKER, "half", "state.npz"]
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_finished_run_can_be_resumed(tmp_path):
+    out = tmp_path / "out"
+    with output_folder(out, checkpoint="state.npz") as work:
+        (work / "state.npz").write_text("state")
+    with pytest.raises(ZeroDivisionError), output_folder(out, resume=True, checkpoint="other") as work:
+        raise ZeroDivisionError
+    with output_folder(out, resume=True, checkpoint="state.npz") as work:
+        assert (work / "state.npz").read_text() == "state"
+        (work / "more").write_text("more")
+    assert names(out) == [MARKER, "more", "state.npz"]
+
+
+def test_a_living_run_is_left_alone(tmp_path):
+    out = tmp_path / "out"
+    holder = (
+        "import sys; from pathlib import Path; from oncology.cli.output import output_folder\n"
+        "with output_folder(Path(sys.argv[1])) as work: print(work, flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", holder, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    living = other.stdout.readline().strip()
+    with output_folder(out, resume=True, checkpoint=MARKER):
+        assert os.path.isdir(living)
+    other.communicate()
+    assert other.returncode != 0  # this run was first; the other must not replace it unasked
+    assert names(out) == [MARKER]
+
+
+@pytest.mark.mpi
+def test_one_folder_for_all_ranks(tmp_path):
+    comm = world()
+    out = comm.bcast(tmp_path) / "out"
+    with output_folder(out, comm) as work:
+        assert comm.allgather(work) == [work] * comm.size
+        (work / f"rank-{comm.rank}").write_text("x")
+    comm.Barrier()
+    assert names(out) == [MARKER, *(f"rank-{rank}" for rank in range(comm.size))]
+    comm.Barrier()
+    with pytest.raises(OutputError, match="not empty"), output_folder(out, comm):
+        raise AssertionError("must not be entered")
+
+
+def test_log_lines_are_json(tmp_path):
+    path = tmp_path / "log.jsonl"
+    for step in range(2):
+        with json_lines(path) as write:
+            write({"step": step, "misfit": np.float64(0.5), "seed": np.arange(3.0), "rate": float("nan"), "at": path})
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert records[1] == {"step": 1, "misfit": 0.5, "seed": [0.0, 1.0, 2.0], "rate": None, "at": str(path)}
+    with json_lines(None) as write:
+        write({"step": 0})
+
+
+def test_progress_is_silent_in_a_pipe(capsys):
+    with progress() as show:
+        show("working", 0.5)
+    captured = capsys.readouterr()
+    assert captured.out + captured.err == ""

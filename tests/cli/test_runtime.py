@@ -1,0 +1,105 @@
+"""Ranks end together: errors on every rank, on one rank, and on a rank that others wait for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from oncology.cli.runtime import Ended, guarded, on_root, world
+from oncology.errors import CaseError, NumericalError
+
+PROGRAM = """
+import sys
+from oncology.cli import main as cli
+from oncology.cli.runtime import guarded, world
+from oncology.errors import CaseError, NumericalError
+
+def broken(how: str) -> None:
+    comm = world()
+    with guarded(comm, grace=0.5):
+        if how == "all" or (how == "alone" and comm.rank == 1):
+            raise CaseError(f"case.toml: bad on {how}")
+        if how == "hang":
+            if comm.rank == 1:
+                raise CaseError("case.toml: bad on hang")
+            comm.Barrier()
+        if how == "bug" and comm.rank == 1:
+            1 / 0
+
+sys.modules["program"] = sys.modules["__main__"]
+cli.COMMANDS["break"] = "program:broken"
+cli.main()
+"""
+
+
+@pytest.mark.mpi
+def test_an_error_on_any_rank_ends_all_with_its_status():
+    comm = world()
+    last = comm.size - 1
+    if comm.size == 1:
+        with pytest.raises(CaseError), guarded(comm):
+            raise CaseError("bad")
+        return
+    with pytest.raises(Ended) as caught, guarded(comm, grace=60.0):
+        if comm.rank == last:
+            raise CaseError("bad")
+    assert caught.value.status == 2
+    assert (caught.value.error is not None) == (comm.rank == last)
+
+
+@pytest.mark.mpi
+def test_errors_on_all_ranks_have_one_voice():
+    comm = world()
+    with pytest.raises((Ended, NumericalError)) as caught, guarded(comm, grace=60.0):
+        raise NumericalError("bad")
+    if comm.size > 1:
+        assert caught.value.status == 1
+        assert (caught.value.error is not None) == (comm.rank == 0)
+
+
+@pytest.mark.mpi
+def test_success_passes_through():
+    with guarded(world()):
+        pass
+
+
+@pytest.mark.mpi
+def test_root_works_for_all_and_its_error_reaches_all():
+    comm = world()
+    assert on_root(comm, lambda: (comm.rank, "value")) == (0, "value")
+
+    def fail() -> None:
+        raise CaseError(f"bad on {comm.rank}")
+
+    with pytest.raises(CaseError, match="bad on 0"):
+        on_root(comm, fail)
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "line"),
+    [
+        ("none", 0, None),
+        ("all", 2, "oncology: case.toml: bad on all"),
+        ("alone", 2, "oncology: case.toml: bad on alone"),
+        ("hang", 2, "oncology: case.toml: bad on hang"),
+        ("bug", 1, "oncology: internal error, ZeroDivisionError: division by zero (--debug shows where)"),
+    ],
+)
+def test_under_the_launcher(tmp_path, how, status, line):
+    beside = Path(sys.executable).with_name("mpiexec")
+    launcher = str(beside) if beside.is_file() else shutil.which("mpiexec")
+    if launcher is None:
+        pytest.skip("no mpiexec here")
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PMI", "OMPI_COMM", "MPI_LOCAL"))}
+    command = [launcher, "-n", "2", sys.executable, str(program), "break", how]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    assert done.returncode == status
+    spoken = [text for text in done.stderr.splitlines() if text.startswith("oncology:")]
+    assert spoken == ([] if line is None else [line])
