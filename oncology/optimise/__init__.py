@@ -21,11 +21,11 @@ from oncology.optimise.gauss_newton import (
     GaussNewtonState,
     LeastSquares,
     LevenbergMarquardt,
-    Linearisation,
     gauss_newton,
 )
 from oncology.optimise.minimise import minimise
 from oncology.optimise.problem import Counts, Evaluation, FunctionProblem, Problem, Tangent, Vector
+from oncology.optimise.quadratic import Linearisation
 from oncology.optimise.spaces import Space, euclidean, h1_by_solve, h1_in_time, weighted_l2
 from oncology.optimise.state import Record, Result, State, Status, Stop
 from oncology.optimise.steps import (

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from oncology.errors import ConfigError, NumericalError
-from oncology.optimise.quadratic import Matrix, Parameters, box_minimiser
+from oncology.optimise.quadratic import Linearisation, Matrix, Parameters, box_minimiser
 from oncology.optimise.state import Status
 
 __all__ = [
@@ -23,24 +23,8 @@ __all__ = [
     "GaussNewtonState",
     "LeastSquares",
     "LevenbergMarquardt",
-    "Linearisation",
     "gauss_newton",
 ]
-
-
-@dataclass(frozen=True)
-class Linearisation:
-    """Quadratic model of the cost at a point.
-
-    Attributes:
-        value: cost E(x), half a weighted sum of squares plus the prior's.
-        gradient: J' W r + prior term, shape (n,).
-        hessian: Gauss-Newton matrix J' W J + prior precision, shape (n, n).
-    """
-
-    value: float
-    gradient: Parameters
-    hessian: Matrix
 
 
 class LeastSquares(Protocol):

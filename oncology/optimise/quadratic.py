@@ -1,19 +1,37 @@
-"""Exact minimiser of a small convex quadratic inside a box, by bounded-variable least squares (Stark & Parker 1995).
+"""Small quadratic models of a least-squares cost, and their exact minimiser inside a box.
 
 Bounds and trust limits of a Gauss-Newton step are one and the same box; solving inside it, instead of clipping the
-free step, keeps strongly coupled parameters together when one of them is held.
+free step, keeps strongly coupled parameters together when one of them is held. The solver is bounded-variable least
+squares (Stark & Parker, Computational Statistics 10, 1995).
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
 import scipy.optimize
 
-__all__ = ["Matrix", "Parameters", "box_minimiser"]
+__all__ = ["Linearisation", "Matrix", "Parameters", "box_minimiser"]
 
 type Parameters = np.ndarray[tuple[int], np.dtype[np.float64]]
 type Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Linearisation:
+    """Quadratic model of the cost at a point.
+
+    Attributes:
+        value: cost E(x), half a weighted sum of squares plus the prior's.
+        gradient: J' W r + prior term, shape (n,).
+        hessian: Gauss-Newton matrix J' W J + prior precision, shape (n, n).
+    """
+
+    value: float
+    gradient: Parameters
+    hessian: Matrix
 
 
 def box_minimiser(

@@ -141,3 +141,8 @@ class Result[V: Vector]:
     counts: Counts
     history: tuple[Record, ...]
     state: State[V]
+
+    @property
+    def iterations(self) -> int:
+        """Accepted steps, those before a resumption included."""
+        return self.state.iteration

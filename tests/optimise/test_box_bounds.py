@@ -49,7 +49,7 @@ def test_bounded_quadratics_end_at_the_solution_of_bounded_least_squares(beta, s
     assert 0.0 < np.count_nonzero((known == 0.0) | (known == 1.0)) < size
 
 
-@settings(deadline=None, max_examples=60)
+@settings(derandomize=True, deadline=None, max_examples=60)
 @given(seed=st.integers(0, 10_000))
 def test_iterates_stay_inside_and_the_cost_never_rises(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -110,3 +110,13 @@ def test_torch_tensors_have_bounds_too() -> None:
     assert box.free(x, torch.ones(3, dtype=torch.float64)).tolist() == [0.0, 1.0, 1.0]
     assert box.inward(x, torch.ones(3, dtype=torch.float64)).tolist() == [1.0, 0.0, 1.0]
     assert box.project(2.0 * x).tolist() == [0.0, 1.0, 1.0]
+
+
+def test_an_interrupted_bounded_run_continues_bit_for_bit() -> None:
+    problem, box = quadratic(spd(12, 4), np.random.default_rng(4).uniform(-1.0, 2.0, 12)), Box(0.0, 1.0)
+    start, space = np.full(12, 0.5), h1_in_time(0.1, 0.3)
+    whole = minimise(problem, start, space, stop=Stop(0.0, max_iterations=20), bounds=box)
+    half = minimise(problem, start, space, stop=Stop(0.0, max_iterations=6), bounds=box)
+    resumed = minimise(problem, half.state, space, stop=Stop(0.0, max_iterations=20), bounds=box)
+    assert np.array_equal(resumed.x, whole.x)
+    assert repr(resumed.history) == repr(whole.history)

@@ -267,7 +267,7 @@ def test_the_start_must_have_a_cost() -> None:
         gauss_newton(Residuals(lambda x: np.array([math.nan, 1.0]) * x[0]), np.ones(1))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(derandomize=True, deadline=None, max_examples=100)
 @given(size=st.integers(1, 8), seed=st.integers(0, 10_000), damping=st.floats(0.0, 10.0))
 def test_the_box_minimiser_meets_the_optimality_conditions(size: int, seed: int, damping: float) -> None:
     rng = np.random.default_rng(seed)

@@ -72,7 +72,7 @@ def test_the_conjugate_gradient_needs_no_more_iterations_than_that_of_scipy() ->
     )
     result = minimise(ROSENBROCK, start, euclidean(), step=Armijo(newton_step), stop=Stop(0.0, absolute_gradient=1e-6))
     assert result.status is Status.CONVERGED
-    assert len(result.history) - 1 <= known.nit
+    assert result.iterations <= known.nit
 
 
 def test_counts_are_what_the_problem_saw() -> None:
@@ -99,16 +99,16 @@ def test_counts_are_what_the_problem_saw() -> None:
 @pytest.mark.parametrize("step", STEPS)
 def test_numpy_and_torch_take_the_same_iterates(step) -> None:
     torch = pytest.importorskip("torch")
-    trails: list[list[np.ndarray]] = []
+    trails: list[list[list[float]]] = []
     for start in (np.array([-1.2, 1.0, 0.3, 0.9]), torch.tensor([-1.2, 1.0, 0.3, 0.9], dtype=torch.float64)):
-        trail: list[np.ndarray] = []
+        trail: list[list[float]] = []
         minimise(
             ROSENBROCK,
             start,
             euclidean(),
             step=STEPS[step],
             stop=Stop(max_iterations=20),
-            callback=lambda state, trail=trail: trail.append(np.array(state.x)),
+            callback=lambda state, trail=trail: trail.append(state.x.tolist()),
         )
         trails.append(trail)
     assert np.array(trails[1]) == pytest.approx(np.array(trails[0]), rel=1e-9)
@@ -158,9 +158,7 @@ def test_a_vector_in_two_parts_takes_the_iterates_of_the_whole() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert ends[0].history == pytest.approx(ends[1].history, nan_ok=True) or repr(ends[0].history) == repr(
-        ends[1].history
-    )
+    assert repr(ends[0].history) == repr(ends[1].history)
     assert len(ends[0].history) == len(whole.history)
     assert np.concatenate([ends[0].x, ends[1].x]) == pytest.approx(whole.x, rel=1e-10)
 
@@ -227,8 +225,7 @@ def test_iterations_end_for_the_stated_reason() -> None:
     start = np.array([-1.2, 1.0])
     assert minimise(ROSENBROCK, start, euclidean(), stop=Stop(max_iterations=3)).status is Status.MAX_ITERATIONS
     flat = FunctionProblem(lambda x: 1.0, lambda x: np.ones(2), lambda x, d: Tangent(1.0))
-    end = minimise(flat, start, euclidean())
-    assert end.status in (Status.STAGNATION, Status.NO_STEP) and not end.status.succeeded
+    assert minimise(flat, start, euclidean()).status is Status.STAGNATION
     wrong = FunctionProblem(lambda x: float(x @ x), lambda x: -2.0 * x, lambda x, d: Tangent(2.0 * float(d @ d)))
     lost = minimise(wrong, start, euclidean())
     assert lost.status is Status.NO_STEP and "wrong derivative" in lost.status.explanation
@@ -240,37 +237,27 @@ def test_iterations_end_for_the_stated_reason() -> None:
 
 
 def test_stagnation_is_told_from_convergence() -> None:
-    """A derivative that disagrees with the cost by a constant never gets small."""
-    problem = FunctionProblem(
-        lambda x: float(x[0] ** 2 + abs(x[1])), lambda x: np.array([2.0 * x[0], 1e-15]), lambda x, d: Tangent(2.0)
-    )
-    result = minimise(problem, np.array([1.0, 1.0]), euclidean(), stop=Stop(0.0, patience=2))
-    assert result.status in (Status.STAGNATION, Status.NO_STEP)
-    assert result.value == pytest.approx(1.0, abs=1e-9)
+    """Decreases that drown in a large constant are no decreases, however large the gradient's relative size."""
+    bowl = quadratic(np.diag([1.0, 100.0]), np.zeros(2))
+    high = FunctionProblem(lambda x: 1e12 + bowl.value(x), bowl.derivative, bowl.tangent)
+    result = minimise(high, np.array([1e-2, 1e-2]), euclidean(), ConjugateGradient(zero), stop=Stop(0.0, patience=5))
+    assert result.status is Status.STAGNATION and not result.status.succeeded
+    assert result.iterations == 5
 
 
 def test_a_conjugate_direction_without_a_step_gives_way_to_steepest_descent() -> None:
-    """The cost cannot be computed off the second axis once there: only -g is left."""
-    refused: list[float] = []
-
-    def value(x: np.ndarray) -> float:
-        if refused and abs(x[1] - refused[0]) > 1e-9:
-            raise NumericalError("no solution there")
-        return 0.5 * float(x[0] ** 2 + 4.0 * x[1] ** 2)
-
-    problem = FunctionProblem(value, lambda x: x * [1.0, 4.0], lambda x, d: Tangent(float(d @ (d * [1.0, 4.0]))))
-
-    class Blocked:
+    class SteepestOnly:
         """A step rule that finds nothing along conjugate directions."""
 
         def __call__(self, line):
-            parallel = abs(float(line.direction @ line.derivative)) / (
-                np.linalg.norm(line.direction) * np.linalg.norm(line.derivative)
-            )
-            return Armijo()(line) if parallel > 1.0 - 1e-12 else (None, Counts())
+            d, g = line.direction, line.derivative
+            alignment = abs(float(d @ g)) / (np.linalg.norm(d) * np.linalg.norm(g))
+            return Armijo()(line) if alignment > 1.0 - 1e-12 else (None, Counts())
 
-    result = minimise(problem, np.array([1.0, 1.0]), euclidean(), step=Blocked(), stop=Stop(1e-6))
+    problem = quadratic(np.diag([1.0, 4.0]), np.zeros(2))
+    result = minimise(problem, np.array([1.0, 1.0]), euclidean(), step=SteepestOnly())
     assert result.status is Status.CONVERGED
+    assert result.iterations > 2
     assert all(record.coefficient == 0.0 for record in result.history)
 
 
