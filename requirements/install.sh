@@ -29,6 +29,7 @@ sys.exit(not ((3, 12) <= sys.version_info < (3, 15) and headers and not threaded
 EOF
 }
 
+# The wheel of DOLFINx in somebody's environment does not count: it works in that environment only, and the lock has it.
 has_dolfinx() {
     (cd / && "$1" - 2>/dev/null) <<'EOF'
 import re
@@ -96,9 +97,11 @@ found=$(provider)
 base=${found:-$(interpreter)}
 find_uv ${base:+"$base"}
 if [ -z "$base" ]; then
-    say "no Python 3.12 to 3.14 with headers here: uv fetches one into .cache (or: apt install python3-dev)"
-    "$uv" python install --quiet 3.13
-    base=$("$uv" python find --managed-python 3.13)
+    say "no Python 3.12 to 3.14 with headers here: uv fetches one into .cache"
+    if ! "$uv" python install 3.13 || ! base=$("$uv" python find --managed-python 3.13); then
+        say "no Python could be fetched: install Python 3.12 to 3.14 with its headers (apt install python3-dev)"
+        exit 1
+    fi
 fi
 
 say "$base, $("$uv" --version)"

@@ -1,0 +1,133 @@
+"""Set-up and documents agree: locks are hashed and name no host, scripts parse, documented commands exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from oncology.cli import main as cli
+
+ROOT = Path(__file__).parents[1]
+REQUIREMENTS = ROOT / "requirements"
+LOCKS = sorted(REQUIREMENTS.glob("*.txt"))
+DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+
+FAILS_ON_ONE_RANK = """
+import pytest
+from oncology.cli.runtime import world
+
+@pytest.mark.mpi
+def test_fails_on_the_last_rank():
+    assert world().rank != 1
+
+@pytest.mark.mpi
+def test_passes():
+    pass
+"""
+
+
+def requirements(lock: Path) -> dict[str, str]:
+    """Return name and block (version, hashes) of every package in a lock."""
+    blocks = re.findall(r"(?m)^[A-Za-z0-9].*(?:\n[ ]+.*)*", lock.read_text())
+    return {re.match(r"[A-Za-z0-9._-]+", block)[0].lower(): block for block in blocks}
+
+
+def documented(program: str) -> list[str]:
+    """Return the lines of the documents' console blocks that call a program, without prompt and launcher."""
+    lines = []
+    for name in DOCUMENTS:
+        for block in re.findall(r"```console\n(.*?)```", (ROOT / name).read_text(), flags=re.DOTALL):
+            lines += [line[2:] for line in block.splitlines() if line.startswith("$ ")]
+    bare = [re.sub(r"^mpiexec -n \d+ ", "", line) for line in lines]
+    return sorted({line for line in bare if line.split()[0] == program})
+
+
+def makefile_targets() -> set[str]:
+    return set(re.findall(r"(?m)^([a-z]+):(?!=)", (ROOT / "Makefile").read_text()))
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_locks_are_hashed_and_name_no_host(lock):
+    packages = requirements(lock)
+    assert packages
+    for name, block in packages.items():
+        assert re.match(r"[A-Za-z0-9._-]+==[^ ]+", block), f"{name} is not pinned"
+        assert "--hash=sha256:" in block, f"{name} has no hash"
+    assert "://" not in lock.read_text()
+    assert not re.search(r"(?m)^\s*(-i|--index|--extra-index|--find-links)", lock.read_text())
+
+
+def test_locks_hold_what_the_project_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras, groups = project["project"]["optional-dependencies"], project["dependency-groups"]
+    run = [*project["project"]["dependencies"], *extras["fem"], *groups["build"]]
+    expected = {"run": run, "test": [*run, *extras["test"]], "oracle": groups["oracle"], "uv": groups["setup"]}
+    assert {lock.stem for lock in LOCKS} == expected.keys()
+    for lock in LOCKS:
+        asked = {re.match(r"[A-Za-z0-9._-]+", line)[0].lower() for line in expected[lock.stem]}
+        assert asked <= requirements(lock).keys()
+    run_lock, test_lock = requirements(REQUIREMENTS / "run.txt"), requirements(REQUIREMENTS / "test.txt")
+    for name, block in run_lock.items():
+        assert block.split()[0] == test_lock[name].split()[0], f"{name} differs between the locks"
+
+
+def test_an_environment_that_has_everything_lacks_nothing():
+    script, lock = str(REQUIREMENTS / "missing.py"), str(REQUIREMENTS / "test.txt")
+    full = subprocess.run([sys.executable, script, lock], capture_output=True, text=True, check=True)
+    assert full.stdout.strip() == ""
+    bare = subprocess.run([sys.executable, "-S", "-E", script, lock], capture_output=True, text=True, check=True)
+    assert bare.stdout.startswith("packaging==")
+    assert "--hash=sha256:" in bare.stdout
+
+
+@pytest.mark.parametrize(
+    ("shell", "script"),
+    [("bash", ".ci/run"), ("sh", "requirements/install.sh"), ("sh", "requirements/lock.sh")],
+)
+def test_scripts_parse(shell, script):
+    subprocess.run([shell, "-n", str(ROOT / script)], check=True)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
+@pytest.mark.parametrize("target", sorted(makefile_targets()))
+def test_targets_can_be_made(target):
+    done = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_documented_targets_exist():
+    named = [word for line in documented("make") for word in line.split()[1:]]
+    assert {"demo", "test"} <= set(named) <= makefile_targets()
+
+
+@pytest.mark.parametrize("line", documented("oncology"))
+def test_documented_commands_are_understood(line):
+    words = shlex.split(line)[1:]
+    assert words[0] in cli.COMMANDS
+    if words[1:] == ["--help"]:
+        assert cli.run(words) == 0
+    else:
+        cli.build_app(words).parse_args(words)
+
+
+def test_a_failure_on_one_rank_fails_on_all(tmp_path):
+    beside = Path(sys.executable).with_name("mpiexec")
+    launcher = str(beside) if beside.is_file() else shutil.which("mpiexec")
+    if launcher is None:
+        pytest.skip("no mpiexec here")
+    (tmp_path / "test_one.py").write_text(FAILS_ON_ONE_RANK)
+    options = ["-p", "no:cacheprovider", "-p", "tests.mpi_plugin", "-m", "mpi", "-c", str(ROOT / "pyproject.toml")]
+    command = [launcher, "-n", "2", sys.executable, "-m", "pytest", *options, str(tmp_path / "test_one.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=120)
+    assert done.returncode != 0
+    assert "on rank 1 of 2" in done.stdout
+    assert [line for line in done.stdout.splitlines() if "1 failed, 1 passed" in line] == [
+        done.stdout.rstrip().splitlines()[-1]
+    ]
