@@ -1,9 +1,10 @@
 """One diffusion step `M u' = -K u`, its tangent and its adjoint, for two schemes.
 
-`Sdirk2` is the L-stable second-order SDIRK method of Alexander (1977), gamma = 1 - 1/sqrt(2). Its rational function is
-`(1 + sqrt 2) a^2 - sqrt 2 a` with `a = (M + gamma tau K)^-1 M`, so a step is two solves with one matrix and no product with K.
-`BackwardEuler` is one solve; with the lumped mass on a lattice it obeys the discrete maximum principle exactly.
-All arrays hold the owned vertices of a rank; duals are algebraic vectors (derivatives, not Riesz images).
+`Sdirk2` is the L-stable second-order SDIRK method of Alexander (1977), gamma = 1 - 1/sqrt(2). Its rational function
+is `(1 + sqrt 2) a^2 - sqrt 2 a` with `a = (M + gamma tau K)^-1 M`, so a step is two solves with one matrix and no
+product with K. `BackwardEuler` is one solve; with the lumped mass on a lattice it obeys the discrete maximum
+principle exactly. All arrays hold the owned vertices of a rank; duals are algebraic vectors (derivatives, not Riesz
+images).
 """
 
 from __future__ import annotations

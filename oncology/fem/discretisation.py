@@ -1,9 +1,11 @@
 """P1 simplex discretisation of `div(D grad u)` with two tissues: all matrices that the time loop needs, assembled once.
 
-`D = D_w p_w + D_g p_g` with tissue fractions constant on each cell, so the stiffness is `K = D_w K_w + D_g K_g` (B4.2 of the
-specification); a diffusion tensor multiplies both. The mass in front of the time derivative is lumped and then corrected,
-`M_d = M_L - K_c`, where `K_c` is a stiffness matrix with coefficient `c V^(2/d)`: it cancels the mean of the leading dispersion
-error of the lattice stencils (as higher-order mass matrices do, Goudreau and Taylor 1973) and keeps the constants.
+`D = D_w p_w + D_g p_g` with tissue fractions constant on each cell, so the stiffness is `K = D_w K_w + D_g K_g` (B4.2
+of the specification); a diffusion tensor multiplies both. The mass in front of the time derivative is lumped and then
+corrected, `M_d = M_L - K_c`, where `K_c` is a stiffness matrix with coefficient `c V^(2/d) p_w`: it cancels the mean
+of the leading dispersion error of the lattice stencils (as higher-order mass matrices do, Goudreau and Taylor 1973)
+and keeps the constants. It acts in white matter only: in grey matter fronts are narrower than a cell, where it would
+undershoot.
 """
 
 from __future__ import annotations
@@ -183,9 +185,10 @@ def discretise(
     mass_vector.scatter_reverse(la.InsertMode.add)
     owned = space.dofmap.index_map.size_local
     assemble = _StiffnessAssembler(space, None if tensor is None else np.asarray(tensor, dtype=float)[input_cells])
-    stiffness_white = assemble(np.asarray(white, dtype=float)[input_cells])
+    local_white = np.asarray(white, dtype=float)[input_cells]
+    stiffness_white = assemble(local_white)
     stiffness_grey = assemble(np.asarray(grey, dtype=float)[input_cells])
-    correction = dispersion_coefficient(volumes, gradients) if corrected_mass else np.zeros(len(volumes))
+    correction = local_white * dispersion_coefficient(volumes, gradients) if corrected_mass else 0.0 * volumes
     mass = _StiffnessAssembler(space, None)(-correction)
     lumped = mass.createVecLeft()
     lumped.array[:] = mass_vector.array[:owned]

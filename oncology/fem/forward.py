@@ -1,7 +1,7 @@
 """Forward map of a tumour that grows from a small seed: seven scalars to densities on the observation days.
 
-The seed is `u(x, onset) = A exp(-|x - s|^2 / (2 w^2))` at the vertices. Its position, the onset, D_w, D_g and rho are the
-parameters, in the order of `oncology.inverse.forward.PARAMETERS`.
+The seed is `u(x, onset) = A exp(-|x - s|^2 / (2 w^2))` at the vertices. Its position, the onset, D_w, D_g and rho are
+the parameters, in the order of `oncology.inverse.forward.PARAMETERS`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Reaction-diffusion tumour growth `u_t = div(D grad u) + rho f(u)` with treatment: forward run, tangent and adjoint.
 
-Strang splitting: half a reaction step (exact flow at every vertex, times the survival of chemotherapy), one diffusion step, half
-a reaction step; radiotherapy and resection multiply the density at exact times. Tangent and adjoint are exact for this
-discrete scheme and stand beside the forward step, line against line (B4.2, B4.4 of the specification).
+Strang splitting: half a reaction step (exact flow at every vertex, times the survival of chemotherapy), one diffusion
+step, half a reaction step; radiotherapy and resection multiply the density at exact times. Tangent and adjoint are
+exact for this discrete scheme and stand beside the forward step, line against line (B4.2, B4.4 of the specification).
 """
 
 from __future__ import annotations
@@ -95,6 +95,8 @@ class TumourModel:
     scheme: DiffusionScheme = field(default_factory=Sdirk2)
     resections: dict[int, np.ndarray] = field(default_factory=dict)
     tolerance: float = 1e-9
+
+    _pool: OperatorPool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_pool", OperatorPool(self.discretisation, self.tolerance))
@@ -215,8 +217,6 @@ class TumourModel:
     def destroy(self) -> None:
         """Free the solvers (collective); the discretisation stays."""
         self._pool.destroy()
-
-    _pool: OperatorPool = field(init=False, repr=False, compare=False)
 
     def _operator(self, rates: Rates, step: float) -> ShiftedOperator:
         shift = self.scheme.gamma * step

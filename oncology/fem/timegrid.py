@@ -1,8 +1,8 @@
 """Time grid of a run: intervals between onset, treatment events and observation days, each cut into equal steps.
 
-Treatment events lie exactly on interval ends, so a step never crosses one; only the first interval changes its length when the
-onset moves, and all later ones are fixed by the calendar. Within an interval the number of steps is fixed, so a run is a
-smooth function of onset.
+Treatment events lie exactly on interval ends, so a step never crosses one; only the first interval changes its length
+when the onset moves, and all later ones are fixed by the calendar. Within an interval the number of steps is fixed,
+so a run is a smooth function of onset.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Interval", "TimeGrid", "plan_time_grid", "step_limit"]
 
 # Largest growth exposure rho tau of a step, and largest D tau over the seed's variance, for errors well below those of a
 # 2 mm mesh (measured on the sphere of `oncology verify`).
-_EXPOSURE = 0.12
+_EXPOSURE = 0.25
 _SPREAD = 0.4
 
 

@@ -1,8 +1,8 @@
 """What an inverse problem needs of a forward model, whichever engine solves it.
 
 A forward map takes the physical parameters of a tumour to its density at the observation days, with exact tangent and
-adjoint products of the discrete scheme. Densities are seen cell by cell as P1 functions: the view in which misfits are
-integrals over the brain in mm^3.
+adjoint products of the discrete scheme. Densities are seen cell by cell as P1 functions: the view in which misfits
+are integrals over the brain in mm^3.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What a segmentation says about a P1 density: the volume fraction of each cell where the density exceeds the rim threshold.
 
-The misfit is `sum_c V_c (f_c(u) - m_c)^2` in mm^3, m_c the mask averaged over the cell. f_c is either the exact fraction of the P1
-tetrahedron with u > threshold (closed form, once differentiable) or, far from the solution, a sigmoid of the cell's mean
-density: the exact fraction has no slope away from the front, the sigmoid is biased, so one continues from one to the other.
+The misfit is `sum_c V_c (f_c(u) - m_c)^2` in mm^3, m_c the mask averaged over the cell. f_c is either the exact
+fraction of the P1 tetrahedron with u > threshold (closed form, once differentiable) or, far from the solution, a
+sigmoid of the cell's mean density: the exact fraction has no slope away from the front, the sigmoid is biased, so one
+continues from one to the other.
 """
 
 from __future__ import annotations

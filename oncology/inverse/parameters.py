@@ -1,7 +1,8 @@
 """Unknowns of the identification: a scaled vector x of order one, its physical meaning and its Gaussian prior.
 
-x = (ln D_w, ln(D_g / D_w), ln rho, seed / 3 mm, ln duration) and, where rim thresholds are unknown, their log-odds. `duration` is the
-time from onset to the first session or treatment. Scalings make the Gauss-Newton matrix well-conditioned (B2.5 of the specification).
+x = (ln D_w, ln(D_g / D_w), ln rho, seed / 3 mm, ln duration) and, where rim thresholds are unknown, their log-odds.
+`duration` is the time from onset to the first session or treatment. Scalings make the Gauss-Newton matrix well-
+conditioned (B2.5 of the specification).
 """
 
 from __future__ import annotations

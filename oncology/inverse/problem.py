@@ -1,7 +1,8 @@
 """Least-squares misfit between segmentations (and tracer images) and a forward map, with its Gauss-Newton linearisation.
 
-`J(x) = 1/(2 s) sum_i int (f_i(u) - m_i)^2 dx + prior`: an integral over the brain in mm^3, so its value converges as mesh and
-voxels are refined; `s` (mm^3) turns it into a log-likelihood. The Gauss-Newton matrix is built from one tangent run an unknown.
+`J(x) = 1/(2 s) sum_i int (f_i(u) - m_i)^2 dx + prior`: an integral over the brain in mm^3, so its value converges as
+mesh and voxels are refined; `s` (mm^3) turns it into a log-likelihood. The Gauss-Newton matrix is built from one
+tangent run an unknown.
 """
 
 from __future__ import annotations
