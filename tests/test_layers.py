@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "oncology"
 LAYERS = (
-    ("errors",),
+    ("errors", "parallel"),
     ("imaging", "growth", "trajectory", "optimise"),
     ("meshing", "inverse"),
     ("fem", "node"),

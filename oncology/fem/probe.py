@@ -67,7 +67,7 @@ def smoke_solve(comm: MPI.Intracomm, n: int = 8) -> float:
         petsc_options={"ksp_type": "cg", "pc_type": "jacobi", "ksp_rtol": 1e-10},
     )
     solution = problem.solve()
-    if problem.solver.getConvergedReason() <= 0:
+    if not problem.solver.is_converged:
         raise NumericalError(f"conjugate gradient ended with PETSc's reason {problem.solver.getConvergedReason()}")
     squares = [
         comm.allreduce(dolfinx.fem.assemble_scalar(dolfinx.fem.form(form * ufl.dx)))
