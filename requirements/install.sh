@@ -62,7 +62,7 @@ provider() {
 
 # Any Python >= 3.12; shims of pyenv may fail, so its folder of versions is looked into.
 interpreter() {
-    set -- python3.13 python3.12 python3.14 python3 python "$pyenv"/3.1[2-9]*/bin/python
+    set -- python3.13 python3.12 python3.14 python3 python "$pyenv"/3.13*/bin/python "$pyenv"/3.1[24]*/bin/python
     for candidate in ${PYTHON:+"$PYTHON"} "$@"; do
         if is_usable "$candidate"; then
             "$candidate" -c 'import os, sys; print(os.path.realpath(sys.executable))'
