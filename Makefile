@@ -34,11 +34,13 @@ $(READY): pyproject.toml requirements/install.sh requirements/test.txt requireme
 	@touch $@
 
 demo: $(READY) ## Grow a synthetic patient, fit it on all cores, write demo-out/report.html
-	$(MPIEXEC) -n $(RANKS) $(PY) -m oncology demo --out $(OUT)
+	$(MPIEXEC) -n $(RANKS) $(PY) -m oncology demo --out $(OUT) --overwrite
 
 test: $(READY) ## Run every test, then those marked mpi again on two ranks
-	$(PY) -m pytest
-	$(MPIEXEC) -n 2 $(PY) -m pytest -p no:cacheprovider -p tests.mpi_plugin -m mpi
+	@status=0; \
+	$(PY) -m pytest || status=1; \
+	$(MPIEXEC) -n 2 $(PY) -m pytest -p no:cacheprovider -p tests.mpi_plugin -m mpi || status=1; \
+	exit $$status
 
 lint: $(READY) ## Check style and formatting
 	$(PY) -m ruff check .
