@@ -14,30 +14,35 @@ from oncology.imaging.volume import Volume
 
 __all__ = ["fraction"]
 
+SHALLOWEST = 1  # 8 samples a cell
 DEEPEST = 4  # 4096 samples a cell: edges of 16 voxels
 
 
 def fraction(
-    volume: Volume, points: NDArray[np.float64], cells: NDArray[np.int64], volumes: NDArray[np.float64], order: int
+    volume: Volume,
+    points: NDArray[np.float64],
+    cells: NDArray[np.int64],
+    volumes: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Mean of an image with values 0..1 over each cell.
+    """Mean of an image with values 0..1 over each cell, taking each voxel as a box of constant value.
+
+    A tissue probability is the mean of its voxel, so boxes keep its integral; interpolation would blur thin tissue.
 
     Args:
         volume: the image; zero beyond its edges.
         points: (nv, 3) vertices, RAS mm.
         cells: (nc, 4) vertex numbers.
         volumes: (nc,) cell volumes, mm^3, from which the depth of subdivision follows.
-        order: 1 for trilinear, 0 for voxel boxes.
 
     Returns:
         (nc,) means, clipped to 0..1.
     """
     edges = np.cbrt(6 * np.sqrt(2.0) * np.maximum(volumes, 0.0))  # of the regular tetrahedron of that volume
     voxels = np.maximum(edges / np.cbrt(volume.voxel_volume), 1.0)
-    depths = np.clip(np.rint(np.log2(voxels)).astype(int), 0, DEEPEST)
+    depths = np.clip(np.rint(np.log2(voxels)).astype(int), SHALLOWEST, DEEPEST)
     mean = np.zeros(len(cells))
-    for depth in range(int(depths.max(initial=0)) + 1):
+    for depth in range(SHALLOWEST, DEEPEST + 1):
         chosen = np.flatnonzero(depths == depth)
         if len(chosen):
-            mean[chosen] = cell_average(volume, points, cells[chosen], order=order, depth=depth)
+            mean[chosen] = cell_average(volume, points, cells[chosen], order=0, depth=depth)
     return np.clip(mean, 0.0, 1.0)

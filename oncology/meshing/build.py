@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
 
 from oncology.errors import MeshError
 from oncology.imaging.resample import sample
@@ -32,7 +33,8 @@ type Route = Literal["stuffing", "lattice"]
 
 ROUTES = ("stuffing", "lattice")
 VOLUME_TOLERANCE = 0.006  # relative error of the total volume that ends the search for the level
-VOLUME_TRIALS = 3
+VOLUME_TRIALS = 4
+SATURATION = 1e-4  # smoothed values closer to 0 or 1 lie more than 3.7 standard deviations from the surface
 REPAIR_TARGET = 20.0  # degrees; stuffing leaves 13 without grading
 SMALLEST_ANGLE = 5.0  # degrees, below which a mesh is refused
 MOST_CUBES = 6_000_000  # lattice cubes over the bounding box; a brain at 1 mm takes about 3 million and 8 GB
@@ -73,8 +75,7 @@ def build_mesh(
     if not len(cells):
         raise MeshError(_too_coarse(domain, size, "leaves no cell inside the brain"))
     volumes = cell_volumes(points, cells)
-    # Voxel boxes, not interpolation: a tissue probability is the mean of its voxel, so its integral is kept exactly.
-    fractions = [fraction(tissue, points, cells, volumes, order=0) for tissue in (white, grey)]
+    fractions = [fraction(tissue, points, cells, volumes) for tissue in (white, grey)]
     mesh = TetMesh(points, cells, fractions[0], fractions[1], float(size), route)
     report = measure_quality(mesh, domain, size if grading is None else grading.far_size)
     if (problem := quality_problem(report, SMALLEST_ANGLE)) is not None:
@@ -85,11 +86,11 @@ def build_mesh(
 def _stuffed(domain: Domain, size: float, grading: Grading | None) -> tuple[Floats, Ints]:
     """Isosurface stuffing at the level that gives the image's volume, in one piece, repaired."""
     lattice = _background(domain, size, grading)
-    values = sample(domain.smoothed, lattice.points)
+    values = _depth(sample(domain.smoothed, lattice.points))
     aim, error = domain.volume, np.inf
     points, cells = np.empty((0, 3)), np.empty((0, 4), dtype=np.int64)
     for _ in range(VOLUME_TRIALS):
-        above = values - domain.level(aim)
+        above = values - _depth(domain.level(aim))
         trial = stuff(lattice, inner_cells(lattice, above > 0), above)
         ratio = float(cell_volumes(*trial).sum()) / domain.volume
         if abs(ratio - 1) < error:
@@ -101,6 +102,14 @@ def _stuffed(domain: Domain, size: float, grading: Grading | None) -> tuple[Floa
         return points, cells
     points, cells = _largest_piece(points, cells)
     return repair(points, cells, REPAIR_TARGET), cells
+
+
+def _depth(smoothed: ArrayLike) -> Floats:
+    """Depth below the surface in standard deviations of the smoothing, exact at a plane (the inverse of erf's kin).
+
+    The surface is found by linear interpolation along lattice edges, for which the smoothed step itself is too curved.
+    """
+    return np.asarray(ndtri(np.clip(smoothed, SATURATION, 1 - SATURATION)))
 
 
 def _background(domain: Domain, size: float, grading: Grading | None) -> Lattice:

@@ -193,7 +193,7 @@ def _require_larger_than(mask: Volume, size: float) -> None:
     if size >= extent:
         raise MeshError(
             f"mesh size {size:g} mm is larger than the brain, whose smallest extent is {extent:.3g} mm: "
-            f"give at most {extent / 4:.2g} mm"
+            f"give at most {extent / 8:.2g} mm"
         )
 
 

@@ -68,7 +68,7 @@ class Grading:
         return np.asarray(self.centre + arm * self.stretch(radius, size)[:, None])
 
     def inward(self, radius: ArrayLike, size: float) -> Floats:
-        """Distance from the centre before the map of what lies `radius` (mm) away after it: the inverse of r = rho s."""
+        """Distance (mm) from the centre before the map of what lies `radius` (mm) away after it: inverts r = rho s."""
         radius = np.asarray(radius, dtype=float)
         full = self.far_size / size
         growing = (np.maximum(radius, self.fine_radius) * self.fine_radius**BETA) ** (1 / (1 + BETA))

@@ -74,9 +74,8 @@ def import_mesh(
         known = np.isin(labels, [*tags.white, *tags.grey])
         if not known.any():
             found = np.unique(labels)[:20].tolist()
-            raise MeshError(
-                f"{path}: no cell is tagged white {tags.white} or grey {tags.grey}, found {found}: give others"
-            )
+            wanted = f"white {tags.white} or grey {tags.grey}"
+            raise MeshError(f"{path}: no cell is tagged {wanted}, found {found}: give the tags of this file")
         cells, labels = cells[known], labels[known]
     points, cells = compact(points, cells)
     cells = oriented(points, cells)
@@ -84,7 +83,7 @@ def import_mesh(
     domain = brain_domain(white, grey, float(white.voxel_sizes.min()), box=box)
     _require_overlap(points, cells, volumes, domain, path)
     if tags is None or labels is None:
-        shares = [fraction(tissue, points, cells, volumes, order=0) for tissue in (white, grey)]
+        shares = [fraction(tissue, points, cells, volumes) for tissue in (white, grey)]
     else:
         shares = [np.isin(labels, list(wanted)).astype(float) for wanted in (tags.white, tags.grey)]
     mesh = TetMesh(points, cells, shares[0], shares[1], _mean_edge(points, cells), "imported")
@@ -102,10 +101,9 @@ def _read(path: Path) -> meshio.Mesh:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             return meshio.read(path)
     except (Exception, SystemExit) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise MeshError(
-            f"{path}: meshio cannot read it ({reason}): convert it to .msh, .vtu, .mesh or .xdmf"
-        ) from error
+        left = isinstance(error, SystemExit)
+        reason = "not of the kind its name says" if left else " ".join(str(error).split()) or type(error).__name__
+        raise MeshError(f"{path}: cannot be read ({reason}): convert it to .msh, .vtu, .mesh or .xdmf") from error
 
 
 def _tetrahedra(raw: meshio.Mesh, path: str | Path) -> tuple[Floats, Ints]:
@@ -146,7 +144,7 @@ def _require_overlap(points: Floats, cells: Ints, volumes: Floats, domain: Domai
     """Refuse a mesh that lies elsewhere than the brain, and guess why."""
     mask = domain.mask.with_data(domain.mask.data.astype(np.float32))
     total = float(volumes.sum())
-    if total > 0 and (fraction(mask, points, cells, volumes, order=0) * volumes).sum() >= LEAST_OVERLAP * total:
+    if total > 0 and (fraction(mask, points, cells, volumes) * volumes).sum() >= LEAST_OVERLAP * total:
         return
     lower, upper = points.min(axis=0), points.max(axis=0)
     brain_lower, brain_upper = domain.bounds()
@@ -162,7 +160,7 @@ def _require_overlap(points: Floats, cells: Ints, volumes: Floats, domain: Domai
         cure = "it may be in LPS, negate x and y"
     else:
         cure = "bring it to RAS mm of the images"
-    raise MeshError(
-        f"{path}: mesh from {np.round(lower, 3).tolist()} to {np.round(upper, 3).tolist()} mostly lies outside the brain "
-        f"from {np.round(brain_lower, 3).tolist()} to {np.round(brain_upper, 3).tolist()} mm: {cure}"
+    here, brain = (
+        f"{np.round(a, 3).tolist()}..{np.round(b, 3).tolist()}" for a, b in ((lower, upper), domain.bounds())
     )
+    raise MeshError(f"{path}: mesh in {here} lies mostly outside the brain in {brain} mm: {cure}")

@@ -1,8 +1,8 @@
 """What a mesh is worth: geometry, topology and how well it matches the image it was made from.
 
 Volumes and the symmetric difference come from the share of each cell that the image's region fills, not from voxel
-centres inside cells, so they hold at any ratio of cells to voxels. Fluid further than one mesh size from all brain must
-stay outside the mesh: lost ventricles do not show in any total volume.
+centres inside cells, so they hold at any ratio of cells to voxels. A mesh may differ from the image only
+within one mesh size of the surface: lost ventricles or lobes need not show in any total volume.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ __all__ = ["QualityReport", "measure_quality", "quality_problem"]
 
 type Floats = NDArray[np.float64]
 
-TISSUE_TOLERANCE = 0.05  # relative error of a tissue's volume
-CORTEX = 2.5  # mm, mean thickness of the cortex
-FLUID_TOLERANCE = 0.005  # of the brain's volume; the ventricles of a healthy adult are about 2 %
+TOLERANCE = 0.05  # relative error of the total volume, and of a tissue's volume beyond what the surface explains
+LEAST_LIKENESS = 0.4  # symmetric difference above which a mesh does not show the image's shape at all
+DEEP_TOLERANCE = 0.01  # of the brain's volume: above the noise of sampling, below a healthy adult's ventricles (2 %)
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,12 @@ class QualityReport:
         image_volume: volume of the image's region, mm^3.
         volume_error: (volume - image_volume) / image_volume.
         symmetric_difference: volume in one of mesh and image only, over image_volume.
-        white_volume_error: relative error of the white-matter volume.
-        grey_volume_error: relative error of the grey-matter volume.
-        fluid_inside: mesh volume in fluid further than one mesh size from all brain, over image_volume.
+        white_volume: white-matter volume of the image's region, mm^3.
+        grey_volume: grey-matter volume of the image's region, mm^3.
+        white_volume_error: relative error of the mesh's white-matter volume.
+        grey_volume_error: relative error of the mesh's grey-matter volume.
+        fluid_inside: volume in the mesh of fluid further than one mesh size from all brain, over image_volume.
+        brain_outside: volume outside the mesh of brain further than one mesh size from all else, over image_volume.
         smallest_cell: smallest signed cell volume, mm^3.
         smallest_angle: smallest dihedral angle, degrees.
         low_angle: angle below which the smallest angles of 1 % of the cells lie, degrees.
@@ -61,9 +64,12 @@ class QualityReport:
     image_volume: float
     volume_error: float
     symmetric_difference: float
+    white_volume: float
+    grey_volume: float
     white_volume_error: float
     grey_volume_error: float
     fluid_inside: float
+    brain_outside: float
     smallest_cell: float
     smallest_angle: float
     low_angle: float
@@ -95,7 +101,7 @@ def measure_quality(mesh: TetMesh, domain: Domain, coarsest: float | None = None
     smallest, largest = dihedral_range(mesh.points, mesh.cells)
     reach = coarsest or mesh.size
     volume, wanted = float(volumes.sum()), domain.volume
-    filled = fraction(domain.mask.with_data(domain.mask.data.astype(np.float32)), mesh.points, mesh.cells, volumes, 0)
+    filled = fraction(domain.mask.with_data(domain.mask.data.astype(np.float32)), mesh.points, mesh.cells, volumes)
     shared = float((filled * volumes).sum())
     return QualityReport(
         vertices=len(mesh.points),
@@ -104,9 +110,12 @@ def measure_quality(mesh: TetMesh, domain: Domain, coarsest: float | None = None
         image_volume=wanted,
         volume_error=volume / wanted - 1,
         symmetric_difference=(volume + wanted - 2 * shared) / wanted,
+        white_volume=domain.white,
+        grey_volume=domain.grey,
         white_volume_error=_relative(float((mesh.white * volumes).sum()), domain.white),
         grey_volume_error=_relative(float((mesh.grey * volumes).sum()), domain.grey),
-        fluid_inside=_fluid_inside(mesh, domain, filled, reach) / wanted,
+        fluid_inside=_deep(mesh, domain, reach, fluid=True)[0] / wanted,
+        brain_outside=_deep(mesh, domain, reach, fluid=False)[1] / wanted,
         smallest_cell=float(volumes.min()),
         smallest_angle=float(smallest.min()),
         low_angle=float(np.quantile(smallest, 0.01)),
@@ -124,53 +133,70 @@ def measure_quality(mesh: TetMesh, domain: Domain, coarsest: float | None = None
 def quality_problem(report: QualityReport, smallest_angle: float) -> str | None:
     """Why no finite-element solve should be run on a mesh, or `None`.
 
-    White matter may be off by TISSUE_TOLERANCE. For grey matter that holds as long as cells are no longer than the
-    cortex is thick (CORTEX, mm; Fischl & Dale, PNAS 97 (2000)); coarser cells trade more of the thin ribbon for fluid
-    although the volume of the whole is matched, so the tolerance grows in proportion to `coarsest` over CORTEX.
+    A tissue's volume may be off by TOLERANCE beyond what the mismatch of the surface explains: a mesh of the right
+    total volume still trades some brain for fluid, by a share that grows with the cells' size over the thickness of the
+    tissue there (cortex: about 2.5 mm), and nothing was lost as long as that mismatch stays at the surface.
 
     Args:
         report: from `measure_quality`.
         smallest_angle: smallest allowed dihedral angle, degrees.
 
     Returns:
-        The first of: cells turned over, overlapping or in several pieces, too small an angle, tissue lost, fluid filled.
+        The first of: cells turned over, overlapping or in several pieces, a small angle, brain lost, fluid filled.
     """
-    grey_tolerance = TISSUE_TOLERANCE * max(1.0, report.coarsest / CORTEX)
-    checks = (
-        (report.smallest_cell <= 0, f"smallest cell volume {report.smallest_cell:.3g} mm^3 is not positive"),
-        (report.overfull_faces > 0, f"{report.overfull_faces} faces belong to three or more cells"),
-        (report.folded_faces > 0, f"{report.folded_faces} faces have both cells on one side"),
-        (report.open_edges > 0, f"{report.open_edges} boundary edges are open"),
-        (report.components > 1, f"the cells form {report.components} pieces that share no face, expected 1"),
+    r, percent = report, 100.0
+    geometry = (
+        (r.smallest_cell <= 0, f"smallest cell volume {r.smallest_cell:.3g} mm^3 is not positive"),
+        (r.overfull_faces > 0, f"{r.overfull_faces} faces belong to three or more cells"),
+        (r.folded_faces > 0, f"{r.folded_faces} faces have both cells on one side"),
+        (r.open_edges > 0, f"{r.open_edges} boundary edges are open"),
+        (r.components > 1, f"the cells form {r.components} pieces that share no face, expected 1"),
         (
-            report.smallest_angle < smallest_angle,
-            f"smallest dihedral angle {report.smallest_angle:.3g} degrees is below {smallest_angle:g}",
-        ),
-        (
-            abs(report.white_volume_error) > TISSUE_TOLERANCE,
-            f"white-matter volume is off by {100 * report.white_volume_error:+.1f} %, allowed {100 * TISSUE_TOLERANCE:g} %",
-        ),
-        (
-            abs(report.grey_volume_error) > grey_tolerance,
-            f"grey-matter volume is off by {100 * report.grey_volume_error:+.1f} %, allowed {100 * grey_tolerance:.3g} %",
-        ),
-        (
-            report.fluid_inside > FLUID_TOLERANCE,
-            f"{100 * report.fluid_inside:.1f} % of the brain's volume is fluid inside the mesh (lost ventricles?), "
-            f"allowed {100 * FLUID_TOLERANCE:g} %",
+            r.smallest_angle < smallest_angle,
+            f"smallest dihedral angle {r.smallest_angle:.3g} degrees is below {smallest_angle:g}",
         ),
     )
-    return next((what for failed, what in checks if failed), None)
+    likeness = (
+        (
+            r.fluid_inside > DEEP_TOLERANCE,
+            f"fluid of {percent * r.fluid_inside:.1f} % of the brain's volume is in the mesh (lost ventricles?), "
+            f"allowed {percent * DEEP_TOLERANCE:g} %",
+        ),
+        (
+            r.brain_outside > DEEP_TOLERANCE,
+            f"{percent * r.brain_outside:.1f} % of the brain is missing, allowed {percent * DEEP_TOLERANCE:g} %",
+        ),
+        (
+            r.symmetric_difference > LEAST_LIKENESS,
+            f"it differs from the image by {percent * r.symmetric_difference:.0f} % of the brain's volume, "
+            f"allowed {percent * LEAST_LIKENESS:g} %",
+        ),
+        (
+            abs(r.volume_error) > TOLERANCE,
+            f"its volume is off by {percent * r.volume_error:+.1f} %, allowed {percent * TOLERANCE:g} %",
+        ),
+        _tissue_check(r, "white", r.white_volume, r.white_volume_error),
+        _tissue_check(r, "grey", r.grey_volume, r.grey_volume_error),
+    )
+    return next((what for failed, what in geometry + likeness if failed), None)
 
 
-def _fluid_inside(mesh: TetMesh, domain: Domain, filled: Floats, reach: float) -> float:
-    """Mesh volume (mm^3) around voxels that are centres of a brain-free cube of edge 2 `reach`."""
-    partial = np.flatnonzero(filled < 1.0)
-    width = 2 * np.ceil(reach / domain.mask.voxel_sizes).astype(int) + 1
-    brain = ndimage.maximum_filter(domain.mask.data.view(np.uint8), size=tuple(width), mode="constant")
-    fluid = domain.mask.with_data((brain == 0).astype(np.float32))
-    volumes = mesh.volumes[partial]
-    return float((fraction(fluid, mesh.points, mesh.cells[partial], volumes, 0) * volumes).sum())
+def _tissue_check(report: QualityReport, name: str, volume: float, error: float) -> tuple[bool, str]:
+    """Whether a tissue's volume is off by more than TOLERANCE beyond the volume missed (or added) at the surface."""
+    side = np.sign(error) * report.volume_error
+    surface = (report.symmetric_difference + side) / 2 * report.image_volume / max(volume, report.image_volume * 1e-9)
+    allowed = TOLERANCE + surface
+    return abs(error) > allowed, f"{name}-matter volume is off by {100 * error:+.1f} %, allowed {100 * allowed:.1f} %"
+
+
+def _deep(mesh: TetMesh, domain: Domain, reach: float, fluid: bool) -> tuple[float, float]:
+    """Volume (mm^3) inside and outside the mesh of voxels in the middle of a cube of edge 2 `reach` of one kind."""
+    width = tuple(2 * np.ceil(reach / domain.mask.voxel_sizes).astype(int) + 1)
+    other = domain.mask.data if fluid else ~domain.mask.data
+    deep = ndimage.maximum_filter(other.view(np.uint8), size=width, mode="nearest") == 0
+    share = fraction(domain.mask.with_data(deep.astype(np.float32)), mesh.points, mesh.cells, mesh.volumes)
+    inside = float((share * mesh.volumes).sum())
+    return inside, max(float(np.count_nonzero(deep)) * domain.mask.voxel_volume - inside, 0.0)
 
 
 def _relative(value: float, wanted: float) -> float:

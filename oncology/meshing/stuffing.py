@@ -25,7 +25,7 @@ MEAN_EDGE = (6.0 + 8.0 * np.sqrt(0.75)) / 14.0  # mean edge of the lattice, 6 lo
 SNAP_LONG = 0.24999  # a crossing this close to an end (fraction of a long edge) moves that end (paper, section 3)
 SNAP_SHORT = 0.41189  # the same on a short edge
 
-# Nodes of a cell: corners 0-3 (inside, then on, then outside the surface), then crossings 4-9 of these pairs of corners.
+# Nodes of a cell: corners 0-3 (inside, then on, then outside the surface), then crossings 4-9 of these pairs.
 PAIRS = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
 # Stencils by (corners inside, corners outside). A quadrilateral on a lattice face is split at the crossing of its long
 # edge, which `_ordered` puts last among the inner corners: both cells at the face then agree, and angles are largest.

@@ -119,4 +119,4 @@ def _order(low: Ints, mid: Ints, high: Ints, count: int) -> Ints:
 def _even(faces: Ints) -> NDArray[np.bool_]:
     """Whether each triple is an even permutation of its sorted order."""
     a, b, c = faces.T
-    return np.asarray((a > b) ^ (b > c) ^ (a > c)) == 0
+    return np.asarray(~((a > b) ^ (b > c) ^ (a > c)), dtype=bool)

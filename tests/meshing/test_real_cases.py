@@ -1,0 +1,65 @@
+"""Four brains: quality, tissue volumes and the size of the meshes that a fit uses."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oncology.imaging.volume import read_volume
+from oncology.meshing import Grading, build_mesh
+
+CASES = ["peer01", "peer02", "gliomasolver", "gliodil001"]
+BRAINS = ["peer01", "gliomasolver", "gliodil001"]  # peer02 has the brain of peer01
+MARGIN = 25.0  # mm around the tumour
+
+
+@lru_cache(maxsize=1)
+def maps_of(folder: Path):
+    anat, name = folder / "anat", folder.name
+    return tuple(read_volume(anat / f"{name}_label-{tissue}_probseg.nii.gz") for tissue in ("WM", "GM"))
+
+
+def tumour_of(folder: Path):
+    """RAS mm of the tumour voxels of the last session."""
+    path = sorted(folder.glob("ses-0*/anat/*_desc-tumor_dseg.nii.gz"))[-1]
+    volume = read_volume(path, dtype=None)
+    return volume.world(np.argwhere(volume.data > 0))
+
+
+def check(report):
+    assert report.smallest_angle >= 12.0
+    assert report.smallest_cell > 0
+    assert (report.components, report.overfull_faces, report.folded_faces, report.open_edges) == (1, 0, 0, 0)
+    assert abs(report.volume_error) < 0.01
+    assert abs(report.white_volume_error) < 0.05
+    assert max(report.fluid_inside, report.brain_outside) < 0.001
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("route", ["stuffing", "lattice"])
+@pytest.mark.parametrize("case", BRAINS)
+def test_whole_brain(shared_cases, case, route):
+    white, grey = maps_of(shared_cases / f"sub-{case}")
+    # lattice boxes follow thin grey walls less closely, the more so the thinner the segmentation draws them
+    for size, difference in ((6.0, 0.18), (4.0, 0.13), (2.5, 0.09)):
+        _, report = build_mesh(white, grey, size, route)
+        check(report)
+        assert report.symmetric_difference < difference
+    assert abs(report.grey_volume_error) < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_graded_around_the_tumour_whole_and_cropped(shared_cases, case):
+    white, grey = maps_of(shared_cases / f"sub-{case}")
+    tumour = tumour_of(shared_cases / f"sub-{case}")
+    centre = tumour.mean(axis=0)
+    grading = Grading(centre, float(np.linalg.norm(tumour - centre, axis=1).max()), far_size=4.0)
+    box = (tumour.min(axis=0) - MARGIN, tumour.max(axis=0) + MARGIN)
+    cropped, report = build_mesh(white, grey, 2.5, grading=grading, box=box)
+    check(report)
+    inside = ((cropped.points > box[0] - 2.5) & (cropped.points < box[1] + 2.5)).all()
+    assert inside
+    _, report = build_mesh(white, grey, 2.5, grading=grading)
+    check(report)
