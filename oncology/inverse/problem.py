@@ -17,7 +17,7 @@ from oncology.inverse.misfit import MaskObservation
 from oncology.inverse.parameters import Parametrisation, Prior
 from oncology.optimise import Linearisation
 
-__all__ = ["Identification", "ResidualTable"]
+__all__ = ["FixedMetric", "Identification", "ResidualTable"]
 
 Vector = NDArray[np.float64]
 
@@ -94,6 +94,26 @@ class Identification:
             hessian=sums[:-1, :-1] + self.prior.precision,
         )
 
+    def gradient(self, x: Vector) -> tuple[float, Vector]:
+        """Return J(x) and its gradient from one adjoint run."""
+        solution = self.solve(x)
+        volumes = self.forward.space.volumes
+        duals = [np.zeros_like(density) for density in solution.densities]
+        squares = 0.0
+        by_threshold = np.zeros(self.parametrisation.size)
+        for observation in self.observations:
+            fraction, slope = self._observe(x, observation, solution.densities[observation.index])
+            miss = volumes * (fraction - observation.fractions)
+            duals[observation.index] += miss[:, None] * slope
+            squares += float(miss @ (fraction - observation.fractions))
+            column = self._threshold_column(observation.region)
+            if column is not None:
+                by_threshold[column] -= self._threshold_slope(x, observation) * float(miss @ slope.sum(axis=1))
+        sums = self.forward.space.total(np.concatenate([[squares], by_threshold]))
+        derivative = self.parametrisation.jacobian(x).T @ solution.adjoint(tuple(duals)) + sums[1:]
+        value = 0.5 * float(sums[0]) / self.noise + self.prior.value(x)
+        return value, derivative / self.noise + self.prior.gradient(x)
+
     def tables(self, x: Vector) -> list[ResidualTable]:
         """Return residuals and Jacobian of every observation on the cells of this rank."""
         solution = self.solve(x)
@@ -107,15 +127,43 @@ class Identification:
             for k, tangent in enumerate(tangents):
                 if tangent is not None:
                     jacobian[:, k] = root * np.einsum("mv,mv->m", slope, tangent[observation.index])
-            region = observation.region
-            if region in self.parametrisation.thresholds:
-                threshold = self.parametrisation.threshold(x, region, observation.threshold)
-                column = 7 + self.parametrisation.thresholds.index(region)
-                # the fraction depends on u - threshold alone
-                jacobian[:, column] = -root * slope.sum(axis=1) * threshold * (1.0 - threshold)
+            column = self._threshold_column(observation.region)
+            if column is not None:
+                jacobian[:, column] = -root * slope.sum(axis=1) * self._threshold_slope(x, observation)
             tables.append(ResidualTable(root * (fraction - observation.fractions), jacobian))
         return tables
 
     def _observe(self, x: Vector, observation: MaskObservation, densities: Vector) -> tuple[Vector, Vector]:
         threshold = self.parametrisation.threshold(x, observation.region, observation.threshold)
         return observation.predict(densities, threshold, self.sharpness)
+
+    def _threshold_column(self, region: str) -> int | None:
+        names = self.parametrisation.thresholds
+        return 7 + names.index(region) if region in names else None
+
+    def _threshold_slope(self, x: Vector, observation: MaskObservation) -> float:
+        """Return the derivative of the threshold by its log-odds; the fraction depends on u - threshold alone."""
+        threshold = self.parametrisation.threshold(x, observation.region, observation.threshold)
+        return threshold * (1.0 - threshold)
+
+
+@dataclass(frozen=True)
+class FixedMetric:
+    """The same cost with a given Gauss-Newton matrix (`oncology.optimise.LeastSquares`): one adjoint an iterate.
+
+    Attributes:
+        problem: cost and gradient.
+        metric: (n, n) matrix that stands for the Gauss-Newton matrix, prior included.
+    """
+
+    problem: Identification
+    metric: Vector
+
+    def evaluate(self, x: Vector, /) -> float:
+        """Return J(x)."""
+        return self.problem.evaluate(x)
+
+    def linearise(self, x: Vector, /) -> Linearisation:
+        """Return J(x), its gradient and the given matrix."""
+        value, gradient = self.problem.gradient(x)
+        return Linearisation(value, gradient, self.metric)

@@ -1,0 +1,229 @@
+"""From a case to the finite-element levels of its inverse problem: region, mesh, matrices, observations.
+
+Only the neighbourhood of the tumour is meshed: all brain within a margin of any segmentation. The cut through tissue is
+an artificial face without flux, so the density next to it is checked at the end and the margin widened where it is not
+negligible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from oncology.errors import MeshError
+from oncology.fem.discretisation import Discretisation, discretise
+from oncology.fem.forward import Seed, SeededGrowth
+from oncology.fem.model import TumourModel
+from oncology.fem.timegrid import TimeGrid, plan_time_grid, step_limit
+from oncology.growth import GrowthLaw, Logistic, Resection
+from oncology.imaging.case import Case
+from oncology.imaging.resample import cell_average, resample_to, sample
+from oncology.imaging.tensor import to_matrices
+from oncology.imaging.volume import Volume
+from oncology.inverse.misfit import MaskObservation
+from oncology.inverse.parameters import Parametrisation, Prior
+from oncology.inverse.problem import Identification
+from oncology.inverse.uncertainty import Information, information
+from oncology.meshing import Grading, QualityReport, Route, TetMesh, build_mesh, cached_mesh
+from oncology.parallel import on_root
+
+__all__ = ["MeshChoice", "PatientLevel", "make_level", "make_mesh", "patient_model", "tumour_distance"]
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MeshChoice:
+    """How the neighbourhood of the tumour is meshed.
+
+    Attributes:
+        size: edge length, mm.
+        route: "stuffing" or "lattice".
+        margin: how far the mesh reaches beyond every segmentation, mm.
+        cache: folder of meshes kept by content; None: none.
+        grading: ball that keeps `size` and the size far from it; None: uniform.
+        imported: mesh the user brought; then size, route and margin do not count.
+    """
+
+    size: float = 2.5
+    route: Route = "stuffing"
+    margin: float = 20.0
+    cache: Path | None = None
+    grading: Grading | None = None
+    imported: TetMesh | None = None
+
+
+@dataclass(frozen=True)
+class PatientLevel:
+    """One mesh of a case with what it is compared to (`oncology.inverse.identify.Level`).
+
+    Attributes:
+        mesh: the mesh, on every rank.
+        quality: its quality report; None for an imported mesh.
+        model: discrete growth model.
+        observations: segmented regions as cell fractions.
+        parametrisation: meaning of the unknowns.
+        days: observation days.
+        treatments: treatment events of the case.
+        seed: shape of the seed.
+        cut: (owned,) owned vertices next to the artificial cut.
+    """
+
+    mesh: TetMesh
+    quality: QualityReport | None
+    model: TumourModel
+    observations: tuple[MaskObservation, ...]
+    parametrisation: Parametrisation
+    days: tuple[float, ...]
+    treatments: tuple[Any, ...]
+    seed: Seed
+    cut: NDArray[np.bool_]
+
+    @property
+    def name(self) -> str:
+        """For logs."""
+        return f"{self.mesh.size:g} mm"
+
+    @property
+    def discretisation(self) -> Discretisation:
+        """Mesh and matrices."""
+        return self.model.discretisation
+
+    def grid(self, x: Vector, asked_step: float | None = None) -> TimeGrid:
+        """Return a time grid that suits the parameters x."""
+        values = self.parametrisation.physical(x)
+        longest = step_limit(float(values[2]), float(max(values[:2])), self.seed.width)
+        return plan_time_grid(float(values[-1]), self.days, self.treatments, longest, asked_step)
+
+    def problem(self, x: Vector, prior: Prior, noise: float, sharpness: float | None) -> Identification:
+        """Return the inverse problem on this mesh with a time grid that suits x."""
+        forward = SeededGrowth(self.model, self.grid(x), self.seed)
+        return Identification(forward, self.observations, self.parametrisation, prior, noise, sharpness)
+
+    def information(self, problem: Identification, x: Vector) -> Information:
+        """Return the sums for the uncertainty at x."""
+        lower, upper = self.mesh.points.min(axis=0), self.mesh.points.max(axis=0)
+        return information(problem.tables(x), problem.forward.space, lower, upper)
+
+    def cut_density(self, owned: Vector) -> float:
+        """Return the highest density next to the artificial cut."""
+        highest = owned[self.cut].max(initial=0.0)
+        return self.discretisation.extremes(0.0, float(highest))[1]
+
+    def destroy(self) -> None:
+        """Free solvers and matrices (collective)."""
+        self.model.destroy()
+        self.discretisation.destroy()
+
+
+def tumour_distance(case: Case) -> Volume:
+    """Return the distance of every voxel of the tissue maps from the union of all segmentations, mm."""
+    union = np.zeros(case.white.shape, dtype=bool)
+    for session in case.sessions:
+        union |= resample_to(session.whole, case.white, order=0).data > 0.5
+    if not union.any():
+        raise MeshError(f"{case.root}: the segmentations miss the grid of the tissue maps: check their affines")
+    return case.white.with_data(ndimage.distance_transform_edt(~union, sampling=case.white.voxel_sizes))
+
+
+def make_mesh(case: Case, choice: MeshChoice) -> tuple[TetMesh, QualityReport | None]:
+    """Mesh the neighbourhood of a case's tumour (serial).
+
+    Raises:
+        MeshError: where no mesh can be made.
+    """
+    if choice.imported is not None:
+        return choice.imported, None
+    near = tumour_distance(case).data <= choice.margin
+    white, grey = (tissue.with_data(np.where(near, tissue.data, 0.0)) for tissue in (case.white, case.grey))
+    if choice.cache is None:
+        return build_mesh(white, grey, choice.size, choice.route, choice.grading)
+    return cached_mesh(choice.cache, white, grey, choice.size, choice.route, choice.grading)
+
+
+def make_level(
+    comm: Any,
+    case: Case,
+    choice: MeshChoice,
+    parametrisation: Parametrisation,
+    law: GrowthLaw | None = None,
+    seed: Seed | None = None,
+    tolerance: float = 1e-8,
+) -> PatientLevel:
+    """Mesh a case, assemble its model and average its segmentations over the cells (collective).
+
+    Raises:
+        MeshError: where no mesh can be made, on every rank.
+    """
+    mesh, quality = on_root(comm, lambda: make_mesh(case, choice))
+    model = patient_model(comm, case, mesh, law, tolerance)
+    discretisation = model.discretisation
+    given = {"whole": case.thresholds.oedema, "core": case.thresholds.core}
+    observations = [
+        MaskObservation(
+            region, index, given[region], cell_average(mask, discretisation.points, discretisation.cells, order=0)
+        )
+        for index, session in enumerate(case.sessions)
+        for region, mask in (("whole", session.whole), ("core", session.core))
+    ]
+    owned = discretisation.points[: discretisation.owned]
+    distance = sample(tumour_distance(case), owned)
+    reached = choice.margin - 1.5 * choice.size if choice.imported is None else np.inf
+    return PatientLevel(
+        mesh=mesh,
+        quality=quality,
+        model=model,
+        observations=tuple(observations),
+        parametrisation=parametrisation,
+        days=tuple(session.day for session in case.sessions),
+        treatments=case.treatments,
+        seed=seed or Seed(),
+        cut=distance >= reached,
+    )
+
+
+def patient_model(
+    comm: Any, case: Case, mesh: TetMesh, law: GrowthLaw | None = None, tolerance: float = 1e-8
+) -> TumourModel:
+    """Return the discrete growth model of a case on a mesh (collective)."""
+    tensor = None
+    if case.tensor is not None:
+        tensor = _cell_tensors(case.tensor, mesh)
+    discretisation = discretise(comm, mesh.points, mesh.cells, mesh.white, mesh.grey, tensor)
+    owned = discretisation.points[: discretisation.owned]
+    resections = {
+        number: 1.0 - _cavity(case, treatment)(owned)
+        for number, treatment in enumerate(case.treatments)
+        if isinstance(treatment, Resection)
+    }
+    return TumourModel(discretisation, law or Logistic(), resections=resections, tolerance=tolerance)
+
+
+def _cavity(case: Case, resection: Resection) -> Callable[[Vector], Vector]:
+    """Return the indicator (0..1) of a resection's cavity at points."""
+    if resection.mask is not None:
+        from oncology.imaging.volume import read_volume
+
+        mask = read_volume(resection.mask)
+        return lambda points: sample(mask.with_data((mask.data > 0.5).astype(float)), points)
+    before = [session for session in case.sessions if session.day < resection.day][-1]
+    core = before.core.with_data(before.core.data.astype(float))
+    return lambda points: sample(core, points)
+
+
+def _cell_tensors(tensor: Volume, mesh: TetMesh) -> Vector:
+    """Return the tensor at the cell centres divided by its mean diffusivity, (nc, 3, 3); identity where it is zero."""
+    centres = mesh.points[mesh.cells].mean(axis=1)
+    components = [sample(replace(tensor, data=tensor.data[..., k]), centres) for k in range(6)]
+    matrices = to_matrices(np.stack(components, axis=-1))
+    mean = np.trace(matrices, axis1=1, axis2=2) / 3.0
+    result = np.broadcast_to(np.eye(3), matrices.shape).copy()
+    known = mean > 1e-3 * np.median(mean[mean > 0.0]) if (mean > 0.0).any() else mean > 0.0
+    result[known] = matrices[known] / mean[known, None, None]
+    return result

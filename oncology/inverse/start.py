@@ -1,0 +1,103 @@
+"""First guesses and priors from the segmentations alone.
+
+Equal-volume radii of the regions give the speed of the front (two sessions), the width between the thresholds gives
+sqrt(D/rho) (front profile of Ablowitz and Zeppetella 1979, F1 of the specification), and the radius over the speed
+gives the age. The prior is broad: literature ranges of gliomas (Swanson et al. 2008; Rockne et al. 2010).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from oncology.imaging.case import Case
+from oncology.imaging.resample import sample
+from oncology.imaging.volume import Volume
+from oncology.inverse.parameters import Parametrisation, Prior
+
+__all__ = ["default_prior", "radius", "starting_points"]
+
+Vector = NDArray[np.float64]
+
+# Prior medians and standard deviations of the logarithm: D_w (mm^2/day), D_g/D_w, rho (1/day), duration (day).
+_MEDIANS = (0.15, 0.1, 0.02, 300.0)
+_SPREADS = (1.0, 1.0, 0.8, 0.8)
+_SEED_SD = 20.0  # mm
+_THRESHOLD_SD = 0.5  # log-odds
+_STARTS_APART = 6.0  # mm, between seeds that are worth separate starts
+# Width of the front between two densities in units of sqrt(D/rho): sqrt(6) times the difference of ln(u^-1/2 - 1).
+_FRONT = math.sqrt(6.0)
+
+
+def radius(region: Volume) -> float:
+    """Return the radius of the ball with a region's volume, mm."""
+    return float((0.75 * region.data.sum() * region.voxel_volume / math.pi) ** (1.0 / 3.0))
+
+
+def default_prior(parametrisation: Parametrisation, seed: Vector, thresholds: tuple[float, ...] = ()) -> Prior:
+    """Return the prior of all unknowns.
+
+    Args:
+        parametrisation: which unknowns there are.
+        seed: middle of the tumour, mm.
+        thresholds: given values of the unknown thresholds, in the order of `parametrisation.thresholds`.
+    """
+    medians = np.log(_MEDIANS)
+    odds = [math.log(value / (1.0 - value)) for value in thresholds]
+    scale = parametrisation.seed_scale
+    mean = np.array([*medians[:3], *(np.asarray(seed) / scale), medians[3], *odds])
+    sd = np.array([*_SPREADS[:3], *([_SEED_SD / scale] * 3), _SPREADS[3], *([_THRESHOLD_SD] * len(odds))])
+    return Prior(mean, sd)
+
+
+def starting_points(case: Case, parametrisation: Parametrisation, thresholds: tuple[float, ...] = ()) -> list[Vector]:
+    """Return start values of the unknowns, the most likely one first.
+
+    Args:
+        case: the patient.
+        parametrisation: which unknowns there are.
+        thresholds: given values of the unknown thresholds.
+    """
+    whole = [radius(session.whole) for session in case.sessions]
+    core = radius(case.sessions[-1].core)
+    inner, outer = case.thresholds.core, case.thresholds.oedema
+    shape = _FRONT * (math.log(outer**-0.5 - 1.0) - math.log(inner**-0.5 - 1.0))
+    width = float(np.clip((whole[-1] - core) / shape, 0.7, 8.0))
+    days = [session.day for session in case.sessions]
+    median_speed = 2.0 * math.sqrt(_MEDIANS[0] * _MEDIANS[2])
+    speed = median_speed
+    if len(days) > 1:
+        measured = (whole[-1] - whole[0]) / (days[-1] - days[0])
+        speed = float(np.clip(measured, 0.2 * median_speed, 5.0 * median_speed))
+    diffusion, proliferation = 0.5 * speed * width, 0.5 * speed / width
+    duration = whole[0] / speed + 2.0 / proliferation
+    return [
+        parametrisation.pack(
+            diffusion, _MEDIANS[1] * diffusion, proliferation, seed, parametrisation.first_day - duration, thresholds
+        )
+        for seed in _seeds(case)
+    ]
+
+
+def _seeds(case: Case) -> list[Vector]:
+    """Return candidate seeds: the deepest point of the core, its centre, the centre of the whole tumour; in tissue."""
+    first = case.sessions[0]
+    dense = first.core if first.core.data.any() else first.whole
+    depth = ndimage.distance_transform_edt(np.pad(dense.data, 1), sampling=dense.voxel_sizes)[1:-1, 1:-1, 1:-1]
+    deepest = dense.world(np.array([np.unravel_index(int(depth.argmax()), depth.shape)]))[0]
+    inside = first.whole.world(np.argwhere(first.whole.data))
+    tissue = sample(case.white, inside) + sample(case.grey, inside) > 0.5
+    allowed = inside[tissue] if tissue.any() else inside
+    seeds: list[Vector] = []
+    for wanted in (_centre(dense), deepest, _centre(first.whole)):
+        seed = allowed[((allowed - wanted) ** 2).sum(axis=1).argmin()]
+        if all(np.linalg.norm(seed - other) > _STARTS_APART for other in seeds):
+            seeds.append(seed)
+    return seeds
+
+
+def _centre(region: Volume) -> Vector:
+    return np.asarray(region.world(np.argwhere(region.data)).mean(axis=0))
