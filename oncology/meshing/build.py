@@ -15,7 +15,7 @@ from scipy.special import ndtri
 from oncology.errors import MeshError
 from oncology.imaging.resample import sample
 from oncology.imaging.volume import Volume
-from oncology.meshing.averaging import fraction
+from oncology.meshing.averaging import fractions
 from oncology.meshing.domain import Box, Domain, brain_domain, usable_size
 from oncology.meshing.grading import Grading
 from oncology.meshing.lattice import lattice_mesh
@@ -33,7 +33,8 @@ type Route = Literal["stuffing", "lattice"]
 
 ROUTES = ("stuffing", "lattice")
 VOLUME_TOLERANCE = 0.006  # relative error of the total volume that ends the search for the level
-VOLUME_TRIALS = 4
+VOLUME_TRIALS = 5
+SLOPES = (0.5, 8.0)  # of the secant search for the level: snapping makes the volume grow in small steps
 SATURATION = 1e-4  # smoothed values closer to 0 or 1 lie more than 3.7 standard deviations from the surface
 REPAIR_TARGET = 20.0  # degrees; stuffing leaves 13 without grading
 SMALLEST_ANGLE = 5.0  # degrees, below which a mesh is refused
@@ -75,8 +76,8 @@ def build_mesh(
     if not len(cells):
         raise MeshError(_too_coarse(domain, size, "leaves no cell inside the brain"))
     volumes = cell_volumes(points, cells)
-    fractions = [fraction(tissue, points, cells, volumes) for tissue in (white, grey)]
-    mesh = TetMesh(points, cells, fractions[0], fractions[1], float(size), route)
+    tissue = fractions((white.data, grey.data), white, points, cells, volumes)
+    mesh = TetMesh(points, cells, tissue[0], tissue[1], float(size), route)
     report = measure_quality(mesh, domain, size if grading is None else grading.far_size)
     if (problem := quality_problem(report, SMALLEST_ANGLE)) is not None:
         raise MeshError(_too_coarse(domain, size, f"does not suit these maps ({problem})"))
@@ -86,18 +87,21 @@ def build_mesh(
 def _stuffed(domain: Domain, size: float, grading: Grading | None) -> tuple[Floats, Ints]:
     """Isosurface stuffing at the level that gives the image's volume, in one piece, repaired."""
     lattice = _background(domain, size, grading)
-    values = _depth(sample(domain.smoothed, lattice.points))
-    aim, error = domain.volume, np.inf
-    points, cells = np.empty((0, 3)), np.empty((0, 4), dtype=np.int64)
+    depth = _depth(sample(domain.smoothed, lattice.points))
+    best, points, cells = np.inf, np.empty((0, 3)), np.empty((0, 4), dtype=np.int64)
+    aim, slope = 1.0, 2.0  # volume asked of the level, over the image's, and what the mesh's volume gains with it
+    last: tuple[float, float] | None = None
     for _ in range(VOLUME_TRIALS):
-        above = values - _depth(domain.level(aim))
+        above = depth - _depth(domain.level(aim * domain.volume))
         trial = stuff(lattice, inner_cells(lattice, above > 0), above)
-        ratio = float(cell_volumes(*trial).sum()) / domain.volume
-        if abs(ratio - 1) < error:
-            (points, cells), error = trial, abs(ratio - 1)
-        if error < VOLUME_TOLERANCE or ratio == 0:
+        error = float(cell_volumes(*trial).sum()) / domain.volume - 1
+        if abs(error) < best and len(trial[1]):
+            best, (points, cells) = abs(error), trial
+        if best < VOLUME_TOLERANCE or not len(trial[1]):
             break
-        aim /= ratio
+        if last is not None and last[0] != aim:
+            slope = float(np.clip((last[1] - error) / (last[0] - aim), *SLOPES))
+        last, aim = (aim, error), aim - error / slope
     if not len(cells):
         return points, cells
     points, cells = _largest_piece(points, cells)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from oncology.errors import MeshError
 from oncology.imaging.volume import Volume
-from oncology.meshing.averaging import fraction
+from oncology.meshing.averaging import fractions
 from oncology.meshing.domain import Box, Domain, brain_domain
 from oncology.meshing.mesh import TetMesh
 from oncology.meshing.quality import QualityReport, measure_quality, quality_problem
@@ -83,9 +83,9 @@ def import_mesh(
     domain = brain_domain(white, grey, float(white.voxel_sizes.min()), box=box)
     _require_overlap(points, cells, volumes, domain, path)
     if tags is None or labels is None:
-        shares = [fraction(tissue, points, cells, volumes) for tissue in (white, grey)]
+        shares = fractions((white.data, grey.data), white, points, cells, volumes)
     else:
-        shares = [np.isin(labels, list(wanted)).astype(float) for wanted in (tags.white, tags.grey)]
+        shares = np.array([np.isin(labels, list(wanted)) for wanted in (tags.white, tags.grey)], dtype=float)
     mesh = TetMesh(points, cells, shares[0], shares[1], _mean_edge(points, cells), "imported")
     report = measure_quality(mesh, domain)
     if (problem := quality_problem(report, SMALLEST_ANGLE)) is not None:
@@ -142,9 +142,9 @@ def _mean_edge(points: Floats, cells: Ints) -> float:
 
 def _require_overlap(points: Floats, cells: Ints, volumes: Floats, domain: Domain, path: str | Path) -> None:
     """Refuse a mesh that lies elsewhere than the brain, and guess why."""
-    mask = domain.mask.with_data(domain.mask.data.astype(np.float32))
+    inside = fractions((domain.mask.data,), domain.mask, points, cells, volumes)[0]
     total = float(volumes.sum())
-    if total > 0 and (fraction(mask, points, cells, volumes) * volumes).sum() >= LEAST_OVERLAP * total:
+    if total > 0 and (inside * volumes).sum() >= LEAST_OVERLAP * total:
         return
     lower, upper = points.min(axis=0), points.max(axis=0)
     brain_lower, brain_upper = domain.bounds()

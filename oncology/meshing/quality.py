@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from oncology.meshing.averaging import fraction
+from oncology.imaging.volume import Volume
+from oncology.meshing.averaging import fractions
 from oncology.meshing.dihedral import dihedral_range
 from oncology.meshing.domain import Domain
 from oncology.meshing.mesh import TetMesh
@@ -101,8 +102,10 @@ def measure_quality(mesh: TetMesh, domain: Domain, coarsest: float | None = None
     smallest, largest = dihedral_range(mesh.points, mesh.cells)
     reach = coarsest or mesh.size
     volume, wanted = float(volumes.sum()), domain.volume
-    filled = fraction(domain.mask.with_data(domain.mask.data.astype(np.float32)), mesh.points, mesh.cells, volumes)
-    shared = float((filled * volumes).sum())
+    mask = domain.mask
+    fluid, core = _deep(mask.with_data(~mask.data), reach), _deep(mask, reach)
+    shares = fractions((mask.data, fluid, core), mask, mesh.points, mesh.cells, volumes)
+    shared, fluid_inside, core_inside = (float((share * volumes).sum()) for share in shares)
     return QualityReport(
         vertices=len(mesh.points),
         cells=len(mesh.cells),
@@ -114,8 +117,8 @@ def measure_quality(mesh: TetMesh, domain: Domain, coarsest: float | None = None
         grey_volume=domain.grey,
         white_volume_error=_relative(float((mesh.white * volumes).sum()), domain.white),
         grey_volume_error=_relative(float((mesh.grey * volumes).sum()), domain.grey),
-        fluid_inside=_deep(mesh, domain, reach, fluid=True)[0] / wanted,
-        brain_outside=_deep(mesh, domain, reach, fluid=False)[1] / wanted,
+        fluid_inside=fluid_inside / wanted,
+        brain_outside=max(float(np.count_nonzero(core)) * mask.voxel_volume - core_inside, 0.0) / wanted,
         smallest_cell=float(volumes.min()),
         smallest_angle=float(smallest.min()),
         low_angle=float(np.quantile(smallest, 0.01)),
@@ -189,14 +192,10 @@ def _tissue_check(report: QualityReport, name: str, volume: float, error: float)
     return abs(error) > allowed, f"{name}-matter volume is off by {100 * error:+.1f} %, allowed {100 * allowed:.1f} %"
 
 
-def _deep(mesh: TetMesh, domain: Domain, reach: float, fluid: bool) -> tuple[float, float]:
-    """Volume (mm^3) inside and outside the mesh of voxels in the middle of a cube of edge 2 `reach` of one kind."""
-    width = tuple(2 * np.ceil(reach / domain.mask.voxel_sizes).astype(int) + 1)
-    other = domain.mask.data if fluid else ~domain.mask.data
-    deep = ndimage.maximum_filter(other.view(np.uint8), size=width, mode="nearest") == 0
-    share = fraction(domain.mask.with_data(deep.astype(np.float32)), mesh.points, mesh.cells, mesh.volumes)
-    inside = float((share * mesh.volumes).sum())
-    return inside, max(float(np.count_nonzero(deep)) * domain.mask.voxel_volume - inside, 0.0)
+def _deep(mask: Volume, reach: float) -> NDArray[np.bool_]:
+    """Voxels of a mask in the middle of a cube of edge 2 `reach` (mm) that lies wholly in it."""
+    width = tuple(2 * np.ceil(reach / mask.voxel_sizes).astype(int) + 1)
+    return np.asarray(ndimage.minimum_filter(mask.data.view(np.uint8), size=width, mode="nearest") == 1)
 
 
 def _relative(value: float, wanted: float) -> float:

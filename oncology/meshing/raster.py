@@ -1,10 +1,13 @@
 """P1 functions on a mesh, seen on the voxels of an image: barycentric interpolation at the voxel centres.
 
-Tissue voxels within a given reach of the mesh but outside it (the mesh surface cuts through voxels) take the value of
-their nearest covered voxel, so that a predicted density ends where the brain of the image ends.
+Where each voxel centre lies in the mesh is found once, for any number of functions. Tissue voxels within a given reach
+of the mesh but outside it (the mesh surface cuts through voxels) take the value of their nearest covered voxel, so that
+a predicted density ends where the brain of the image ends.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,73 +15,119 @@ from scipy import ndimage
 
 from oncology.imaging.volume import Volume
 
-__all__ = ["rasterise"]
+__all__ = ["Raster", "locate", "rasterise"]
 
 type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
+type Mask = NDArray[np.bool_]
 
-_CHUNK = 2_000_000
+CHUNK = 300_000  # pairs of cell and candidate voxel at a time
+ROUND_OFF = 1e-9  # barycentric: a voxel centre on a face belongs to both cells
+
+
+@dataclass(frozen=True, eq=False)
+class Raster:
+    """Where the voxel centres of an image lie in a mesh.
+
+    Attributes:
+        shape: grid of the image.
+        voxels: (n,) flat index (C order) of every voxel that gets a value.
+        vertices: (n, 4) mesh vertices around each.
+        weights: (n, 4) their barycentric weights, which sum to one.
+    """
+
+    shape: tuple[int, int, int]
+    voxels: Ints
+    vertices: Ints
+    weights: Floats
+
+    def image(self, values: NDArray[np.floating]) -> Floats:
+        """Return the P1 function with the given vertex values (nv,) on the grid, 0 where the mesh does not reach."""
+        data = np.zeros(self.shape)
+        data.ravel()[self.voxels] = (values[self.vertices] * self.weights).sum(axis=1)
+        return data
 
 
 def rasterise(
-    points: Floats,
-    cells: Ints,
-    values: Floats,
-    like: Volume,
-    tissue: NDArray[np.bool_] | None = None,
-    reach: float = 3.0,
+    points: Floats, cells: Ints, values: Floats, like: Volume, tissue: Mask | None = None, reach: float = 3.0
 ) -> Floats:
-    """Return a P1 function at the voxel centres of an image, 0 where the mesh does not reach.
+    """Return one P1 function at the voxel centres of an image: `locate` and `Raster.image` in one call.
+
+    Args:
+        points: as in `locate`, like all others but the next.
+        cells: see above.
+        values: (nv,) vertex values.
+        like: see above.
+        tissue: see above.
+        reach: see above.
+
+    Example:
+        >>> corners = np.array([[0.0, 0.0, 0.0], [4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 4.0]])
+        >>> image = Volume(np.zeros((3, 2, 1)), np.eye(4))
+        >>> rasterise(corners, np.array([[0, 1, 2, 3]]), corners[:, 0], image)[:, :, 0].tolist()
+        [[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]
+    """
+    return locate(points, cells, like, tissue, reach).image(values)
+
+
+def locate(points: Floats, cells: Ints, like: Volume, tissue: Mask | None = None, reach: float = 3.0) -> Raster:
+    """Find the cell of every voxel centre of an image.
 
     Args:
         points: (nv, 3) vertices, RAS mm.
-        cells: (nc, 4) vertex indices.
-        values: (nv,) vertex values.
-        like: image whose grid is used.
-        tissue: voxels of that grid which may be filled from their nearest covered voxel.
-        reach: how far from a covered voxel they are filled, mm.
-
-    Returns:
-        Array in the shape of the grid.
+        cells: (nc, 4) vertex indices, cells of positive volume.
+        like: image whose grid is used, with any affine.
+        tissue: voxels of that grid which may take the value of their nearest covered voxel.
+        reach: how far from a covered voxel they may lie, mm.
     """
-    shape = np.array(like.shape)
     corners = like.voxel(points)[cells]
-    low = np.maximum(np.ceil(corners.min(axis=1) - 1e-9).astype(np.int64), 0)
-    high = np.minimum(np.floor(corners.max(axis=1) + 1e-9).astype(np.int64), shape - 1)
+    low = np.maximum(np.ceil(corners.min(axis=1) - ROUND_OFF).astype(np.int64), 0)
+    high = np.minimum(np.floor(corners.max(axis=1) + ROUND_OFF).astype(np.int64), np.array(like.shape) - 1)
     extent = high - low + 1
+    owner = np.full(like.shape, -1, dtype=np.int64)
     kept = np.flatnonzero((extent > 0).all(axis=1))
-    data, covered = np.zeros(like.shape), np.zeros(like.shape, dtype=bool)
-    # cells with the same number of candidate voxels are treated together
+    # cells with the same number of candidate voxels along each axis are treated together
     sizes, group = np.unique(extent[kept], axis=0, return_inverse=True)
     order = np.argsort(group.ravel(), kind="stable")
     bounds = np.searchsorted(group.ravel()[order], np.arange(len(sizes) + 1))
     for number, size in enumerate(sizes):
         members = kept[order[bounds[number] : bounds[number + 1]]]
-        offsets = np.stack(np.meshgrid(*(np.arange(n) for n in size), indexing="ij"), axis=-1).reshape(-1, 3)
-        for part in np.array_split(members, max(1, len(members) * len(offsets) // _CHUNK + 1)):
-            _fill(data, covered, corners[part], values[cells[part]], low[part], offsets)
-    if tissue is not None:
-        _extend(data, covered, tissue, reach, like.voxel_sizes)
-    return data
+        offsets = np.indices(size).reshape(3, -1).T
+        for part in np.array_split(members, len(members) * len(offsets) // CHUNK + 1):
+            _claim(owner, part, corners[part], low[part], offsets)
+    voxels = np.flatnonzero(owner.ravel() >= 0)
+    vertices = cells[owner.ravel()[voxels]]
+    centres = np.stack(np.unravel_index(voxels, like.shape), axis=1)
+    weights = _weights(corners[owner.ravel()[voxels]], centres[:, None, :])[:, 0]
+    raster = Raster(like.shape, voxels, vertices, weights)
+    return raster if tissue is None else _extended(raster, owner >= 0, tissue, reach, like.voxel_sizes)
 
 
-def _fill(data: Floats, covered: NDArray[np.bool_], corners: Floats, values: Floats, low: Ints, offsets: Ints) -> None:
-    """Write the values of cells (m) at those of their candidate voxels (k) that lie inside."""
+def _claim(owner: NDArray[np.int64], cells: Ints, corners: Floats, low: Ints, offsets: Ints) -> None:
+    """Write the number of each cell (m) on those of its candidate voxels (k) whose centre lies inside."""
     voxels = low[:, None, :] + offsets[None]
-    inverse = np.linalg.inv((corners[:, 1:] - corners[:, :1]).transpose(0, 2, 1))
-    weights = np.einsum("mij,mkj->mki", inverse, voxels - corners[:, :1])
-    first = 1.0 - weights.sum(axis=2)
-    inside = (weights >= -1e-9).all(axis=2) & (first >= -1e-9)
-    interpolated = first * values[:, :1] + np.einsum("mki,mi->mk", weights, values[:, 1:])
-    where = tuple(voxels[inside].T)
-    data[where] = interpolated[inside]
-    covered[where] = True
+    inside = (_weights(corners, voxels) >= -ROUND_OFF).all(axis=2)
+    owner[tuple(voxels[inside].T)] = np.broadcast_to(cells[:, None], inside.shape)[inside]
 
 
-def _extend(data: Floats, covered: NDArray[np.bool_], tissue: NDArray[np.bool_], reach: float, sizes: Floats) -> None:
-    """Fill tissue voxels near the covered ones from their nearest covered voxel."""
+def _weights(corners: Floats, voxels: Ints) -> Floats:
+    """Barycentric weights (m, k, 4) of voxels (m, k, 3) in cells with corners (m, 4, 3), in voxel coordinates."""
+    inverse = np.linalg.inv(corners[:, 1:] - corners[:, :1])
+    others = (voxels - corners[:, :1]) @ inverse
+    return np.concatenate([1.0 - others.sum(axis=2, keepdims=True), others], axis=2)
+
+
+def _extended(raster: Raster, covered: Mask, tissue: Mask, reach: float, sizes: Floats) -> Raster:
+    """Give tissue voxels near the covered ones the weights of their nearest covered voxel."""
     if not covered.any():
-        return
+        return raster
     distance, nearest = ndimage.distance_transform_edt(~covered, sampling=sizes, return_indices=True)
     wanted = tissue & ~covered & (distance <= reach)
-    data[wanted] = data[tuple(axis[wanted] for axis in nearest)]
+    source = np.ravel_multi_index(tuple(axis[wanted] for axis in nearest), raster.shape)
+    row = np.searchsorted(raster.voxels, source)
+    return Raster(
+        raster.shape,
+        np.concatenate([raster.voxels, np.flatnonzero(wanted.ravel())]),
+        np.concatenate([raster.vertices, raster.vertices[row]]),
+        np.concatenate([raster.weights, raster.weights[row]]),
+    )

@@ -112,7 +112,7 @@ def _sorted_triples(faces: Ints) -> tuple[Ints, Ints, Ints]:
 def _order(low: Ints, mid: Ints, high: Ints, count: int) -> Ints:
     """A permutation that brings equal triples together."""
     if count <= PACKING_LIMIT:
-        return np.asarray(np.argsort((low * count + mid) * count + high, kind="stable"))
+        return np.asarray(np.argsort((low * count + mid) * count + high))
     return np.asarray(np.lexsort((high, low * count + mid)))
 
 
