@@ -19,8 +19,9 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from oncology import __version__
-from oncology.cli.runtime import Communicator, launched_rank, on_root
+from oncology.cli.runtime import Communicator, launched_rank
 from oncology.errors import OutputError
+from oncology.parallel import on_root
 
 __all__ = ["MARKER", "Show", "json_lines", "output_folder", "progress"]
 

@@ -11,13 +11,14 @@ import sys
 import time
 import traceback
 from array import array
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from oncology.errors import InputError, OncologyError
+from oncology.parallel import Broadcaster
 
-__all__ = ["Communicator", "Ended", "exit_status", "guarded", "launched_rank", "on_root", "report_error", "world"]
+__all__ = ["Communicator", "Ended", "exit_status", "guarded", "launched_rank", "report_error", "world"]
 
 INTERRUPTED = 130
 _RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")
@@ -25,19 +26,8 @@ _SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 _LOCAL_SIZE_VARIABLES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
 
 
-class Communicator(Protocol):
+class Communicator(Broadcaster, Protocol):
     """What the command line asks of an MPI communicator (mpi4py's names)."""
-
-    @property
-    def rank(self) -> int:
-        """Number of this rank, from 0."""
-
-    @property
-    def size(self) -> int:
-        """Number of ranks."""
-
-    def bcast(self, obj: Any, root: int = 0) -> Any:
-        """Return rank `root`'s object on every rank."""
 
     def Barrier(self) -> None:
         """Wait for every rank."""
@@ -168,30 +158,3 @@ def _completes(request: Any, seconds: float) -> bool:
             return False
         time.sleep(0.01)
     return True
-
-
-def on_root[T](comm: Communicator | None, function: Callable[[], T]) -> T:
-    """Run a function on rank 0 only and return its result, or raise its error, on every rank.
-
-    For what touches files or is cheap and serial: reading a case, making a folder.
-
-    Args:
-        comm: Communicator, collective over all its ranks; None runs the function here.
-        function: Takes nothing; its result must be picklable.
-
-    Raises:
-        Exception: Whatever the function raised on rank 0.
-    """
-    if comm is None or comm.size == 1:
-        return function()
-    result: T | None = None
-    error: Exception | None = None
-    if comm.rank == 0:
-        try:
-            result = function()
-        except Exception as raised:
-            error = raised
-    result, error = comm.bcast((result, error))
-    if error is not None:
-        raise error
-    return result

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from oncology.imaging.volume import Volume
 
@@ -81,53 +82,55 @@ def locate(points: Floats, cells: Ints, like: Volume, tissue: Mask | None = None
         reach: how far from a covered voxel they may lie, mm.
     """
     corners = like.voxel(points)[cells]
+    frames = np.linalg.inv(corners[:, 1:] - corners[:, :1])
+    owner = _owners(corners, frames, like.shape)
+    voxels = np.flatnonzero(owner >= 0)
+    cell = owner[voxels]
+    centres = np.stack(np.unravel_index(voxels, like.shape), axis=1)
+    weights = _weights(corners[cell, 0], frames[cell], centres[:, None, :])[:, 0]
+    raster = Raster(like.shape, voxels, cells[cell], weights)
+    return raster if tissue is None else _extended(raster, tissue, reach, like)
+
+
+def _owners(corners: Floats, frames: Floats, shape: tuple[int, int, int]) -> Ints:
+    """The number of a cell that holds each voxel centre (flat, C order), -1 where none does."""
     low = np.maximum(np.ceil(corners.min(axis=1) - ROUND_OFF).astype(np.int64), 0)
-    high = np.minimum(np.floor(corners.max(axis=1) + ROUND_OFF).astype(np.int64), np.array(like.shape) - 1)
+    high = np.minimum(np.floor(corners.max(axis=1) + ROUND_OFF).astype(np.int64), np.array(shape) - 1)
     extent = high - low + 1
-    owner = np.full(like.shape, -1, dtype=np.int64)
+    owner = np.full(shape, -1, dtype=np.int64)
     kept = np.flatnonzero((extent > 0).all(axis=1))
     # cells with the same number of candidate voxels along each axis are treated together
-    sizes, group = np.unique(extent[kept], axis=0, return_inverse=True)
-    order = np.argsort(group.ravel(), kind="stable")
-    bounds = np.searchsorted(group.ravel()[order], np.arange(len(sizes) + 1))
-    for number, size in enumerate(sizes):
-        members = kept[order[bounds[number] : bounds[number + 1]]]
-        offsets = np.indices(size).reshape(3, -1).T
+    keys = np.ravel_multi_index(tuple(extent[kept].T), np.array(shape) + 1)
+    kept, keys = kept[np.argsort(keys, kind="stable")], np.sort(keys)
+    for members in np.split(kept, np.flatnonzero(np.diff(keys)) + 1) if len(kept) else ():
+        offsets = np.indices(extent[members[0]]).reshape(3, -1).T
         for part in np.array_split(members, len(members) * len(offsets) // CHUNK + 1):
-            _claim(owner, part, corners[part], low[part], offsets)
-    voxels = np.flatnonzero(owner.ravel() >= 0)
-    vertices = cells[owner.ravel()[voxels]]
-    centres = np.stack(np.unravel_index(voxels, like.shape), axis=1)
-    weights = _weights(corners[owner.ravel()[voxels]], centres[:, None, :])[:, 0]
-    raster = Raster(like.shape, voxels, vertices, weights)
-    return raster if tissue is None else _extended(raster, owner >= 0, tissue, reach, like.voxel_sizes)
+            voxels = low[part][:, None, :] + offsets[None]
+            inside = (_weights(corners[part, 0], frames[part], voxels) >= -ROUND_OFF).all(axis=2)
+            owner[tuple(voxels[inside].T)] = np.broadcast_to(part[:, None], inside.shape)[inside]
+    return owner.ravel()
 
 
-def _claim(owner: NDArray[np.int64], cells: Ints, corners: Floats, low: Ints, offsets: Ints) -> None:
-    """Write the number of each cell (m) on those of its candidate voxels (k) whose centre lies inside."""
-    voxels = low[:, None, :] + offsets[None]
-    inside = (_weights(corners, voxels) >= -ROUND_OFF).all(axis=2)
-    owner[tuple(voxels[inside].T)] = np.broadcast_to(cells[:, None], inside.shape)[inside]
-
-
-def _weights(corners: Floats, voxels: Ints) -> Floats:
-    """Barycentric weights (m, k, 4) of voxels (m, k, 3) in cells with corners (m, 4, 3), in voxel coordinates."""
-    inverse = np.linalg.inv(corners[:, 1:] - corners[:, :1])
-    others = (voxels - corners[:, :1]) @ inverse
+def _weights(origins: Floats, frames: Floats, voxels: Ints) -> Floats:
+    """Barycentric weights (m, k, 4) of voxels (m, k, 3) in cells with first corners (m, 3), inverse edges (m, 3, 3)."""
+    others = (voxels - origins[:, None, :]) @ frames
     return np.concatenate([1.0 - others.sum(axis=2, keepdims=True), others], axis=2)
 
 
-def _extended(raster: Raster, covered: Mask, tissue: Mask, reach: float, sizes: Floats) -> Raster:
+def _extended(raster: Raster, tissue: Mask, reach: float, like: Volume) -> Raster:
     """Give tissue voxels near the covered ones the weights of their nearest covered voxel."""
-    if not covered.any():
+    covered = np.zeros(raster.shape, dtype=bool)
+    covered.ravel()[raster.voxels] = True
+    rim = np.argwhere(covered & ~ndimage.binary_erosion(covered))
+    wanted = np.argwhere(tissue & ~covered)
+    if not len(rim) or not len(wanted):
         return raster
-    distance, nearest = ndimage.distance_transform_edt(~covered, sampling=sizes, return_indices=True)
-    wanted = tissue & ~covered & (distance <= reach)
-    source = np.ravel_multi_index(tuple(axis[wanted] for axis in nearest), raster.shape)
-    row = np.searchsorted(raster.voxels, source)
+    distance, nearest = cKDTree(like.world(rim)).query(like.world(wanted), distance_upper_bound=reach + ROUND_OFF)
+    near = np.isfinite(distance)
+    row = np.searchsorted(raster.voxels, np.ravel_multi_index(tuple(rim[nearest[near]].T), raster.shape))
     return Raster(
         raster.shape,
-        np.concatenate([raster.voxels, np.flatnonzero(wanted.ravel())]),
+        np.concatenate([raster.voxels, np.ravel_multi_index(tuple(wanted[near].T), raster.shape)]),
         np.concatenate([raster.vertices, raster.vertices[row]]),
         np.concatenate([raster.weights, raster.weights[row]]),
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from oncology.cli.runtime import Ended, guarded, on_root, world
+from oncology.cli.runtime import Ended, guarded, world
 from oncology.errors import CaseError, NumericalError
 
 PROGRAM = """
@@ -66,18 +66,6 @@ def test_errors_on_all_ranks_have_one_voice():
 def test_success_passes_through():
     with guarded(world()):
         pass
-
-
-@pytest.mark.mpi
-def test_root_works_for_all_and_its_error_reaches_all():
-    comm = world()
-    assert on_root(comm, lambda: (comm.rank, "value")) == (0, "value")
-
-    def fail() -> None:
-        raise CaseError(f"bad on {comm.rank}")
-
-    with pytest.raises(CaseError, match="bad on 0"):
-        on_root(comm, fail)
 
 
 @pytest.mark.parametrize(
