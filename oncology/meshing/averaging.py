@@ -1,6 +1,6 @@
 """Means of an image over each cell, with as many samples as its voxels deserve.
 
-A cell is subdivided until its parts are about as long as a voxel: 8 samples for 2 mm edges in 1 mm voxels, 64 for
+A cell is subdivided until its parts are at most 1.5 voxels long: 8 samples for 2.5 mm edges in 1 mm voxels, 64 for
 4 mm. That keeps the cost proportional to the volume of the mesh in voxels, whatever the grading.
 """
 
@@ -17,8 +17,9 @@ from oncology.imaging.volume import Volume
 
 __all__ = ["fractions"]
 
+LONGEST = 1.5  # voxels, of the parts
 SHALLOWEST = 1  # 8 samples a cell
-DEEPEST = 4  # 4096 samples a cell: edges of 16 voxels
+DEEPEST = 4  # 4096 samples a cell: edges of 24 voxels
 
 
 def fractions(
@@ -46,7 +47,7 @@ def fractions(
     stacked = grid.with_data(np.stack(images, axis=-1))
     edges = np.cbrt(6 * np.sqrt(2.0) * np.maximum(volumes, 0.0))  # of the regular tetrahedron of that volume
     voxels = np.maximum(edges / np.cbrt(grid.voxel_volume), 1.0)
-    depths = np.clip(np.rint(np.log2(voxels)).astype(int), SHALLOWEST, DEEPEST)
+    depths = np.clip(np.ceil(np.log2(voxels / LONGEST)).astype(int), SHALLOWEST, DEEPEST)
     means = np.zeros((len(cells), len(images)))
     for depth in range(SHALLOWEST, DEEPEST + 1):
         chosen = np.flatnonzero(depths == depth)
