@@ -22,6 +22,8 @@ __all__ = ["COMMANDS", "build_app", "main", "run"]
 
 COMMANDS = {
     "doctor": "oncology.cli.doctor:doctor",
+    "fit": "oncology.cli.fit:fit",
+    "report": "oncology.cli.report:report",
 }
 
 

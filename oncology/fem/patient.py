@@ -29,7 +29,6 @@ from oncology.imaging.volume import Volume
 from oncology.inverse.misfit import MaskObservation
 from oncology.inverse.parameters import Parametrisation, Prior
 from oncology.inverse.problem import Identification
-from oncology.inverse.uncertainty import Information, information
 from oncology.meshing import Grading, QualityReport, Route, TetMesh, build_mesh, cached_mesh
 from oncology.parallel import on_root
 
@@ -65,10 +64,10 @@ class PatientLevel:
 
     Attributes:
         mesh: the mesh, on every rank.
+        margin: how far it reaches beyond every segmentation, mm (infinite for an imported mesh).
         quality: its quality report; None for an imported mesh.
         model: discrete growth model.
         observations: segmented regions as cell fractions.
-        parametrisation: meaning of the unknowns.
         days: observation days.
         treatments: treatment events of the case.
         seed: shape of the seed.
@@ -76,10 +75,10 @@ class PatientLevel:
     """
 
     mesh: TetMesh
+    margin: float
     quality: QualityReport | None
     model: TumourModel
     observations: tuple[MaskObservation, ...]
-    parametrisation: Parametrisation
     days: tuple[float, ...]
     treatments: tuple[Any, ...]
     seed: Seed
@@ -95,21 +94,22 @@ class PatientLevel:
         """Mesh and matrices."""
         return self.model.discretisation
 
-    def grid(self, x: Vector, asked_step: float | None = None) -> TimeGrid:
-        """Return a time grid that suits the parameters x."""
-        values = self.parametrisation.physical(x)
-        longest = step_limit(float(values[2]), float(max(values[:2])), self.seed.width)
-        return plan_time_grid(float(values[-1]), self.days, self.treatments, longest, asked_step)
+    def grid(self, parameters: Vector) -> TimeGrid:
+        """Return a time grid that suits a parameter vector."""
+        longest = step_limit(float(parameters[2]), float(max(parameters[:2])), self.seed.width)
+        return plan_time_grid(float(parameters[6]), self.days, self.treatments, longest)
 
-    def problem(self, x: Vector, prior: Prior, noise: float, sharpness: float | None) -> Identification:
+    @property
+    def box(self) -> tuple[Vector, Vector]:
+        """Lower and upper corner of the mesh, mm."""
+        return self.mesh.points.min(axis=0), self.mesh.points.max(axis=0)
+
+    def problem(
+        self, parametrisation: Parametrisation, x: Vector, prior: Prior, noise: float, sharpness: float | None
+    ) -> Identification:
         """Return the inverse problem on this mesh with a time grid that suits x."""
-        forward = SeededGrowth(self.model, self.grid(x), self.seed)
-        return Identification(forward, self.observations, self.parametrisation, prior, noise, sharpness)
-
-    def information(self, problem: Identification, x: Vector) -> Information:
-        """Return the sums for the uncertainty at x."""
-        lower, upper = self.mesh.points.min(axis=0), self.mesh.points.max(axis=0)
-        return information(problem.tables(x), problem.forward.space, lower, upper)
+        forward = SeededGrowth(self.model, self.grid(parametrisation.physical(x)), self.seed)
+        return Identification(forward, self.observations, parametrisation, prior, noise, sharpness)
 
     def cut_density(self, owned: Vector) -> float:
         """Return the highest density next to the artificial cut."""
@@ -151,7 +151,6 @@ def make_level(
     comm: Any,
     case: Case,
     choice: MeshChoice,
-    parametrisation: Parametrisation,
     law: GrowthLaw | None = None,
     seed: Seed | None = None,
     tolerance: float = 1e-8,
@@ -177,10 +176,10 @@ def make_level(
     reached = choice.margin - 1.5 * choice.size if choice.imported is None else np.inf
     return PatientLevel(
         mesh=mesh,
+        margin=choice.margin if choice.imported is None else np.inf,
         quality=quality,
         model=model,
         observations=tuple(observations),
-        parametrisation=parametrisation,
         days=tuple(session.day for session in case.sessions),
         treatments=case.treatments,
         seed=seed or Seed(),

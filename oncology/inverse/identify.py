@@ -8,16 +8,16 @@ metric; one full linearisation at the end confirms the solution and gives the un
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oncology.inverse.parameters import Prior
+from oncology.inverse.parameters import Parametrisation, Prior
 from oncology.inverse.problem import FixedMetric, Identification
-from oncology.inverse.uncertainty import Information
-from oncology.optimise import GaussNewtonState, LevenbergMarquardt, gauss_newton
+from oncology.inverse.uncertainty import Information, information
+from oncology.optimise import GaussNewtonResult, GaussNewtonState, LevenbergMarquardt, gauss_newton
 
 __all__ = ["Checkpoint", "Identified", "Level", "Stage", "identify"]
 
@@ -33,16 +33,25 @@ class Level(Protocol):
     def name(self) -> str:
         """For logs, such as "4 mm"."""
 
-    def problem(self, x: Vector, prior: Prior, noise: float, sharpness: float | None) -> Identification:
-        """Return the inverse problem on this mesh with a time grid that suits x."""
+    @property
+    def box(self) -> tuple[Vector, Vector]:
+        """Lower and upper corner of the mesh, mm."""
 
-    def information(self, problem: Identification, x: Vector) -> Information:
-        """Return the sums for the uncertainty at x."""
+    def problem(
+        self, parametrisation: Parametrisation, x: Vector, prior: Prior, noise: float, sharpness: float | None
+    ) -> Identification:
+        """Return the inverse problem on this mesh with a time grid that suits x."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A run of the optimiser: which misfit, how long, how far."""
+    """A run of the optimiser.
+
+    Attributes:
+        sharpness: of the misfit; None: exact volume fractions.
+        step_tolerance: converged where no scaled unknown would move by more.
+        max_iterations: most accepted steps.
+    """
 
     sharpness: float | None
     step_tolerance: float
@@ -54,10 +63,10 @@ class Stage:
         return "volume fraction" if self.sharpness is None else f"sharpness {self.sharpness:g}"
 
 
-_COARSE = (Stage(10.0, 5e-2, 10), Stage(25.0, 3e-2, 8), Stage(None, 5e-3, 10))
-_FINE = Stage(None, 2e-3, 8)
+_COARSE = (Stage(10.0, 0.1, 10), Stage(25.0, 5e-2, 8), Stage(None, 1e-2, 10))
+_FINE = Stage(None, 5e-3, 8)
 # The full linearisation may move the solution by this much at most; else the fine stage goes on with its matrix.
-_CONFIRMED = 1e-2
+_CONFIRMED = 2e-2
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ class Checkpoint:
     """Where an identification stands: enough to go on from the last accepted iterate.
 
     Attributes:
-        stage: number of the stage, counted over all levels.
+        stage: number of the coarse stage; -1 before the first, the number of stages once the coarse mesh is finished.
         x: last accepted iterate.
         noise: noise level in use, mm^3.
         coarse: solution of the coarse mesh, if it is finished.
@@ -90,7 +99,7 @@ class Identified:
         problem: the inverse problem on the fine mesh.
         converged: whether the full linearisation confirmed the solution.
         iterations: accepted steps over all stages.
-        runs: forward runs over all stages (a gradient counts as one more).
+        gradients: linearisations over all stages.
     """
 
     x: Vector
@@ -99,27 +108,30 @@ class Identified:
     problem: Identification
     converged: bool
     iterations: int
-    runs: int
+    gradients: int
 
 
 Log = Callable[[str, GaussNewtonState, Identification], None]
+Save = Callable[[Checkpoint], None]
 
 
 def identify(
+    parametrisation: Parametrisation,
     coarse: Callable[[], Level],
-    fine: Callable[[], Level],
+    fine: Callable[[Vector], Level],
     starts: Sequence[Vector],
     prior: Prior,
     log: Log = lambda stage, state, problem: None,
-    save: Callable[[Checkpoint], None] = lambda checkpoint: None,
+    save: Save = lambda checkpoint: None,
     resume: Checkpoint | None = None,
     noise: float = 50.0,
 ) -> Identified:
     """Find the parameters that explain the observations.
 
     Args:
+        parametrisation: which unknowns there are.
         coarse: makes the coarse level.
-        fine: makes the fine level.
+        fine: makes the fine level for the coarse solution.
         starts: start values; the blurred misfit on the coarse mesh decides between them.
         prior: prior of the unknowns.
         log: called at every accepted iterate with the stage's name.
@@ -130,92 +142,93 @@ def identify(
     Raises:
         NumericalError: if not even the start values can be run.
     """
+    search = _Search(parametrisation, prior, log, save)
     here = resume or Checkpoint(-1, np.array(starts[0]), noise)
-    count = _Count()
-    if here.metric is None:
-        here = _solve_coarse(coarse(), starts, prior, here, log, save, count)
-    level = fine()
-    x, metric = here.x, here.metric
-    assert metric is not None and here.coarse is not None
-    for _ in range(3):
-        problem = level.problem(x, prior, here.noise, None)
-        fixed = FixedMetric(problem, metric / here.noise + prior.precision)
-
-        def callback(state: GaussNewtonState, problem: Identification = problem) -> None:
-            log(f"{level.name}, {_FINE.name}", state, problem)
-            save(replace(here, stage=len(_COARSE), x=state.x))
-
-        result = gauss_newton(fixed, x, _settings(_FINE, len(x)), callback=callback)
-        count.add(result.iterations, result.evaluations + result.linearisations)
-        x = result.x
-        info = level.information(problem, x)
-        count.add(0, len(x))
-        full = info.normal / here.noise + prior.precision
-        step = np.linalg.solve(full, fixed.linearise(x).gradient)
-        metric = info.normal
-        if np.abs(step).max() <= _CONFIRMED:
-            break
-    return Identified(
-        x=x,
-        coarse=here.coarse,
-        information=info,
-        problem=problem,
-        converged=bool(np.abs(step).max() <= _CONFIRMED),
-        iterations=count.iterations,
-        runs=count.runs,
-    )
+    if here.metric is None or here.coarse is None:
+        level = coarse()
+        here = search.coarse_stages(level, starts, here)
+        problem = search.problem(level, here, None)
+        info = _information(level, problem, here.x)
+        here = replace(here, noise=max(info.noise, 1.0), coarse=here.x, metric=info.normal)
+        save(here)
+    return search.fine_stage(fine(here.x), here)
 
 
-@dataclass
-class _Count:
-    iterations: int = 0
-    runs: int = 0
+@dataclass(frozen=True)
+class _Search:
+    """What the stages share; `done` counts iterations and linearisations."""
 
-    def add(self, iterations: int, runs: int) -> None:
-        self.iterations += iterations
-        self.runs += runs
+    parametrisation: Parametrisation
+    prior: Prior
+    log: Log
+    save: Save
+    done: list[tuple[int, int]] = field(default_factory=list)
+
+    def problem(self, level: Level, here: Checkpoint, sharpness: float | None) -> Identification:
+        """Return the problem on a level at the checkpoint's iterate."""
+        return level.problem(self.parametrisation, here.x, self.prior, here.noise, sharpness)
+
+    def run(self, level: Level, stage: Stage, here: Checkpoint, keep: bool) -> GaussNewtonResult:
+        """Run one stage from a checkpoint; `keep` tells whether its iterates are worth going on from."""
+        problem = self.problem(level, here, stage.sharpness)
+
+        def callback(state: GaussNewtonState) -> None:
+            self.log(f"{level.name}, {stage.name}", state, problem)
+            if keep:
+                self.save(replace(here, x=state.x))
+
+        result = gauss_newton(problem, here.x, _settings(stage, len(here.x)), callback=callback)
+        self.done.append((result.iterations, result.linearisations))
+        return result
+
+    def coarse_stages(self, level: Level, starts: Sequence[Vector], here: Checkpoint) -> Checkpoint:
+        """Go through the stages on the coarse mesh; the first one is run from every start."""
+        fresh = here.stage < 0
+        for number, stage in enumerate(_COARSE):
+            if number < here.stage:
+                continue
+            candidates = starts if fresh and number == 0 else [here.x]
+            results = [
+                self.run(level, stage, replace(here, stage=number, x=np.array(start)), keep=len(candidates) == 1)
+                for start in candidates
+            ]
+            here = replace(here, stage=number, x=min(results, key=lambda result: result.value).x)
+        return replace(here, stage=len(_COARSE))
+
+    def fine_stage(self, level: Level, here: Checkpoint) -> Identified:
+        """Iterate on the fine mesh with the coarse mesh's matrix, then confirm with a full linearisation."""
+        coarse, metric, x = here.coarse, here.metric, here.x
+        assert coarse is not None and metric is not None
+        for _ in range(3):
+            here = replace(here, x=x)
+            problem = self.problem(level, here, None)
+            fixed = FixedMetric(problem, metric / here.noise + self.prior.precision)
+
+            def callback(state: GaussNewtonState, here: Checkpoint = here, problem: Identification = problem) -> None:
+                self.log(f"{level.name}, {_FINE.name}", state, problem)
+                self.save(replace(here, x=state.x))
+
+            result = gauss_newton(fixed, x, _settings(_FINE, len(x)), callback=callback)
+            x = result.x
+            info = _information(level, problem, x)
+            self.done.append((result.iterations, result.linearisations + 1))
+            step = np.linalg.solve(info.normal / here.noise + self.prior.precision, result.gradient)
+            # in units of what the data can tell apart, or of the unknowns themselves where that is smaller
+            sd = np.sqrt(np.diag(np.linalg.inv(info.normal / here.noise + self.prior.precision)))
+            confirmed = bool((np.abs(step) <= np.maximum(_CONFIRMED, 0.2 * sd)).all())
+            metric = info.normal
+            if confirmed:
+                break
+        iterations, gradients = np.sum(self.done, axis=0)
+        return Identified(x, coarse, info, problem, confirmed, int(iterations), int(gradients))
 
 
-def _solve_coarse(
-    level: Level,
-    starts: Sequence[Vector],
-    prior: Prior,
-    here: Checkpoint,
-    log: Log,
-    save: Callable[[Checkpoint], None],
-    count: _Count,
-) -> Checkpoint:
-    """Go through the stages on the coarse mesh; the first one is run from every start."""
-    x = here.x
-    problem = None
-    for number, stage in enumerate(_COARSE):
-        if number < here.stage:
-            continue
-        candidates = list(starts) if here.stage < 0 and number == 0 else [x]
-        best = np.inf
-        for start in candidates:
-            problem = level.problem(start, prior, here.noise, stage.sharpness)
-
-            def callback(
-                state: GaussNewtonState, problem: Identification = problem, number: int = number, stage: Stage = stage
-            ) -> None:
-                log(f"{level.name}, {stage.name}", state, problem)
-                if len(candidates) == 1:
-                    save(replace(here, stage=number, x=state.x))
-
-            result = gauss_newton(problem, start, _settings(stage, len(x)), callback=callback)
-            count.add(result.iterations, result.evaluations + result.linearisations * (1 + len(x)))
-            if result.value < best:
-                best, x = result.value, result.x
-    assert problem is not None
-    info = level.information(problem, x)
-    done = Checkpoint(len(_COARSE), x, max(info.noise, 1.0), x, info.normal)
-    save(done)
-    return done
+def _information(level: Level, problem: Identification, x: Vector) -> Information:
+    return information(problem.tables(x), problem.forward.space, *level.box)
 
 
 def _settings(stage: Stage, size: int) -> LevenbergMarquardt:
-    trust = np.array([*_TRUST, *([0.5] * (size - len(_TRUST)))])
+    trust = np.concatenate([_TRUST, np.full(size - len(_TRUST), 0.5)])
     return LevenbergMarquardt(
-        trust=trust, step_tolerance=stage.step_tolerance, relative_decrease=1e-6, max_iterations=stage.max_iterations
+        trust=trust, step_tolerance=stage.step_tolerance, relative_decrease=1e-4, max_iterations=stage.max_iterations
     )

@@ -107,8 +107,11 @@ class Parametrisation:
         slopes[6, 6] = -np.exp(x[6])
         return slopes
 
+    def threshold_column(self, region: str) -> int | None:
+        """Return the index in x of a region's threshold, None where it is given."""
+        return 7 + self.thresholds.index(region) if region in self.thresholds else None
+
     def threshold(self, x: Vector, region: str, given: float) -> float:
         """Return the rim threshold of a region: the unknown one where it is estimated, else the given one."""
-        if region not in self.thresholds:
-            return given
-        return float(1.0 / (1.0 + np.exp(-x[7 + self.thresholds.index(region)])))
+        column = self.threshold_column(region)
+        return given if column is None else float(1.0 / (1.0 + np.exp(-x[column])))

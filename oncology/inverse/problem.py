@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from oncology.inverse.forward import ForwardMap, Solution
+from oncology.inverse.forward import ForwardMap, Solution, gradient_size
 from oncology.inverse.misfit import MaskObservation
 from oncology.inverse.parameters import Parametrisation, Prior
 from oncology.optimise import Linearisation
@@ -29,10 +29,12 @@ class ResidualTable:
     Attributes:
         residual: (m,) `sqrt(V) (f - m)`, mm^1.5.
         jacobian: (m, n) its derivative by the unknowns.
+        rim: (m,) its derivative by an outward shift of the segmented rim, mm^0.5.
     """
 
     residual: Vector
     jacobian: Vector
+    rim: Vector
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,14 @@ class Identification:
             self._last.append((np.array(x), self.forward.solve(self.parametrisation.physical(x))))
         return self._last[0][1]
 
+    def predictions(self, x: Vector) -> list[tuple[MaskObservation, Vector]]:
+        """Return every observation with the model's cell fractions (m,)."""
+        densities = self.solve(x).densities
+        return [(o, self._observe(x, o, densities[o.index])[0]) for o in self.observations]
+
     def misfit(self, x: Vector) -> float:
         """Return `sum_i int (f_i(u) - m_i)^2 dx`, mm^3."""
-        densities = self.solve(x).densities
-        squares = [
-            self.forward.space.volumes @ (self._observe(x, o, densities[o.index])[0] - o.fractions) ** 2
-            for o in self.observations
-        ]
+        squares = [self.forward.space.volumes @ (f - o.fractions) ** 2 for o, f in self.predictions(x)]
         return float(self.forward.space.total(np.array(squares)).sum())
 
     def evaluate(self, x: Vector, /) -> float:
@@ -106,7 +109,7 @@ class Identification:
             miss = volumes * (fraction - observation.fractions)
             duals[observation.index] += miss[:, None] * slope
             squares += float(miss @ (fraction - observation.fractions))
-            column = self._threshold_column(observation.region)
+            column = self.parametrisation.threshold_column(observation.region)
             if column is not None:
                 by_threshold[column] -= self._threshold_slope(x, observation) * float(miss @ slope.sum(axis=1))
         sums = self.forward.space.total(np.concatenate([[squares], by_threshold]))
@@ -127,19 +130,18 @@ class Identification:
             for k, tangent in enumerate(tangents):
                 if tangent is not None:
                     jacobian[:, k] = root * np.einsum("mv,mv->m", slope, tangent[observation.index])
-            column = self._threshold_column(observation.region)
+            column = self.parametrisation.threshold_column(observation.region)
             if column is not None:
                 jacobian[:, column] = -root * slope.sum(axis=1) * self._threshold_slope(x, observation)
-            tables.append(ResidualTable(root * (fraction - observation.fractions), jacobian))
+            # moving the rim outwards by dr lowers the density there by |grad u| dr
+            steepness = gradient_size(self.forward.space, solution.densities[observation.index])
+            rim = -root * slope.sum(axis=1) * steepness
+            tables.append(ResidualTable(root * (fraction - observation.fractions), jacobian, rim))
         return tables
 
     def _observe(self, x: Vector, observation: MaskObservation, densities: Vector) -> tuple[Vector, Vector]:
         threshold = self.parametrisation.threshold(x, observation.region, observation.threshold)
         return observation.predict(densities, threshold, self.sharpness)
-
-    def _threshold_column(self, region: str) -> int | None:
-        names = self.parametrisation.thresholds
-        return 7 + names.index(region) if region in names else None
 
     def _threshold_slope(self, x: Vector, observation: MaskObservation) -> float:
         """Return the derivative of the threshold by its log-odds; the fraction depends on u - threshold alone."""

@@ -1,9 +1,10 @@
 """Laplace posterior with honest errors, and what the data determine by themselves.
 
-Residuals of a segmentation are neither independent nor of known size: neighbouring cells miss together, since model and
-image err together. The information of the data is therefore the clustered sandwich `H S^-1 H` (Huber 1967; Liang and
-Zeger 1986), H the Gauss-Newton matrix and S the sum over blocks of the outer products of their scores. What the
-solution still moves between two meshes is added as discretisation error. The prior comes in last.
+Residuals of a segmentation are neither independent nor of known size: neighbouring cells miss together, since model
+and image err together. The information of the data is therefore the clustered sandwich `H S^-1 H` (Huber 1967; Liang
+and Zeger 1986), H the Gauss-Newton matrix and S the sum over blocks of the outer products of their scores. Errors
+that leave no trace in the residuals are added: a rim that was drawn too far out or in as a whole, and what the
+solution still moves between two meshes. The prior comes in last.
 """
 
 from __future__ import annotations
@@ -36,12 +37,14 @@ class Information:
     Attributes:
         normal: H = J' J, (n, n), mm^3.
         scores: S = sum over blocks of g g' with g = J' r of the block, (n, n), mm^6.
+        rims: J' times the derivative by an outward shift of each segmented rim, (n, observations), mm^2.
         misfit: r' r, mm^3.
         blocks: number of blocks that hold any residual.
     """
 
     normal: Vector
     scores: Vector
+    rims: Vector
     misfit: float
     blocks: int
 
@@ -107,14 +110,20 @@ def information(
             scores[:, k] += np.bincount(flat, weighted[:, k], minlength=number)
         both = np.concatenate([table.jacobian, table.residual[:, None]], axis=1)
         sums += both.T @ both
-    packed = space.total(np.concatenate([scores.ravel(), sums.ravel()]))
-    scores, sums = packed[: scores.size].reshape(scores.shape), packed[scores.size :].reshape(sums.shape)
+    rims = np.stack([table.jacobian.T @ table.rim for table in tables], axis=1)
+    packed = space.total(np.concatenate([scores.ravel(), sums.ravel(), rims.ravel()]))
+    ends = np.cumsum([scores.size, sums.size])
+    scores, sums, rims = (
+        part.reshape(whole.shape) for part, whole in zip(np.split(packed, ends), (scores, sums, rims), strict=True)
+    )
     used = int((np.abs(scores).sum(axis=1) > 0.0).sum())
     correction = used / max(used - size, 1)
-    return Information(sums[:-1, :-1], correction * scores.T @ scores, float(sums[-1, -1]), used)
+    return Information(sums[:-1, :-1], correction * scores.T @ scores, rims, float(sums[-1, -1]), used)
 
 
-def posterior(mean: Vector, info: Information, prior: Prior, shift: Vector | None = None) -> Posterior:
+def posterior(
+    mean: Vector, info: Information, prior: Prior, shift: Vector | None = None, rim_error: float = 0.0
+) -> Posterior:
     """Join the data's information with the prior.
 
     Args:
@@ -122,16 +131,20 @@ def posterior(mean: Vector, info: Information, prior: Prior, shift: Vector | Non
         info: sums at the estimate.
         prior: prior of the unknowns.
         shift: by how much the estimate is expected to move still under mesh refinement, (n,).
+        rim_error: standard deviation of the shift of each segmented rim as a whole, mm.
     """
     scale = prior.sd
     normal = info.normal * np.outer(scale, scale)
     scores = info.scores * np.outer(scale, scale)
     # a block's score is never better known than one thousandth of the mean one: keeps null directions null
     scores = scores + 1e-3 * np.diag(np.diag(scores)) + 1e-12 * np.trace(scores) * np.eye(len(scores))
-    data = normal @ np.linalg.solve(scores, normal)
+    # scores that a common shift of a rim or the missing mesh refinement would cause
+    rims = rim_error * info.rims * scale[:, None]
+    scores = scores + rims @ rims.T
     if shift is not None:
-        moved = data @ (shift / scale)
-        data = data - np.outer(moved, moved) / (1.0 + moved @ (shift / scale))
+        moved = normal @ (shift / scale)
+        scores = scores + np.outer(moved, moved)
+    data = normal @ np.linalg.solve(scores, normal)
     data = 0.5 * (data + data.T)
     strengths, directions = np.linalg.eigh(data)
     unit = np.eye(len(data))

@@ -1,0 +1,205 @@
+"""`oncology fit`: a case in, parameters with their uncertainty, predicted densities and a report out."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from cyclopts import Parameter
+
+from oncology.cli.output import json_lines, output_folder, progress
+from oncology.cli.runtime import guarded, world
+from oncology.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from oncology.fem.fit import FitSettings
+    from oncology.imaging import Case
+    from oncology.inverse.identify import Checkpoint
+
+__all__ = ["fit", "growth_law", "run_fit"]
+
+CHECKPOINT = "checkpoint.json"
+Law = Literal["exponential", "logistic", "gompertz"]
+
+
+def fit(
+    case: Path,
+    /,
+    *,
+    out: Path,
+    size: float = 2.5,
+    route: Literal["stuffing", "lattice"] = "stuffing",
+    mesh: Path | None = None,
+    law: Law = "logistic",
+    estimate_thresholds: Annotated[bool, Parameter(negative="")] = False,
+    single_seed: Annotated[bool, Parameter(negative="")] = False,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    report: bool = True,
+) -> None:
+    """Identify growth and diffusion of one patient's tumour from its segmentations.
+
+    Runs on one core, or on N with `mpiexec -n N oncology fit CASE --out OUT`.
+
+    Args:
+        case: Folder of the case, which holds case.toml.
+        out: Folder for the results; made whole at the end, or not at all.
+        size: Edge length of the mesh around the tumour, mm.
+        route: How the mesh is made: stuffing (smooth surface) or lattice (no obtuse angle).
+        mesh: Mesh file to use instead (mesh.h5 of `oncology mesh`).
+        law: Growth law.
+        estimate_thresholds: Treat the rim thresholds as unknown around the values of case.toml.
+        single_seed: Keep a single round seed even where it does not explain the tumour's shape.
+        overwrite: Replace results that an earlier run left in --out.
+        resume: Go on from the last accepted iterate of a run that was stopped.
+        report: Write report.html with pictures.
+    """
+    from oncology.parallel import on_root
+
+    if not 0.5 <= size <= 20.0:
+        raise ConfigError(f"--size {size:g} mm is outside 0.5 to 20 mm: 2.5 mm suits most brains")
+    comm = world()
+    with guarded(comm), output_folder(out, comm, overwrite=overwrite, resume=resume, checkpoint=CHECKPOINT) as work:
+        from oncology.fem.fit import FitSettings
+        from oncology.imaging import Case
+        from oncology.meshing import read_mesh
+
+        patient = on_root(comm, lambda: Case.read(case))
+        settings = FitSettings(
+            size=size,
+            route=route,
+            law=growth_law(law),
+            estimate_thresholds=estimate_thresholds,
+            shape=not single_seed,
+            imported=None if mesh is None else on_root(comm, lambda: read_mesh(mesh)),
+            cache=mesh_cache(),
+        )
+        run_fit(comm, patient, settings, work, resume=resume, report=report, arguments={"case": str(case), "law": law})
+
+
+def growth_law(name: Law) -> Any:
+    """Return the growth law of a name."""
+    from oncology.growth import Exponential, Gompertz, Logistic
+
+    return {"exponential": Exponential(), "logistic": Logistic(), "gompertz": Gompertz()}[name]
+
+
+def mesh_cache() -> Path:
+    """Return the folder of meshes kept by content: ONCOLOGY_CACHE, or `oncology` in the user's cache folder."""
+    given = os.environ.get("ONCOLOGY_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "oncology"
+
+
+def run_fit(
+    comm: Any,
+    case: Case,
+    settings: FitSettings,
+    work: Path,
+    *,
+    resume: bool = False,
+    report: bool = True,
+    arguments: dict[str, object] | None = None,
+) -> dict[str, Any]:
+    """Fit a case and write everything into a working folder (collective); return the estimate on every rank."""
+    from oncology.cli.results import write_results
+    from oncology.fem.fit import fit_case
+    from oncology.parallel import on_root
+
+    started = time.perf_counter()
+    setup = {**_setup(settings), **(arguments or {})}
+    checkpoint = on_root(comm, lambda: _read_checkpoint(work / CHECKPOINT, setup)) if resume else None
+    with json_lines(work / "log.jsonl" if comm.rank == 0 else None) as record, progress() as show:
+
+        def log(stage: str, state: Any, problem: Any) -> None:
+            values = problem.parametrisation.physical(state.x)
+            misfit = problem.misfit(state.x)
+            show(f"{stage}: D_w {values[0]:.3f} mm^2/day, rho {values[2]:.4f} /day, misfit {misfit:.0f} mm^3")
+            record(
+                {
+                    "stage": stage,
+                    "iteration": state.iteration,
+                    "misfit_mm3": misfit,
+                    "diffusion_white": values[0],
+                    "diffusion_grey": values[1],
+                    "proliferation": values[2],
+                    "seed": values[3:6],
+                    "onset": values[6],
+                    "seconds": time.perf_counter() - started,
+                }
+            )
+
+        def save(checkpoint: Checkpoint) -> None:
+            if comm.rank == 0:
+                _write_checkpoint(work / CHECKPOINT, checkpoint, setup)
+
+        outcome = fit_case(comm, case, settings, log, save, checkpoint, show)
+        show("results")
+        estimate = write_results(comm, case, settings, outcome, work, setup)
+    estimate["run"] |= {"seconds": round(time.perf_counter() - started, 2), "peak_memory_gb": _peak_memory(comm)}
+
+    def finish() -> None:
+        (work / "estimate.json").write_text(json.dumps(estimate, indent=1) + "\n", encoding="utf-8")
+        (work / CHECKPOINT).unlink(missing_ok=True)
+        if report:
+            from oncology.report import build_report
+
+            build_report(work, case)
+
+    on_root(comm, finish)
+    outcome.level.destroy()
+    return estimate
+
+
+def _setup(settings: FitSettings) -> dict[str, object]:
+    """Return the settings as plain values, for config.toml and to recognise a checkpoint."""
+    return {
+        "size_mm": settings.size,
+        "route": settings.route if settings.imported is None else "imported",
+        "mesh_fingerprint": "" if settings.imported is None else settings.imported.fingerprint,
+        "law": type(settings.law).__name__.lower(),
+        "estimate_thresholds": settings.estimate_thresholds,
+        "shape": settings.shape,
+    }
+
+
+def _peak_memory(comm: Any) -> float:
+    """Return the sum over the ranks of the peak resident memory, GB."""
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(sum(comm.allgather(kilobytes)) / 1e6, 3)
+
+
+def _write_checkpoint(path: Path, checkpoint: Checkpoint, setup: dict[str, object]) -> None:
+    """Write a checkpoint, whole or not at all."""
+    plain = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in vars(checkpoint).items()}
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps({"setup": setup, "checkpoint": plain}), encoding="utf-8")
+    temporary.replace(path)
+
+
+def _read_checkpoint(path: Path, setup: dict[str, object]) -> Checkpoint | None:
+    """Read a checkpoint; None where there is none yet.
+
+    Raises:
+        OutputError: the checkpoint belongs to other settings.
+    """
+    from oncology.inverse.identify import Checkpoint
+
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    changed = [key for key, value in setup.items() if content["setup"].get(key) != value]
+    if changed:
+        raise OutputError(
+            f"{path}: was written with another {', '.join(changed)}: give the same settings, or --overwrite instead"
+        )
+    fields = {
+        key: np.array(value) if isinstance(value, list) else value for key, value in content["checkpoint"].items()
+    }
+    return Checkpoint(**fields)

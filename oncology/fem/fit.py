@@ -1,0 +1,261 @@
+"""The whole fit of one case: levels, identification, posterior, shape of the seed, final run.
+
+Coarse and fine mesh cover the neighbourhood of the tumour. The fine mesh reaches six infiltration lengths beyond the
+segmentations; where the density at the cut is not negligible after all, it is made again with a wider margin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oncology.fem.field import FieldGrowth
+from oncology.fem.model import Rates, Run
+from oncology.fem.patient import MeshChoice, PatientLevel, make_level, tumour_distance
+from oncology.growth import GrowthLaw, Logistic
+from oncology.imaging.case import Case
+from oncology.imaging.resample import sample
+from oncology.inverse.identify import Checkpoint, Identified, Log, Save, identify
+from oncology.inverse.parameters import Parametrisation, Prior
+from oncology.inverse.shape import FocusLattice, fit_shape, lattice_points, overlap
+from oncology.inverse.start import default_prior, starting_points
+from oncology.inverse.uncertainty import Posterior, posterior
+from oncology.meshing import Route, TetMesh
+
+__all__ = ["CaseFit", "FitSettings", "fit_case"]
+
+Vector = NDArray[np.float64]
+
+_COARSENING = 1.6  # coarse edge length over the fine one
+_COARSE_MARGIN = 25.0  # mm
+_MARGIN_LENGTHS = 6.0
+_MARGIN_RANGE = (15.0, 45.0)  # mm
+# Largest density at the cut, as a share of the lowest rim threshold.
+_CUT = 0.1
+# The solution moves by about h^2: from the fine mesh to none it moves by this share of what it moved between the two.
+_REFINEMENT = 1.0 / (_COARSENING**2 - 1.0)
+# A segmentation's rim, as a whole, is known to the standard deviation of a uniform error of one voxel.
+_RIM_VOXELS = 12.0**-0.5
+# Below this overlap with the whole tumour, one seed does not explain its shape.
+_SINGLE_SEED = 0.9
+_FOCUS_SPACING = 8.0  # mm
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Settings of a fit; the defaults suit any case.
+
+    Attributes:
+        size: edge length of the fine mesh, mm.
+        route: "stuffing" or "lattice".
+        law: growth law.
+        estimate_thresholds: treat the rim thresholds as unknown, with the given ones as prior medians.
+        shape: allow a lattice of small foci where one seed does not explain the tumour's shape.
+        imported: mesh the user brought, for the fine level.
+        cache: folder of meshes kept by content.
+    """
+
+    size: float = 2.5
+    route: Route = "stuffing"
+    law: GrowthLaw = field(default_factory=Logistic)
+    estimate_thresholds: bool = False
+    shape: bool = True
+    imported: TetMesh | None = None
+    cache: Path | None = None
+
+
+@dataclass(frozen=True)
+class CaseFit:
+    """Outcome of a fit.
+
+    Attributes:
+        identified: the estimate in scaled unknowns.
+        parametrisation: their meaning.
+        posterior: their distribution.
+        prior: their prior.
+        level: the fine level.
+        run: final run with the estimate.
+        initial: its density at onset, (owned,).
+        frames: density after every step of the final run, (owned,) each, the start included.
+        foci: lattice of small foci and their ln amplitudes, where one seed did not suffice.
+        overlap: overlap of the whole tumour with one seed, 0..1.
+        cut_density: highest density at the artificial cut.
+        warnings: what the user should know, in sentences.
+    """
+
+    identified: Identified
+    parametrisation: Parametrisation
+    posterior: Posterior
+    prior: Prior
+    level: PatientLevel
+    run: Run
+    initial: Vector
+    frames: list[Vector]
+    foci: tuple[FocusLattice, Vector] | None
+    overlap: float
+    cut_density: float
+    warnings: tuple[str, ...]
+
+
+def fit_case(
+    comm: Any,
+    case: Case,
+    settings: FitSettings,
+    log: Log = lambda stage, state, problem: None,
+    save: Save = lambda checkpoint: None,
+    resume: Checkpoint | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> CaseFit:
+    """Identify one case (collective).
+
+    Args:
+        comm: MPI communicator.
+        case: the patient, on every rank.
+        settings: of the fit.
+        log: called at every accepted iterate.
+        save: called at every accepted iterate with a checkpoint.
+        resume: checkpoint to go on from.
+        tell: called with what is going on, for progress.
+
+    Raises:
+        MeshError: where no mesh can be made.
+        NumericalError: where the model cannot be run.
+    """
+    regions = ("whole", "core") if settings.estimate_thresholds else ()
+    given = (case.thresholds.oedema, case.thresholds.core)[: len(regions)]
+    parametrisation = Parametrisation(first_day(case), regions)
+    starts = starting_points(case, parametrisation, given)
+    prior = default_prior(parametrisation, 3.0 * starts[0][3:6], given)
+    levels: dict[str, PatientLevel] = {}
+    choice = MeshChoice(settings.size, settings.route, cache=settings.cache)
+
+    def coarse() -> PatientLevel:
+        tell("coarse mesh")
+        coarsened = replace(choice, size=_COARSENING * choice.size, margin=_COARSE_MARGIN)
+        levels["coarse"] = make_level(comm, case, coarsened, settings.law)
+        return levels["coarse"]
+
+    def fine(x: Vector, least: float = 0.0) -> PatientLevel:
+        tell("fine mesh")
+        length = float(np.exp(0.5 * (x[0] - x[2])))
+        margin = max(float(np.clip(_MARGIN_LENGTHS * length, *_MARGIN_RANGE)), least)
+        made = make_level(comm, case, replace(choice, margin=margin, imported=settings.imported), settings.law)
+        levels["fine"] = made
+        return made
+
+    identified = identify(parametrisation, coarse, fine, starts, prior, log, save, resume)
+    level = levels["fine"]
+    warnings: list[str] = []
+    limit = _CUT * case.thresholds.oedema
+    for _ in range(2):
+        cut = level.cut_density(identified.problem.solve(identified.x).run.observations[-1])  # type: ignore[attr-defined]
+        if cut <= limit or settings.imported is not None or level.margin >= 1.6 * _MARGIN_RANGE[1]:
+            break
+        tell("wider mesh")
+        wider, here = 1.5 * level.margin, identified
+        level.destroy()
+        finished = Checkpoint(99, here.x, here.problem.noise, here.coarse, here.information.normal)
+        identified = identify(
+            parametrisation, coarse, lambda x, wider=wider: fine(x, wider), starts, prior, log, save, finished
+        )
+        level = levels["fine"]
+    if cut > limit:
+        warnings.append(
+            f"the density at the edge of the meshed region is {cut:.3f}: the tumour may reach beyond it; "
+            "its parameters depend on that edge"
+        )
+    return _finish(comm, case, settings, parametrisation, prior, identified, levels, cut, warnings, tell)
+
+
+def first_day(case: Case) -> float:
+    """Return the day of the first session or treatment: the end of the interval that starts at onset."""
+    return min([case.sessions[0].day, *(treatment.day for treatment in case.treatments)])
+
+
+def _finish(
+    comm: Any,
+    case: Case,
+    settings: FitSettings,
+    parametrisation: Parametrisation,
+    prior: Prior,
+    identified: Identified,
+    levels: dict[str, PatientLevel],
+    cut: float,
+    warnings: list[str],
+    tell: Callable[[str], None],
+) -> CaseFit:
+    """Posterior, shape of the seed where one seed does not suffice, final run."""
+    level, x = levels["fine"], identified.x
+    rim_error = _RIM_VOXELS * float(np.mean([session.whole.voxel_sizes.mean() for session in case.sessions]))
+    shift = _REFINEMENT * (x - identified.coarse)
+    laplace = posterior(x, identified.information, prior, shift, rim_error)
+    sums = np.array(
+        [
+            overlap(level.discretisation.volumes, fraction, observation.fractions)
+            for observation, fraction in identified.problem.predictions(x)
+            if observation.region == "whole"
+        ]
+    )
+    both, either = level.discretisation.total(sums).T
+    single = float((both / either).min())
+    values = parametrisation.physical(x)
+    initial = level.seed.density(level.discretisation.points[: level.discretisation.owned], values[3:6])
+    foci = None
+    if settings.shape and single < _SINGLE_SEED:
+        tell("shape of the seed")
+        if "coarse" not in levels:
+            coarsened = MeshChoice(_COARSENING * settings.size, settings.route, _COARSE_MARGIN, settings.cache)
+            levels["coarse"] = make_level(comm, case, coarsened, settings.law)
+        foci, initial = _fit_foci(case, parametrisation, identified, levels)
+        warnings.append(
+            f"one seed explains the shape of the whole tumour only to an overlap of {single:.2f}: the initial density was "
+            "given a lattice of small foci; the parameters are those of the single seed"
+        )
+    if not identified.converged:
+        warnings.append("the last full linearisation did not confirm the solution: treat the intervals with care")
+    frames: list[Vector] = [initial]
+    rates = Rates(*map(float, values[:3]))
+    run = level.model.run(rates, initial, level.grid(values).from_onset(float(values[6])), keep=False, record=frames)
+    if "coarse" in levels:
+        levels["coarse"].destroy()
+    return CaseFit(
+        identified, parametrisation, laplace, prior, level, run, initial, frames, foci, single, cut, tuple(warnings)
+    )
+
+
+def _fit_foci(
+    case: Case, parametrisation: Parametrisation, identified: Identified, levels: dict[str, PatientLevel]
+) -> tuple[tuple[FocusLattice, Vector], Vector]:
+    """Fit the foci on the coarse mesh, polish them on the fine one; return them and the initial density there."""
+    values = parametrisation.physical(identified.x)
+    candidates = lattice_points(*levels["coarse"].box, _FOCUS_SPACING)
+    inside = sample(tumour_distance(case), candidates, outside=np.inf) <= 0.25 * _FOCUS_SPACING
+    inside &= sample(case.white, candidates) + sample(case.grey, candidates) > 0.5
+    lattice = FocusLattice(candidates[inside], 0.5 * _FOCUS_SPACING)
+    exposure = float(values[2] * (parametrisation.first_day - values[6]))
+    z = None
+    for name, sharpness, iterations in (("coarse", (25.0, None), 40), ("fine", (None,), 12)):
+        level = levels[name]
+        grid = level.grid(values).from_onset(float(values[6]))
+        points = level.discretisation.points[: level.discretisation.owned]
+        seed, basis = level.seed.density(points, values[3:6]), lattice.basis(points)
+        z = fit_shape(
+            FieldGrowth(level.model, grid),
+            level.observations,
+            values[:3],
+            seed,
+            basis,
+            exposure,
+            identified.problem.noise,
+            z,
+            sharpness,
+            iterations,
+        ).ln_amplitudes
+        initial = seed + basis @ np.exp(z)
+    assert z is not None
+    return (lattice, z), initial
