@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from oncology.errors import ConfigError
+from oncology.errors import ConfigError, NumericalError
 from oncology.inverse.forward import CellSpace
 from oncology.inverse.misfit import MaskObservation
 from oncology.optimise import Blocks, Space, Tangent, product, weighted_l2
@@ -43,6 +43,9 @@ Vector = NDArray[np.float64]
 # Order of every vector of rates, in mm^2/day, mm^2/day, 1/day.
 RATES = ("diffusion_white", "diffusion_grey", "proliferation")
 
+# Largest change of the logarithm of a rate: further away a fixed time grid is meaningless.
+_FURTHEST = 5.0
+
 
 class FieldSolution(Protocol):
     """A forward run from an initial density, and its linearisation."""
@@ -55,7 +58,7 @@ class FieldSolution(Protocol):
         """Return the derivative of `densities` along a direction of the initial density (n,) and of `RATES` (3,)."""
 
     def adjoint(self, duals: tuple[Vector, ...]) -> tuple[Vector, Vector]:
-        """Return the derivatives of `sum <duals, densities>` by this rank's initial density (n,) and by `RATES` (3,)."""
+        """Return the derivatives of `sum <duals, densities>` by this rank's initial density (n,) and `RATES` (3,)."""
 
 
 class FieldForward(Protocol):
@@ -182,15 +185,15 @@ class LogPrior:
             )
         if not (0.0 < self.median < math.inf and 0.0 < self.sd_log < math.inf):
             raise ConfigError(
-                f"prior of {self.name}: median {self.median:g} and deviation {self.sd_log:g} of the logarithm must be > 0"
+                f"prior of {self.name}: median {self.median:g} and log-deviation {self.sd_log:g} must be > 0"
             )
 
 
 @dataclass(frozen=True)
 class Unknowns:
-    """Meaning of the flat vector `x = (phi, q)`: owned initial density, then standardised log-rates, the same on each rank.
+    """Meaning of the flat vector `x = (phi, q)`: owned initial density, then standardised log-rates.
 
-    A flat vector instead of `Blocks`, because bounds act on components.
+    Every rank holds the same log-rates. A flat vector instead of `Blocks`, because bounds act on components.
 
     Attributes:
         rates: (3,) rates as far as they are known.
@@ -215,9 +218,17 @@ class Unknowns:
         return x[:owned], x[owned:]
 
     def physical(self, standard: Vector) -> Vector:
-        """Return all `RATES`, (3,)."""
+        """Return all `RATES`, (3,).
+
+        Raises:
+            NumericalError: on every rank, if a rate leaves its median by more than a factor of e^5.
+        """
         rates = np.array(self.rates, dtype=float)
         for prior, value in zip(self.priors, standard, strict=True):
+            if not abs(prior.sd_log * value) <= _FURTHEST:
+                raise NumericalError(
+                    f"{prior.name} went to {prior.sd_log * value:+.3g} from the logarithm of its median"
+                )
             rates[RATES.index(prior.name)] = prior.median * math.exp(prior.sd_log * value)
         return rates
 
@@ -279,11 +290,13 @@ class FieldProblem:
 
     def weights(self, residual: Vector) -> Vector:
         """Return the volume that each number of a residual (m, k) stands for, (m, 1), mm^d."""
-        return self.forward.space.volumes[:, None] / residual.shape[1]
+        return np.asarray(self.forward.space.volumes[:, None] / residual.shape[1])
 
     def penalised(self, initial: Vector) -> Vector:
         """Return the derivative of the Tikhonov term, (n,)."""
-        return np.zeros_like(initial) if self.penalty is None else self.penalty.weight * self.penalty.operator(initial)
+        if self.penalty is None:
+            return np.zeros_like(initial)
+        return self.penalty.weight * self.penalty.operator(initial)
 
 
 @dataclass(frozen=True)
@@ -322,7 +335,7 @@ class FieldEvaluation:
         return Tangent(float(squared + rough) + problem.noise * float(standard @ standard))
 
     def normal(self, direction: Vector) -> Vector:
-        """Return `F'* F'` of a direction as a dual vector, without penalty and prior: one tangent and one adjoint run."""
+        """Return `F'* F'` of a direction as a dual vector, without penalty and prior: a tangent and an adjoint run."""
         return np.concatenate(self._pull_back(self._push_forward(direction)))
 
     def _push_forward(self, direction: Vector) -> tuple[Vector, ...]:
@@ -346,7 +359,7 @@ class FieldEvaluation:
 
 
 def scalar_weights(problem: FieldProblem, growth: float) -> Vector:
-    """Return the weights of the log-rates in `joint_space`, (k,), mm^d: the field's curvature is then theirs (pitfall D.12).
+    """Return the weights of the log-rates in `joint_space`, (k,), mm^d: both are then equally stiff (pitfall D.12).
 
     The curvature of J by a log-rate is about `||data||^2` (the data scale with the density), that by the field at most
     the square of its growth.

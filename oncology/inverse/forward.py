@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PARAMETERS", "CellSpace", "ForwardMap", "Solution", "gradient_size"]
+__all__ = ["PARAMETERS", "CellSpace", "ForwardMap", "Solution", "cell_gradients"]
 
 Vector = NDArray[np.float64]
 
@@ -44,12 +44,12 @@ class CellSpace:
         return np.asarray(self.points[self.cells].mean(axis=1))
 
 
-def gradient_size(space: CellSpace, densities: Vector) -> Vector:
-    """Return |grad u| on each cell, (m,), 1/mm, of densities at the cell vertices (m, d + 1)."""
+def cell_gradients(space: CellSpace, densities: Vector) -> Vector:
+    """Return grad u on each cell, (m, d), 1/mm, of densities at the cell vertices (m, d + 1)."""
     corners = space.points[space.cells]
     edges = corners[:, 1:] - corners[:, :1]
     differences = densities[:, 1:] - densities[:, :1]
-    return np.asarray(np.linalg.norm(np.linalg.solve(edges, differences[..., None])[..., 0], axis=1))
+    return np.asarray(np.linalg.solve(edges, differences[..., None])[..., 0])
 
 
 class Solution(Protocol):

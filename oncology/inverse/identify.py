@@ -49,12 +49,14 @@ class Stage:
 
     Attributes:
         sharpness: of the misfit; None: exact volume fractions.
-        step_tolerance: converged where no scaled unknown would move by more.
+        step_tolerance: converged where no scaled unknown would move by more,
+        relative_decrease: or where the cost is predicted to decrease by a smaller share.
         max_iterations: most accepted steps.
     """
 
     sharpness: float | None
     step_tolerance: float
+    relative_decrease: float
     max_iterations: int
 
     @property
@@ -63,8 +65,8 @@ class Stage:
         return "volume fraction" if self.sharpness is None else f"sharpness {self.sharpness:g}"
 
 
-_COARSE = (Stage(10.0, 0.1, 10), Stage(25.0, 5e-2, 8), Stage(None, 1e-2, 10))
-_FINE = Stage(None, 5e-3, 8)
+_COARSE = (Stage(10.0, 0.1, 2e-2, 10), Stage(25.0, 5e-2, 5e-3, 8), Stage(None, 1e-2, 1e-3, 10))
+_FINE = Stage(None, 5e-3, 1e-3, 8)
 # The full linearisation may move the solution by this much at most; else the fine stage goes on with its matrix.
 _CONFIRMED = 2e-2
 
@@ -230,5 +232,8 @@ def _information(level: Level, problem: Identification, x: Vector) -> Informatio
 def _settings(stage: Stage, size: int) -> LevenbergMarquardt:
     trust = np.concatenate([_TRUST, np.full(size - len(_TRUST), 0.5)])
     return LevenbergMarquardt(
-        trust=trust, step_tolerance=stage.step_tolerance, relative_decrease=1e-4, max_iterations=stage.max_iterations
+        trust=trust,
+        step_tolerance=stage.step_tolerance,
+        relative_decrease=stage.relative_decrease,
+        max_iterations=stage.max_iterations,
     )

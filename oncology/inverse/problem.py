@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from oncology.inverse.forward import ForwardMap, Solution, gradient_size
+from oncology.inverse.forward import ForwardMap, Solution, cell_gradients
 from oncology.inverse.misfit import MaskObservation
 from oncology.inverse.parameters import Parametrisation, Prior
 from oncology.optimise import Linearisation
@@ -29,7 +29,7 @@ class ResidualTable:
     Attributes:
         residual: (m,) `sqrt(V) (f - m)`, mm^1.5.
         jacobian: (m, n) its derivative by the unknowns.
-        rim: (m,) its derivative by an outward shift of the segmented rim, mm^0.5.
+        rim: (m, 1 + d) its derivatives by an outward shift of the segmented rim and by a shift of the image, mm^0.5.
     """
 
     residual: Vector
@@ -133,9 +133,10 @@ class Identification:
             column = self.parametrisation.threshold_column(observation.region)
             if column is not None:
                 jacobian[:, column] = -root * slope.sum(axis=1) * self._threshold_slope(x, observation)
-            # moving the rim outwards by dr lowers the density there by |grad u| dr
-            steepness = gradient_size(self.forward.space, solution.densities[observation.index])
-            rim = -root * slope.sum(axis=1) * steepness
+            # moving the rim outwards by dr lowers the density there by |grad u| dr, moving the image by dx by grad u . dx
+            gradients = cell_gradients(self.forward.space, solution.densities[observation.index])
+            moves = np.concatenate([np.linalg.norm(gradients, axis=1)[:, None], gradients], axis=1)
+            rim = -(root * slope.sum(axis=1))[:, None] * moves
             tables.append(ResidualTable(root * (fraction - observation.fractions), jacobian, rim))
         return tables
 

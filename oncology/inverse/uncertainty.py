@@ -37,7 +37,7 @@ class Information:
     Attributes:
         normal: H = J' J, (n, n), mm^3.
         scores: S = sum over blocks of g g' with g = J' r of the block, (n, n), mm^6.
-        rims: J' times the derivative by an outward shift of each segmented rim, (n, observations), mm^2.
+        rims: J' times the derivatives by an outward shift of each segmented rim and by a shift of its image, (n, k), mm^2.
         misfit: r' r, mm^3.
         blocks: number of blocks that hold any residual.
     """
@@ -110,7 +110,7 @@ def information(
             scores[:, k] += np.bincount(flat, weighted[:, k], minlength=number)
         both = np.concatenate([table.jacobian, table.residual[:, None]], axis=1)
         sums += both.T @ both
-    rims = np.stack([table.jacobian.T @ table.rim for table in tables], axis=1)
+    rims = np.concatenate([table.jacobian.T @ table.rim for table in tables], axis=1)
     packed = space.total(np.concatenate([scores.ravel(), sums.ravel(), rims.ravel()]))
     ends = np.cumsum([scores.size, sums.size])
     scores, sums, rims = (
@@ -131,7 +131,7 @@ def posterior(
         info: sums at the estimate.
         prior: prior of the unknowns.
         shift: by how much the estimate is expected to move still under mesh refinement, (n,).
-        rim_error: standard deviation of the shift of each segmented rim as a whole, mm.
+        rim_error: standard deviation of the shifts of each segmented rim, outwards and along each axis, mm.
     """
     scale = prior.sd
     normal = info.normal * np.outer(scale, scale)
