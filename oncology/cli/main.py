@@ -23,7 +23,9 @@ __all__ = ["COMMANDS", "build_app", "main", "run"]
 COMMANDS = {
     "doctor": "oncology.cli.doctor:doctor",
     "fit": "oncology.cli.fit:fit",
+    "mesh": "oncology.cli.mesh:mesh",
     "report": "oncology.cli.report:report",
+    "simulate": "oncology.cli.simulate:simulate",
 }
 
 

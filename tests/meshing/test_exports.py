@@ -70,7 +70,7 @@ def test_meshio_reads_back_what_was_exported(tmp_path, mesh, suffix):
 
 
 def test_formats_and_places_that_cannot_be_written(tmp_path, mesh):
-    with pytest.raises(OutputError, match="format '.stl' is unknown: use one of .vtu"):
+    with pytest.raises(OutputError, match=r"format '\.stl' is unknown: use one of \.vtu"):
         export_mesh(tmp_path / "brain.stl", mesh)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="cannot be written"):

@@ -1,0 +1,254 @@
+"""`oncology mesh`: a case in, a tetrahedral mesh of its brain and figures of its quality out."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from cyclopts import Parameter
+
+from oncology.cli.fit import mesh_cache
+from oncology.cli.output import progress
+from oncology.cli.runtime import guarded, world
+from oncology.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from oncology.imaging import Case
+    from oncology.meshing import Box, Grading, QualityReport, Recipe, TetMesh
+
+__all__ = ["Route", "built_mesh", "checked_size", "far_size_of", "mesh"]
+
+SIZE = 2.5  # mm
+COARSENING = 1.6  # edge length far from the tumour over that around it
+REACH = 5.0  # mm around the segmentations that the fine ball covers too
+MAKING = ("--size", "--route", "--far-size", "--uniform", "--margin")
+CONTRADICTIONS = {
+    "--recipe": ("--import", "--box", *MAKING),
+    "--import": MAKING,
+    "--margin": ("--box",),
+    "--far-size": ("--uniform",),
+}
+TAGS = ("--white-tags", "--grey-tags", "--tag-name")
+Flag = Annotated[bool, Parameter(negative="")]
+Route = Literal["stuffing", "lattice"]
+Tags = Annotated[tuple[int, ...], Parameter(negative="")]
+Corners = tuple[float, float, float, float, float, float]
+
+
+def mesh(
+    case: Path,
+    /,
+    *,
+    out: Path,
+    size: float | None = None,
+    route: Route | None = None,
+    far_size: float | None = None,
+    uniform: Flag = False,
+    margin: float | None = None,
+    box: Annotated[Corners | None, Parameter(negative="")] = None,
+    recipe: Path | None = None,
+    import_: Annotated[Path | None, Parameter(name="--import")] = None,
+    white_tags: Tags = (),
+    grey_tags: Tags = (),
+    tag_name: str | None = None,
+    export: Path | None = None,
+    cache: bool = True,
+    overwrite: Flag = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> None:
+    """Make a tetrahedral mesh of a patient's brain, fine around the tumour.
+
+    Args:
+        case: Folder of the case, which holds case.toml.
+        out: Mesh file to write (mesh.h5), for --mesh of `oncology simulate` and `oncology fit`.
+        size: Edge length around the tumour, mm (2.5 if not given).
+        route: stuffing (smooth surface, the default) or lattice (no obtuse angle).
+        far_size: Edge length far from the tumour, mm (1.6 times --size for stuffing, --size for lattice).
+        uniform: The same edge length everywhere.
+        margin: Mesh only what lies within this distance of a segmentation, mm, as a fit does.
+        box: Mesh only this part of the brain: lower x y z and upper x y z, RAS mm.
+        recipe: TOML file with size, route, grading and box (examples in meshes/) instead of the options above.
+        import_: Take this mesh (.msh, .xdmf, .vtu, .mesh: what meshio reads, RAS mm) instead of making one.
+        white_tags: Cell tags of white matter in the imported mesh (tissue comes from the case's maps if not given).
+        grey_tags: Cell tags of grey matter in the imported mesh.
+        tag_name: Name of the imported mesh's cell data that holds the tags.
+        export: Write the mesh for other programs too: .vtu, .vtk, .msh or .mesh.
+        cache: Keep meshes in ONCOLOGY_CACHE (~/.cache/oncology) and take them from there.
+        overwrite: Replace --out and --export if they are there.
+        as_json: Print the figures of quality as JSON.
+    """
+    options: dict[str, object] = {
+        "--size": size,
+        "--route": route,
+        "--far-size": far_size,
+        "--uniform": uniform,
+        "--margin": margin,
+    }
+    options |= {"--box": box, "--recipe": recipe, "--import": import_}
+    options |= dict(zip(TAGS, (white_tags, grey_tags, tag_name), strict=True))
+    comm = world()
+    with guarded(comm):
+        from oncology.imaging import Case
+        from oncology.meshing import write_mesh
+        from oncology.meshing.exported import export_mesh
+        from oncology.parallel import on_root
+
+        def work() -> None:
+            _check_options({name: value for name, value in options.items() if value not in (None, False, ())})
+            _check_output(out, overwrite, (".h5", ".hdf5"))
+            if export is not None:
+                _check_output(export, overwrite, (".vtu", ".vtk", ".msh", ".mesh"))
+            with progress() as show:
+                show("case")
+                patient = Case.read(case)
+                show("mesh")
+                part = None if box is None else (np.array(box[:3]), np.array(box[3:]))
+                folder = mesh_cache() if cache else None
+                if import_ is not None:
+                    made, quality = _imported(import_, patient, white_tags, grey_tags, tag_name, part)
+                elif margin is not None:
+                    made, quality = _near_tumour(patient, size or SIZE, route or "stuffing", margin, far_size, folder)
+                else:
+                    wanted = _recipe(patient, recipe, size or SIZE, route or "stuffing", far_size, uniform, part)
+                    made, quality = built_mesh(patient, wanted, folder)
+                show("files")
+                out.parent.mkdir(parents=True, exist_ok=True)
+                if export is not None:
+                    export_mesh(export, made)
+                write_mesh(out, made, quality.as_dict())
+            _show_quality(made, quality, as_json)
+
+        on_root(comm, work)
+
+
+def checked_size(size: float, name: str = "--size") -> float:
+    """Return an edge length if it is a positive number of mm, else raise ConfigError."""
+    if not (np.isfinite(size) and size > 0.0):
+        raise ConfigError(f"{name} {size:g} mm is out of range: give a length above 0 mm, such as {SIZE:g}")
+    return size
+
+
+def far_size_of(size: float) -> float:
+    """Return the default edge length far from the tumour, mm."""
+    return COARSENING * size
+
+
+def _check_options(given: dict[str, object]) -> None:
+    """Refuse lengths that are none, options that contradict one another and tags without a mesh."""
+    for name in ("--size", "--far-size", "--margin"):
+        if name in given:
+            checked_size(float(str(given[name])), name)
+    for name, others in CONTRADICTIONS.items():
+        if name in given and (clash := [other for other in others if other in given]):
+            raise ConfigError(f"{name} {given[name]} leaves nothing to {', '.join(clash)}: give one or the other")
+    if "--import" not in given and (tags := [name for name in TAGS if name in given]):
+        raise ConfigError(f"{', '.join(tags)} belong to an imported mesh: give it by --import, or leave them out")
+
+
+def _check_output(path: Path, overwrite: bool, suffixes: tuple[str, ...]) -> None:
+    """Find out before any work whether a file can be written, without leaving anything behind."""
+    if path.suffix.lower() not in suffixes:
+        raise OutputError(f"{path}: cannot be written with this suffix: end it in {' or '.join(suffixes)}")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists; choose another name, or replace it with --overwrite")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".oncology-", dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"{path}: cannot be written ({reason}); choose a folder you may write to") from error
+
+
+def _imported(
+    path: Path, case: Case, white: tuple[int, ...], grey: tuple[int, ...], name: str | None, box: Box | None
+) -> tuple[TetMesh, QualityReport]:
+    from oncology.meshing import TissueTags, import_mesh
+
+    tags = TissueTags(white, grey, name) if white or grey else None
+    return import_mesh(path, case.white, case.grey, tags, box)
+
+
+def _near_tumour(
+    case: Case,
+    size: float,
+    route: Route,
+    margin: float,
+    far_size: float | None,
+    folder: Path | None,
+) -> tuple[TetMesh, QualityReport]:
+    from oncology.fem.patient import MeshChoice, make_mesh
+
+    grading = None if far_size is None else _around_tumour(case, far_size)
+    made, quality = make_mesh(case, MeshChoice(size, route, margin, folder, grading))
+    assert quality is not None  # of every mesh that is made here
+    return made, quality
+
+
+def _recipe(
+    case: Case,
+    path: Path | None,
+    size: float,
+    route: Route,
+    far_size: float | None,
+    uniform: bool,
+    box: Box | None,
+) -> Recipe:
+    """The recipe of a file, or that of the options: graded around the tumour by default where the route is stuffing."""
+    from oncology.meshing import Recipe, read_recipe
+
+    if path is not None:
+        return read_recipe(path)
+    graded = not uniform and (route == "stuffing" or far_size is not None)
+    grading = _around_tumour(case, far_size or far_size_of(size)) if graded else None
+    return Recipe(size, route, grading, box)
+
+
+def built_mesh(case: Case, recipe: Recipe, folder: Path | None) -> tuple[TetMesh, QualityReport]:
+    """Return the mesh of a recipe for a case, from the cache folder if there is one."""
+    from oncology.meshing import cached_mesh
+
+    if folder is None:
+        return recipe.build(case.white, case.grey)
+    return cached_mesh(folder, case.white, case.grey, recipe.size, recipe.route, recipe.grading, recipe.box)
+
+
+def _around_tumour(case: Case, far_size: float) -> Grading:
+    """A fine ball that covers every segmentation and what lies within REACH of it."""
+    from oncology.meshing import Grading
+
+    tumour = np.concatenate([session.whole.world(np.argwhere(session.whole.data)) for session in case.sessions])
+    centre = (tumour.min(axis=0) + tumour.max(axis=0)) / 2
+    radius = float(np.linalg.norm(tumour - centre, axis=1).max()) + REACH
+    return Grading(np.round(centre, 3), round(radius, 3), far_size)
+
+
+def _show_quality(mesh: TetMesh, quality: QualityReport, as_json: bool) -> None:
+    """Print JSON where it was asked for, else a short table on a terminal; nothing in a pipe."""
+    if as_json:
+        print(json.dumps({"route": mesh.route, "size_mm": mesh.size, **quality.as_dict()}, indent=1))
+        return
+    if not sys.stdout.isatty():
+        return
+    q = quality
+    lines = (
+        ("vertices, cells", f"{q.vertices:,}, {q.cells:,}"),
+        (
+            "dihedral angles",
+            f"smallest {q.smallest_angle:.1f}, 1 % below {q.low_angle:.1f}, "
+            f"median {q.median_angle:.1f}, largest {q.largest_angle:.1f} degrees",
+        ),
+        ("volume", f"{q.volume / 1e3:.1f} mL, {q.volume_error:+.2%} of the image's"),
+        ("white matter", f"{q.white_volume_error:+.2%} of the image's {q.white_volume / 1e3:.1f} mL"),
+        ("grey matter", f"{q.grey_volume_error:+.2%} of the image's {q.grey_volume / 1e3:.1f} mL"),
+        ("mesh or image only", f"{q.symmetric_difference:.1%} of the volume"),
+        ("fluid in the mesh", f"{q.fluid_inside:.2%} of the volume, further than {q.coarsest:g} mm from the surface"),
+    )
+    for name, value in lines:
+        print(f"{name:20}{value}")
