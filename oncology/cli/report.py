@@ -1,0 +1,50 @@
+"""`oncology report`: make the page of a finished fit again, from the files that the fit left."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oncology.cli.runtime import launched_rank
+
+if TYPE_CHECKING:
+    from oncology.imaging import Case
+
+__all__ = ["report"]
+
+
+def report(out: Path, /, *, case: Path | None = None) -> int:
+    """Write OUT/report.html again: pictures, tables and what the scans cannot tell, on one page.
+
+    Reads files only and solves nothing; takes about 10 seconds.
+
+    Args:
+        out: Folder that `oncology fit CASE --out OUT` wrote.
+        case: Folder of the fitted case, which gives the scans; by default the one that OUT/config.toml names.
+
+    Returns:
+        0; wrong input ends with status 2.
+    """
+    if launched_rank() > 0:
+        return 0
+    from oncology.report import build_report
+
+    found = _case(out, case)
+    print(build_report(out, found))
+    if found is None:
+        print("oncology: the case was not at hand, so no scan is shown: give --case CASE", file=sys.stderr)
+    return 0
+
+
+def _case(out: Path, given: Path | None) -> Case | None:
+    """The case that was given, else that of the settings if it is still there."""
+    from oncology.imaging import Case
+    from oncology.report.results import read_config
+
+    if given is not None:
+        return Case.read(given)
+    named = read_config(out).get("case")
+    if isinstance(named, str) and Path(named, "case.toml").is_file():
+        return Case.read(named)
+    return None

@@ -1,0 +1,193 @@
+"""Growth over time and the course of the fit, as line drawings.
+
+Model volumes are exact for the P1 density: the share of each tetrahedron above a threshold in closed form
+(`oncology.inverse.misfit.volume_fraction`), so the curves are smooth however coarse the mesh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import NDArray
+
+from oncology.growth import Radiotherapy
+from oncology.inverse.misfit import volume_fraction
+from oncology.meshing import TetMesh
+from oncology.report import style
+from oncology.report.metrics import MM3_PER_ML
+from oncology.report.results import REGIONS, Results
+from oncology.trajectory import Trajectory
+
+__all__ = ["draw_convergence", "draw_growth", "volumes_over_time"]
+
+MARKERS = {"whole": "o", "core": "s"}
+RATES = (("diffusion_white", "D white"), ("diffusion_grey", "D grey"), ("proliferation", "proliferation ρ"))
+
+
+def volumes_over_time(trajectory: Trajectory, mesh: TetMesh, threshold: float) -> NDArray[np.float64]:
+    """Return the volume (nt,), mL, in which the density exceeds a threshold.
+
+    Args:
+        trajectory: densities on the vertices of `mesh`.
+        mesh: the mesh.
+        threshold: density, 0..1.
+    """
+    reached = np.flatnonzero((trajectory.density.max(axis=0) > threshold)[mesh.cells].any(axis=1))
+    cells, volumes = mesh.cells[reached], mesh.volumes[reached]
+    return np.array(
+        [
+            float(volume_fraction(density[cells].astype(float), threshold)[0] @ volumes) / MM3_PER_ML
+            for density in trajectory.density
+        ]
+    )
+
+
+def draw_growth(results: Results) -> str:
+    """Draw volume and equivalent radius of both regions over time; the scans as points. Embedded SVG."""
+    days = results.trajectory.times
+    with style.figure(180.0, 68.0) as drawing:
+        left, right = drawing.subplots(1, 2)
+        for region in REGIONS:
+            threshold = results.threshold[region]
+            curve = volumes_over_time(results.trajectory, results.mesh, threshold)
+            scans = _scan_volumes(results, region)
+            label = f"model, density > {threshold:g} ({style.NAMES[region]})"
+            for panel, convert in ((left, _same), (right, _radius)):
+                panel.plot(days, convert(curve), color=style.MODEL[region], label=label)
+                if scans:
+                    at, volume = np.array(scans).T
+                    panel.plot(
+                        at,
+                        convert(volume),
+                        MARKERS[region],
+                        color=style.SCAN[region],
+                        markeredgecolor="black",
+                        markersize=6.0,
+                        label=f"scan, {style.NAMES[region]}",
+                    )
+        left.set_ylabel("volume (mL)")
+        right.set_ylabel("equivalent radius (mm)")
+        for panel in (left, right):
+            panel.set_xlabel("day of the case's calendar")
+            panel.set_ylim(bottom=0.0)
+            panel.xaxis.set_major_locator(MaxNLocator(6))
+            _mark_treatments(panel, results)
+        handles, labels = left.get_legend_handles_labels()
+        drawing.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=7.0)
+        return style.vector(drawing)
+
+
+def _same(volume: NDArray[np.float64]) -> NDArray[np.float64]:
+    return volume
+
+
+def _radius(volume: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.cbrt(0.75 / np.pi * MM3_PER_ML * volume)
+
+
+def _scan_volumes(results: Results, region: str) -> list[tuple[float, float]]:
+    """Days and volumes, mL, of the scans; none where the case, and so the calendar, is not at hand."""
+    if results.case is None:
+        return []
+    volumes = results.estimate.volumes_ml
+    return [
+        (session.day, volumes[session.id][region].scan)
+        for session in results.case.sessions
+        if region in volumes.get(session.id, {})
+    ]
+
+
+def _mark_treatments(panel: Axes, results: Results) -> None:
+    """A line at each treatment, a band over a course of radiotherapy."""
+    for treatment in results.case.treatments if results.case is not None else ():
+        last = treatment.days[-1] if isinstance(treatment, Radiotherapy) else treatment.day
+        panel.axvspan(treatment.day, max(last, treatment.day), color="#999999", alpha=0.25, linewidth=0.8)
+        panel.text(
+            treatment.day,
+            0.98,
+            f" {type(treatment).__name__.lower()}",
+            transform=panel.get_xaxis_transform(),
+            rotation=90,
+            va="top",
+            ha="right",
+            fontsize=6.5,
+        )
+
+
+def draw_convergence(log: Sequence[Mapping[str, Any]]) -> str:
+    """Draw misfit and parameters over the accepted iterates. Embedded SVG.
+
+    Args:
+        log: records of `log.jsonl`, at least one.
+    """
+    number = np.arange(1, len(log) + 1)
+    starts = _stage_starts(log)
+    with style.figure(180.0, 62.0) as drawing:
+        misfit, rates, places = drawing.subplots(1, 3)
+        names: list[str] = []
+        for first, after in zip(starts, [*starts[1:], len(log)], strict=True):
+            stage = str(log[first].get("stage", ""))
+            known = stage in names
+            names += [] if known else [stage]
+            values = [float(record["misfit_mm3"]) for record in log[first:after]]
+            colour = style.HUES[names.index(stage) % len(style.HUES)]
+            label = None if known else stage
+            misfit.semilogy(number[first:after], values, ".-", color=colour, label=label, markersize=4.0, linewidth=1.1)
+        _plain_ticks(misfit)
+        misfit.set_title("misfit (mm³)")
+        _draw_ratios(rates, log, number)
+        _draw_distances(places, log, number)
+        for panel in (misfit, rates, places):
+            panel.set_xlabel("accepted iterate")
+            panel.xaxis.get_major_locator().set_params(integer=True)
+        handles, labels = misfit.get_legend_handles_labels()
+        drawing.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=7.0, title="stages of the misfit")
+        return style.vector(drawing)
+
+
+def _plain_ticks(panel: Axes) -> None:
+    """Ticks of a logarithmic axis at 1, 2 and 5 times the powers of ten, without exponents."""
+    panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    panel.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _stage_starts(log: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Where a stage begins, or begins again from another start value."""
+    return [
+        k
+        for k, record in enumerate(log)
+        if k == 0
+        or record.get("stage") != log[k - 1].get("stage")
+        or record.get("iteration", 0) <= log[k - 1].get("iteration", 0)
+    ]
+
+
+def _draw_ratios(panel: Axes, log: Sequence[Mapping[str, Any]], number: NDArray[np.int_]) -> None:
+    for k, (name, label) in enumerate(RATES):
+        if all(name in record for record in log):
+            values = np.array([float(record[name]) for record in log])
+            panel.semilogy(number, values / values[-1], color=style.HUES[k], label=label, linewidth=1.3)
+    panel.axhline(1.0, color="#666666", linewidth=0.6)
+    _plain_ticks(panel)
+    panel.set_title("rates, relative to the last")
+    panel.legend(fontsize=6.5)
+
+
+def _draw_distances(panel: Axes, log: Sequence[Mapping[str, Any]], number: NDArray[np.int_]) -> None:
+    """Seed (mm) and onset (day) seen from the last iterate, on one axis of numbers."""
+    if all("seed" in record for record in log):
+        seeds = np.array([record["seed"] for record in log], dtype=float)
+        panel.plot(number, np.linalg.norm(seeds - seeds[-1], axis=1), color=style.HUES[0], label="seed (mm)", lw=1.3)
+    if all("onset" in record for record in log):
+        onsets = np.array([float(record["onset"]) for record in log])
+        panel.plot(number, np.abs(onsets - onsets[-1]), "--", color=style.HUES[1], label="onset (days)", lw=1.3)
+    panel.set_yscale("symlog", linthresh=1.0)
+    panel.set_ylim(bottom=0.0)
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.set_title("distance to the last")
+    panel.legend(fontsize=6.5)

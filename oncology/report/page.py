@@ -1,0 +1,294 @@
+"""The report of one case: everything a fit left behind on one self-contained page, `report.html`.
+
+The page needs no network and no script: pictures are embedded, and it prints on A4. It is made of files only, so that
+it can be made again at any time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from oncology import __version__
+from oncology.errors import OutputError
+from oncology.imaging import Case, Session
+from oncology.report import style
+from oncology.report.anatomy import brain_and_tumour
+from oncology.report.curves import draw_convergence, draw_growth
+from oncology.report.metrics import Agreement, compare
+from oncology.report.results import REGIONS, Results, read_results
+from oncology.report.scene import RenderingError, render
+from oncology.report.slices import draw_session, field_of_view
+from oncology.report.words import (
+    Row,
+    cannot_tell,
+    combination_rows,
+    headline,
+    number,
+    parameter_rows,
+    symbols,
+    treatment,
+)
+
+__all__ = ["build_report", "compose"]
+
+NAME = "report.html"
+PROMINENT = ("diffusion_white", "proliferation", "onset")
+DERIVED = {"front_speed": "2√(Dρ)", "infiltration_length": "√(D/ρ)"}
+SHARES = ("_error", "_difference", "_inside", "_outside")  # endings of the mesh figures that are fractions
+UNITS = {"volume": "mm³", "cell": "mm³", "angle": "°", "coarsest": "mm"}  # of the others, by their last word
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawing on the page.
+
+    Attributes:
+        title: what it is, for the caption and for those who cannot see it.
+        uri: its content as an address; empty where it could not be drawn.
+        trouble: why it could not be drawn.
+    """
+
+    title: str
+    uri: str = ""
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A line of the table of agreement, written out."""
+
+    session: str
+    region: str
+    dice: str
+    scan: str
+    model: str
+    difference: str
+    hausdorff: str
+    distance: str
+
+
+def build_report(out: Path, case: Case | None = None) -> Path:
+    """Write `report.html` into a results folder, whole or not at all.
+
+    Args:
+        out: folder that `oncology fit` wrote.
+        case: the fitted case; without it the page shows the model alone.
+
+    Returns:
+        The page.
+
+    Raises:
+        InputError: the folder is incomplete, damaged, of another version, or of another case.
+        OutputError: the page cannot be written.
+    """
+    path = Path(out) / NAME
+    page = compose(read_results(Path(out), case))
+    temporary = path.with_name(f".tmp-{os.getpid()}-{NAME}")
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}): choose a folder you can write to") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def compose(results: Results) -> str:
+    """Return the page as text."""
+    strict = jinja2.StrictUndefined
+    template = jinja2.Environment(autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True)
+    template.filters |= {"number": number, "symbols": symbols}
+    source = files("oncology.report").joinpath("template.html").read_text(encoding="utf-8")
+    estimate = results.estimate
+    with ThreadPoolExecutor(1) as pool:  # the rendering runs in another process meanwhile
+        view = pool.submit(_view, results)
+        content = {
+            "estimate": estimate,
+            "case": results.case,
+            "version": __version__,
+            "sessions": _sessions(results),
+            "labels": _labels(results.case),
+            "treatments": _treatments(results),
+            "cards": list(_cards(results)),
+            "headline": headline(estimate),
+            "parameters": parameter_rows(estimate),
+            "combinations": combination_rows(estimate),
+            "limits": cannot_tell(estimate, len(results.sessions)),
+            "directions": _directions(estimate.eigen),
+            "slices": _slices(results),
+            "background": _background(results.case),
+            "matches": list(_matches(results)),
+            "growth": Picture("growth of the modelled tumour", draw_growth(results)),
+            "convergence": Picture("course of the fit", draw_convergence(results.log) if results.log else ""),
+            "quality": _quality(results),
+            "settings": list(_flat({"run": estimate.run, "prior": estimate.prior, **results.config})),
+            "further": list(_flat(estimate.model_extra or {})),
+            "view": view.result(),
+        }
+    return template.from_string(source).render(content)
+
+
+def _scan(results: Results, session: str) -> Session | None:
+    scans = results.case.sessions if results.case is not None else ()
+    return next((scan for scan in scans if scan.id == session), None)
+
+
+def _sessions(results: Results) -> list[dict[str, str]]:
+    rows = []
+    for session in results.sessions:
+        scan = _scan(results, session)
+        day = voxels = "–"
+        if scan is not None:
+            day = number(scan.day)
+            voxels = " × ".join(f"{size:.3g}" for size in scan.labels.voxel_sizes)
+        volumes = results.estimate.volumes_ml.get(session, {})
+        row = {"id": session, "day": day, "voxels": voxels, "pet": "yes" if scan is not None and scan.pet else "no"}
+        rows.append(row | {region: number(volumes[region].scan) if region in volumes else "–" for region in REGIONS})
+    return rows
+
+
+def _labels(case: Case | None) -> str:
+    if case is None:
+        return ""
+    table = case.labels
+    parts = [("necrosis", table.necrosis), ("oedema", table.oedema), ("enhancing tumour", table.enhancing)]
+    return "; ".join(f"{name} {', '.join(map(str, values))}" for name, values in parts if values)
+
+
+def _treatments(results: Results) -> list[str]:
+    if results.case is not None:
+        return [treatment(given) for given in results.case.treatments]
+    return [_written(given) for given in results.estimate.treatments]
+
+
+def _cards(results: Results) -> Iterator[tuple[str, str, str, str]]:
+    """The numbers that are asked for first: name, value, unit, remark."""
+    estimate = results.estimate
+    last = results.sessions[-1]
+    names = list(estimate.parameters)
+    rows = dict(zip(names, parameter_rows(estimate), strict=True))
+    for name in PROMINENT:
+        if name in rows:
+            row = rows[name]
+            yield row.name.partition(" (")[0], row.value, row.unit, _remark(row)
+    combined = {row.name: row for row in combination_rows(estimate)}
+    for name, formula in DERIVED.items():
+        if name in estimate.derived:
+            words = name.replace("_", " ")
+            remark = _remark(combined[words]) if words in combined else "in white matter"
+            yield (
+                f"{words} {formula}",
+                number(estimate.derived[name].value),
+                symbols(estimate.derived[name].unit),
+                remark,
+            )
+    for region, dice in estimate.dice[last].items():
+        yield f"Dice, {style.NAMES.get(region, region)}", number(dice), "", last
+
+
+def _remark(row: Row) -> str:
+    return f"95 %: {row.interval}" if row.determined else "not determined by the scans"
+
+
+def _directions(eigen: Any) -> list[tuple[str, str]]:
+    """Strength and words of each direction of the data's information, as far as the file gives both."""
+    entries = eigen if isinstance(eigen, list) else []
+    rows = []
+    for entry in entries:
+        if isinstance(entry, Mapping):
+            values = [number(value) for value in entry.values() if isinstance(value, int | float)]
+            rows.append((values[0] if values else "–", ", ".join(v for v in entry.values() if isinstance(v, str))))
+    return rows
+
+
+def _slices(results: Results) -> list[tuple[str, Picture]]:
+    centre, reach = field_of_view(results)
+    pictures = []
+    for session in results.sessions:
+        scan = _scan(results, session)
+        name = session if scan is None else f"{session}, day {number(scan.day)}"
+        drawing = draw_session(results, session, centre, reach)
+        pictures.append((name, Picture(f"scan against model, {session}", drawing)))
+    return pictures
+
+
+def _background(case: Case | None) -> str:
+    if case is None:
+        return "the model's density (the case folder was not at hand, so no scan is shown)"
+    if case.t1 is not None:
+        return "the T1-weighted scan"
+    return "the tissue maps (white matter bright, grey matter darker)"
+
+
+def _matches(results: Results) -> Iterator[Match]:
+    for session in results.sessions:
+        scan = _scan(results, session)
+        for region in REGIONS:
+            if region not in results.estimate.dice[session]:
+                continue
+            volumes = results.estimate.volumes_ml.get(session, {}).get(region)
+            apart: Agreement | None = None
+            if scan is not None:
+                mask = scan.whole if region == "whole" else scan.core
+                density = results.densities[session]
+                apart = compare(mask, density.with_data(density.data > results.threshold[region]))
+            difference = "–"
+            if volumes is not None and volumes.scan > 0:
+                difference = f"{100 * (volumes.model / volumes.scan - 1):+.1f}".replace("-", "−")
+            yield Match(
+                session=session,
+                region=style.NAMES[region],
+                dice=number(results.estimate.dice[session][region]),
+                scan=number(volumes.scan) if volumes else "–",
+                model=number(volumes.model) if volumes else "–",
+                difference=difference,
+                hausdorff=number(apart.hausdorff95) if apart else "–",
+                distance=number(apart.mean_distance) if apart else "–",
+            )
+
+
+def _view(results: Results) -> Picture:
+    title = f"brain and modelled tumour, {results.sessions[-1]}"
+    try:
+        return Picture(title, style.png_uri(render(brain_and_tumour(results))))
+    except RenderingError as error:
+        return Picture(title, trouble=str(error))
+
+
+def _quality(results: Results) -> list[tuple[str, str]]:
+    rows = []
+    for name, value in results.estimate.mesh_quality.items():
+        text = _written(value)
+        if isinstance(value, float):
+            share = name.endswith(SHARES)
+            text = f"{number(100 * value)} %" if share else f"{number(value)} {UNITS.get(name.split('_')[-1], '')}"
+        rows.append((name.replace("_", " "), text))
+    return rows
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested settings as lines of dotted name and value."""
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif value is not None:
+            yield f"{prefix}{name}", _written(value)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_written(part)}" for name, part in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(_written(part) for part in value)
+    if isinstance(value, float):
+        return f"{value:.6g}".replace("-", "−")
+    return str(value)

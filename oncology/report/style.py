@@ -1,0 +1,88 @@
+"""How every picture of a report looks: colours, type, sizes, and how a figure becomes part of the page.
+
+Colours are those of Okabe and Ito (Color Universal Design, 2008), which people with any colour vision tell apart; what
+matters is told by line style or filling too. A compartment has one hue: its scan is a pale filling, its model a line.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+__all__ = ["HUES", "MODEL", "NAMES", "SCAN", "figure", "pixels", "png_uri", "vector"]
+
+BLUE, SKY, VERMILLION, ORANGE, GREEN, PURPLE, BLACK = (
+    "#0072B2",
+    "#56B4E9",
+    "#D55E00",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#000000",
+)
+HUES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)  # for lines that need telling apart, in this order
+SCAN = {"whole": SKY, "core": ORANGE}
+MODEL = {"whole": BLUE, "core": VERMILLION}
+NAMES = {"whole": "whole tumour", "core": "core"}
+
+MM = 1 / 25.4  # inch
+RESOLUTION = 200  # dots an inch: sharp in print at the size of the page
+TEXT = "#222222"
+_SETTINGS: Any = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same page on every machine
+    "font.size": 8.0,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.labelcolor": TEXT,
+    "axes.edgecolor": "#666666",
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "text.color": TEXT,
+    "xtick.color": TEXT,
+    "ytick.color": TEXT,
+    "svg.hashsalt": "oncology",  # no random ids: the same results give the same bytes
+    "svg.fonttype": "path",
+}
+
+
+@contextmanager
+def figure(width: float, height: float) -> Iterator[Figure]:
+    """Give a figure of a size in mm, in the style of the report; save it before the block ends."""
+    with matplotlib.rc_context(_SETTINGS):
+        yield Figure(figsize=(width * MM, height * MM), layout="constrained")
+
+
+def pixels(drawing: Figure) -> str:
+    """Return a figure as the address of an embedded PNG: for images."""
+    stream = io.BytesIO()
+    drawing.savefig(stream, format="png", dpi=RESOLUTION)
+    return png_uri(stream.getvalue())
+
+
+def vector(drawing: Figure) -> str:
+    """Return a figure as the address of an embedded SVG: for curves."""
+    stream = io.BytesIO()
+    drawing.savefig(stream, format="svg", metadata={"Date": None})
+    return _uri("image/svg+xml", stream.getvalue())
+
+
+def png_uri(content: bytes) -> str:
+    """Return the bytes of a PNG as an address that a page can embed."""
+    return _uri("image/png", content)
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

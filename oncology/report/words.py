@@ -1,0 +1,273 @@
+"""Numbers as people read them, and sentences on what the data determine and what they do not (C.4, B4.5).
+
+Every sentence follows from `estimate.json`: which parameters are identified, how wide the intervals of the combinations
+are, and how many sessions there were.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from oncology.growth import Chemotherapy, Radiotherapy, Resection, Treatment
+from oncology.report.results import Combination, Estimate, Parameter
+
+__all__ = [
+    "Row",
+    "cannot_tell",
+    "combination_rows",
+    "headline",
+    "number",
+    "parameter_rows",
+    "symbols",
+    "treatment",
+]
+
+NORMAL_95 = 1.96
+DETERMINED = 0.35  # sd of a logarithm up to which two standard deviations stay within a factor of 2, as in `inverse`
+NAMES = {
+    "diffusion_white": ("diffusion in white matter", "D white"),
+    "diffusion_grey": ("diffusion in grey matter", "D grey"),
+    "proliferation": ("rate of proliferation", "ρ"),
+    "seed": ("place of origin (R, A, S)", "x₀"),
+    "onset": ("day of onset", "t₀"),
+    "threshold_whole": ("density at the rim of the whole tumour", "τ₁"),
+    "threshold_core": ("density at the rim of the core", "τ₂"),
+}
+PACE = ("diffusion_white", "proliferation", "onset")  # what must be known to say how fast the tumour moved
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+WIDEST = math.log(8.0)  # of the little interval bars, to each side
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table of findings.
+
+    Attributes:
+        name: in words.
+        symbol: as in the equations.
+        value: estimate, without unit.
+        interval: 95 % interval, without unit.
+        unit: for both.
+        determined: whether the data determine it.
+        bar: left and right end of the interval on a logarithmic scale from 1/8 to 8 times the estimate, 0..100; None
+            for what has no logarithm.
+    """
+
+    name: str
+    symbol: str
+    value: str
+    interval: str
+    unit: str
+    determined: bool
+    bar: tuple[float, float] | None
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number with so many significant digits, a true minus and no exponent where it can be avoided."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    if 1e-4 <= abs(value) < 1e6:
+        places = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
+        text = f"{value:,.{places}f}"
+    else:
+        mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
+        text = f"{mantissa} × 10{str(int(power)).translate(SUPERSCRIPTS)}"
+    return text.replace("-", "−").replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def symbols(text: str) -> str:
+    """Write units and formulas as in print: mm^2/day becomes mm²/day, sqrt(D/rho) becomes √(D/ρ)."""
+    for plain, printed in (("sqrt", "√"), ("rho", "ρ"), ("^2", "²"), ("^3", "³")):
+        text = text.replace(plain, printed)
+    return "" if text == "1" else text
+
+
+def _span(low: float, high: float) -> str:
+    return f"{number(low)} to {number(high)}"
+
+
+def parameter_rows(estimate: Estimate) -> list[Row]:
+    """Return a row for each parameter, in the order of `estimate.json`."""
+    return [_parameter_row(name, parameter, estimate) for name, parameter in estimate.parameters.items()]
+
+
+def _parameter_row(name: str, parameter: Parameter, estimate: Estimate) -> Row:
+    words, symbol = NAMES.get(name, (name.replace("_", " "), ""))
+    bar = None
+    if isinstance(parameter.value, tuple):
+        value = ", ".join(number(x) for x in parameter.value)
+        spread = parameter.sd if isinstance(parameter.sd, tuple) else ()
+        interval = "± " + ", ".join(number(NORMAL_95 * sd, 2) for sd in spread) if spread else "–"
+    else:
+        value = number(parameter.value)
+        ends = _interval(parameter, estimate.intervals.get(name))
+        interval = "–" if ends is None else _span(*ends)
+        if ends is not None and parameter.sd_log is not None:
+            bar = _bar(parameter.value, ends)
+    return Row(words, symbol, value, interval, symbols(parameter.unit), parameter.identified, bar)
+
+
+def _interval(parameter: Parameter, given: Any) -> tuple[float, float] | None:
+    """The interval in the file, else that of the standard deviation there."""
+    if isinstance(given, Sequence) and len(given) == 2 and all(isinstance(end, int | float) for end in given):
+        return float(given[0]), float(given[1])
+    value = parameter.value
+    if isinstance(value, tuple):
+        return None
+    if parameter.sd_log is not None:
+        return _log_interval(value, parameter.sd_log)
+    if isinstance(parameter.sd, float):
+        return value - NORMAL_95 * parameter.sd, value + NORMAL_95 * parameter.sd
+    return None
+
+
+def _log_interval(value: float, sd_log: float) -> tuple[float, float]:
+    factor = math.exp(min(NORMAL_95 * sd_log, 700.0))
+    return value / factor, value * factor
+
+
+def _bar(value: float, ends: tuple[float, float]) -> tuple[float, float] | None:
+    if value <= 0 or ends[0] <= 0:
+        return None
+    low, high = (50.0 * (1.0 + math.log(end / value) / WIDEST) for end in ends)
+    return max(low, 0.0), min(high, 100.0)
+
+
+def combination_rows(estimate: Estimate) -> list[Row]:
+    """Return a row for each combination of parameters."""
+    rows = []
+    for combination in estimate.combinations:
+        ends = _log_interval(combination.value, combination.sd_log)
+        words, formula = _split_formula(combination.name)
+        rows.append(
+            Row(
+                words,
+                symbols(formula),
+                number(combination.value),
+                _span(*ends),
+                symbols(combination.unit),
+                combination.sd_log <= DETERMINED,
+                _bar(combination.value, ends),
+            )
+        )
+    return rows
+
+
+def _split_formula(name: str) -> tuple[str, str]:
+    """Take "front speed 2 sqrt(D rho)" apart into words and formula."""
+    words = name.split(" ")
+    first = next(
+        (k for k, word in enumerate(words) if k and (word[0].isdigit() or word.startswith(("sqrt", "rho", "D")))),
+        len(words),
+    )
+    return " ".join(words[:first]), " ".join(words[first:])
+
+
+def headline(estimate: Estimate) -> list[str]:
+    """Say the outcome in two sentences."""
+    sentences = []
+    onset, speed = estimate.parameters.get("onset"), estimate.derived.get("front_speed")
+    if onset is not None and isinstance(onset.value, float) and speed is not None:
+        path = f"began about day {onset.value:.0f} and its rim advances {number(speed.value)} {symbols(speed.unit)}"
+        open_ended = any(name in estimate.parameters and not estimate.parameters[name].identified for name in PACE)
+        start = "Tumours of different pace match the scans; the one shown here" if open_ended else "The modelled tumour"
+        sentences.append(f"{start} {path} in white matter.".replace("-", "−"))
+    unknown = _unknown(estimate)
+    if unknown:
+        sentences.append(f"Not determined by the scans: {_listed(unknown)} (section 3).")
+    else:
+        sentences.append("The scans determine every parameter (section 3).")
+    return sentences
+
+
+def _unknown(estimate: Estimate) -> list[str]:
+    """Names, in words, of the parameters that the data do not determine."""
+    names = [name for name, parameter in estimate.parameters.items() if not parameter.identified]
+    return [NAMES.get(name, (name.replace("_", " "), ""))[0].partition(" (")[0] for name in names]
+
+
+def cannot_tell(estimate: Estimate, sessions: int) -> list[str]:
+    """Say in sentences what the data determine and what they do not.
+
+    Args:
+        estimate: contents of `estimate.json`.
+        sessions: number of fitted scans.
+    """
+    unknown = [name for name, parameter in estimate.parameters.items() if not parameter.identified]
+    if not unknown:
+        return ["The scans determine every parameter by themselves: no value above rests on a prior assumption."]
+    names = _unknown(estimate)
+    listed = _listed(names, "or")
+    rests = "The value given for it comes" if len(names) == 1 else "The values given for them come"
+    sentences = [
+        f"The scans do not determine {listed}. {rests} from the prior assumption, and any other inside the "
+        "95 % interval explains the scans about as well."
+    ]
+    sentences += _why(unknown, sessions)
+    known = [c for c in estimate.combinations if c.sd_log <= DETERMINED]
+    if known:
+        sentences.append(f"What the scans do determine: {_listed([_known(c) for c in known])}.")
+    vague = [_split_formula(c.name)[0] for c in estimate.combinations if c.sd_log > DETERMINED]
+    if vague:
+        sentences.append(f"Not determined to within a factor of two either: {_listed(vague)}.")
+    return sentences
+
+
+def _why(unknown: Sequence[str], sessions: int) -> list[str]:
+    """The reasons that hold for every tumour of this model (B4.5)."""
+    sentences = []
+    if sessions == 1 and ("diffusion_white" in unknown or "proliferation" in unknown):
+        sentences.append(
+            "One scan shows how far the tumour has come and how steep its rim is, but not how fast it moves: a slow "
+            "tumour that began early and a fast one that began late look the same. A second scan some weeks apart "
+            "would tell them apart."
+        )
+    elif "diffusion_white" in unknown or "proliferation" in unknown:
+        sentences.append(
+            "The speed of the front depends on the product D ρ and the steepness of the rim on the ratio D/ρ: the "
+            "regions segmented here fix them too loosely to give D and ρ separately."
+        )
+    if "diffusion_grey" in unknown and "diffusion_white" not in unknown:
+        sentences.append(
+            "Diffusion in grey matter shows only where the rim of the tumour crosses grey matter, and there the "
+            "segmentations of this case leave it open."
+        )
+    return sentences
+
+
+def _known(combination: Combination) -> str:
+    words, formula = _split_formula(combination.name)
+    unit = symbols(combination.unit)
+    ends = _span(*_log_interval(combination.value, combination.sd_log))
+    return (
+        f"the {words} {symbols(formula)} = {number(combination.value)}{' ' + unit if unit else ''} "
+        f"(95 % interval {ends})"
+    )
+
+
+def _listed(items: Sequence[str], last: str = "and") -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}"
+
+
+def treatment(given: Treatment) -> str:
+    """Say what was done, when and how much."""
+    match given:
+        case Radiotherapy():
+            return (
+                f"radiotherapy from day {number(given.day)}: {number(given.dose_gy)} Gy in {given.fractions} fractions "
+                f"(α = {number(given.alpha)} /Gy, α/β = {number(given.alpha_beta)} Gy: each leaves "
+                f"{100 * given.survival:.1f} % of the cells)"
+            )
+        case Chemotherapy():
+            return (
+                f"chemotherapy on day {number(given.day)}: kill rate {number(given.rate)} /day, half-life "
+                f"{number(given.half_life)} days"
+            )
+        case Resection():
+            what = "the core of the scan before" if given.mask is None else str(given.mask.name)
+            return f"resection on day {number(given.day)}: cavity from {what}"

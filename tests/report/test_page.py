@@ -1,0 +1,203 @@
+"""The page: complete, self-contained, safe, written whole or not at all, and refused for folders that are not right."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oncology.errors import InputError, OutputError
+from oncology.imaging import Case, read_volume, write_volume
+from oncology.meshing import read_mesh
+from oncology.report import build_report, page, scene, style
+from oncology.trajectory import Trajectory, read_trajectory, write_trajectory
+from tests.cases import Scan, write_case
+from tests.report.synthetic import write_results
+
+ROOT = Path(__file__).parents[2]
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text between them."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(source)
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += f" {data}"
+
+
+@pytest.fixture
+def no_rendering(monkeypatch):
+    """A machine without EGL; the other pictures are left out to save time."""
+
+    def fail(made: scene.Scene) -> bytes:
+        raise scene.RenderingError("3-D view: no EGL here: run `oncology doctor`")
+
+    monkeypatch.setattr(page, "render", fail)
+    for name in ("draw_session", "draw_growth", "draw_convergence"):
+        monkeypatch.setattr(page, name, lambda *given: style.png_uri(b""))
+
+
+def change(out: Path, **entries: object) -> None:
+    path = out / "estimate.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+@pytest.fixture(scope="module")
+def built(toy, toy_out) -> str:
+    path = build_report(toy_out, toy)
+    assert path == toy_out / "report.html"
+    source = path.read_text()
+    path.unlink()
+    return source
+
+
+def test_the_page_needs_nothing_else(built):
+    tags = Page(built).tags
+    assert not [tag for tag, _ in tags if tag in ("script", "link", "iframe", "object")]
+    sources = [attributes["src"] for tag, attributes in tags if tag == "img"]
+    assert len(sources) == 5  # two sessions, growth, view, convergence
+    assert all(source.startswith("data:image/") for source in sources)
+    assert all(attributes["alt"] for tag, attributes in tags if tag == "img")
+    assert "http" not in built.replace("base64", "")
+    assert "url(" not in built
+
+
+def test_the_page_says_it_all(built):
+    text = Page(built).text
+    for part in (
+        "toy01",
+        "2 sessions",
+        "Research only, not a medical device",
+        "necrosis 1; oedema 2; enhancing tumour 3",
+        "15 fractions",
+        "do not determine diffusion in grey matter",
+        "95 % Hausdorff, mm",
+        "mesh.coarse_size 4",
+        "run.versions.numpy 2.3.5",
+        "smallest angle",
+        "converged",
+    ):
+        assert part in text, part
+    assert "None" not in text
+    assert "nan" not in text
+
+
+def test_it_can_be_made_without_the_case(out, monkeypatch):
+    monkeypatch.setattr(page, "render", lambda made: b"")
+    text = Page(build_report(out).read_text()).text
+    assert "The case folder was not at hand" in text
+    assert "0.155" in text
+
+
+def test_a_machine_that_cannot_render_still_gets_its_page(toy, out, no_rendering):
+    text = Page(build_report(out, toy).read_text()).text
+    assert "This picture could not be drawn. 3-D view: no EGL here: run `oncology doctor`" in text
+
+
+def test_the_same_files_give_the_same_page(toy, out, no_rendering):
+    first = build_report(out, toy).read_bytes()
+    assert build_report(out, toy).read_bytes() == first
+    assert not list(out.glob(".tmp-*"))
+
+
+def test_a_fit_that_did_not_converge_is_marked(toy, out, no_rendering):
+    change(out, status="stagnated", warnings=["density at the cut is <high>"], some_new_entry={"a": [1, 2]})
+    source = build_report(out, toy).read_text()
+    text = Page(source).text
+    assert "ended with status “stagnated”" in text
+    assert "density at the cut is &lt;high&gt;" in source
+    assert "some_new_entry.a 1, 2" in text
+
+
+def test_a_tumour_without_core_in_one_scan(tmp_path, no_rendering):
+    root = write_case(tmp_path, sessions=[Scan("ses-01", 0.0, whole=18.0, core=0.0)], values=(2, 3))
+    case = Case.read(root)
+    out = write_results(tmp_path, case, identified=False)
+    (out / "log.jsonl").unlink()
+    (out / "config.toml").unlink()
+    text = Page(build_report(out, case).read_text()).text
+    assert "1 session ·" in text
+    assert "A second scan some weeks apart" in text
+    assert "No log of the iterates was left" in text
+
+
+def other_trajectory(out: Path) -> None:
+    left = read_trajectory(out / "trajectory.h5")
+    write_trajectory(out / "trajectory.h5", Trajectory(left.times, left.density, "f" * 64))
+
+
+def shorter_trajectory(out: Path) -> None:
+    left = read_trajectory(out / "trajectory.h5")
+    fingerprint = read_mesh(out / "mesh.h5").fingerprint
+    write_trajectory(out / "trajectory.h5", Trajectory(left.times, left.density[:, :-1], fingerprint))
+
+
+def other_grid(out: Path) -> None:
+    path = out / "density_ses-01.nii.gz"
+    volume = read_volume(path)
+    write_volume(path, volume.with_data(volume.data[:-1]), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("damage", "part"),
+    [
+        (lambda out: (out / "estimate.json").unlink(), "estimate.json: no such file"),
+        (lambda out: (out / "estimate.json").write_text("{"), "estimate.json: not a JSON file"),
+        (lambda out: change(out, schema=2), "estimate.json: has schema 2, this version reads 1"),
+        (lambda out: (out / "estimate.json").write_text("[1]"), "estimate.json: has schema None"),
+        (lambda out: change(out, misfit="much"), "estimate.json: misfit is 'much'"),
+        (lambda out: change(out, dice={}), "estimate.json: dice is {}"),
+        (lambda out: change(out, case="other"), "holds a fit of case 'other'"),
+        (lambda out: (out / "density_ses-02.nii.gz").unlink(), "density_ses-02.nii.gz: no such file"),
+        (lambda out: (out / "mesh.h5").unlink(), "mesh.h5: no such mesh file"),
+        (lambda out: (out / "config.toml").write_text("= 1"), "config.toml: not a TOML file"),
+        (other_trajectory, "trajectory.h5: was computed on mesh ffffffffffff"),
+        (shorter_trajectory, "trajectory.h5: "),
+        (other_grid, "density_ses-01.nii.gz: its grid"),
+    ],
+)
+def test_wrong_folders_are_refused_in_one_line(toy, out, damage, part):
+    damage(out)
+    with pytest.raises(InputError) as caught:
+        build_report(out, toy)
+    message = str(caught.value)
+    assert part in message
+    assert "\n" not in message
+    assert not (out / "report.html").exists()
+
+
+def test_a_session_that_the_case_lacks(toy, out):
+    content = json.loads((out / "estimate.json").read_text())
+    content["dice"]["ses-09"] = content["dice"]["ses-01"]
+    (out / "estimate.json").write_text(json.dumps(content))
+    (out / "density_ses-09.nii.gz").write_bytes((out / "density_ses-01.nii.gz").read_bytes())
+    with pytest.raises(InputError, match="ses-09 was fitted"):
+        build_report(out, toy)
+
+
+def test_a_place_that_cannot_be_written(toy, out, no_rendering):
+    (out / "report.html").mkdir()
+    with pytest.raises(OutputError, match=r"report\.html: cannot be written"):
+        build_report(out, toy)
+    assert not list(out.glob(".tmp-*"))
+
+
+def test_the_template_is_in_the_wheel(tmp_path):
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    assert "oncology/report/template.html" in zipfile.ZipFile(wheel).namelist()

@@ -1,0 +1,126 @@
+"""Numbers as people read them, intervals, and the sentences that follow from what is identified."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oncology.growth import Chemotherapy, Radiotherapy, Resection
+from oncology.report.results import Estimate
+from oncology.report.words import (
+    cannot_tell,
+    combination_rows,
+    headline,
+    number,
+    parameter_rows,
+    symbols,
+    treatment,
+)
+
+
+@pytest.fixture
+def estimate(toy_out):
+    """Makes estimates of which the named parameters are not identified."""
+    content = json.loads((toy_out / "estimate.json").read_text())
+
+    def make(*unknown: str, vague: float = 0.05) -> Estimate:
+        for name, parameter in content["parameters"].items():
+            parameter["identified"] = name not in unknown
+        content["combinations"][1]["sd_log"] = vague
+        return Estimate.model_validate(content)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.3, "0.300"),
+        (-310.2, "−310"),
+        (17881.9, "17\N{NARROW NO-BREAK SPACE}882"),
+        (2.1e-7, "2.10 × 10⁻⁷"),
+        (0.0, "0"),
+        (None, "–"),
+        (math.nan, "–"),
+    ],
+)
+def test_numbers(value, text):
+    assert number(value) == text
+
+
+@given(st.floats(1e-12, 1e12))
+def test_numbers_keep_three_digits(value):
+    text = number(value).replace("\N{NARROW NO-BREAK SPACE}", "")
+    mantissa, _, power = text.partition(" × 10")
+    power = power.translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789"))
+    assert float(mantissa) * 10.0 ** int(power or 0) == pytest.approx(value, rel=5.1e-3)
+
+
+def test_symbols():
+    assert symbols("mm^2/day") == "mm²/day"
+    assert symbols("2 sqrt(D rho)") == "2 √(D ρ)"
+    assert symbols("1") == ""
+
+
+def test_rows_show_intervals_and_where_a_value_is_known_from(estimate):
+    rows = {row.name: row for row in parameter_rows(estimate("diffusion_grey"))}
+    white, onset = rows["diffusion in white matter"], rows["day of onset"]
+    assert white.interval == f"{number(0.3 * math.exp(-1.96 * 0.05))} to {number(0.3 * math.exp(1.96 * 0.05))}"
+    assert (white.unit, white.determined) == ("mm²/day", True)
+    assert onset.interval == f"{number(-160 - 1.96 * 14)} to {number(-160 + 1.96 * 14)}"
+    assert not rows["diffusion in grey matter"].determined
+    assert rows["place of origin (R, A, S)"].interval == "± 1.6, 1.4, 1.8"
+
+
+def test_bars_are_symmetric_and_stay_inside(estimate):
+    grey = next(row for row in parameter_rows(estimate()) if "grey" in row.name)
+    assert grey.bar is not None
+    assert grey.bar[0] + grey.bar[1] == pytest.approx(100.0)
+    wide = combination_rows(estimate(vague=9.0))[1]
+    assert wide.bar == (0.0, 100.0)
+    assert not wide.determined
+
+
+def test_combinations_are_taken_apart(estimate):
+    found = [(row.name, row.symbol) for row in combination_rows(estimate())]
+    assert found == [("infiltration length", "√(D/ρ)"), ("front speed", "2 √(D ρ)"), ("growth since onset", "ρ T")]
+
+
+def test_everything_known(estimate):
+    sentences = cannot_tell(estimate(), sessions=2)
+    assert len(sentences) == 1
+    assert "every parameter" in sentences[0]
+    assert "advances 0.155 mm/day" in " ".join(headline(estimate()))
+
+
+def test_one_scan_leaves_the_pace_open(estimate):
+    given = estimate("diffusion_white", "proliferation", "onset", vague=0.9)
+    text = " ".join(cannot_tell(given, sessions=1))
+    assert "do not determine diffusion in white matter, rate of proliferation or day of onset" in text
+    assert "come from the prior" in text
+    assert "second scan" in text
+    assert "infiltration length √(D/ρ) = 3.87 mm" in text
+    assert "Not determined to within a factor of two either: front speed" in text
+    assert headline(given)[0].startswith("Tumours of different pace match the scans")
+
+
+def test_two_scans_with_loose_regions(estimate):
+    text = " ".join(cannot_tell(estimate("diffusion_white", "proliferation"), sessions=2))
+    assert "second scan" not in text
+    assert "product D ρ" in text
+
+
+def test_grey_matter_alone(estimate):
+    text = " ".join(cannot_tell(estimate("diffusion_grey"), sessions=2))
+    assert "The value given for it comes from the prior" in text
+    assert "crosses grey matter" in text
+
+
+def test_treatments_name_dose_and_days():
+    text = treatment(Radiotherapy(day=14.0, dose_gy=60.0, fractions=30))
+    assert "60.0 Gy in 30 fractions" in text
+    assert "90.8 % of the cells" in text  # exp(-0.04 * 2 * 1.2)
+    assert "half-life" in treatment(Chemotherapy(day=3.0, rate=0.02, half_life=0.1))
+    assert "core of the scan before" in treatment(Resection(day=2.0))
