@@ -1,8 +1,7 @@
 """Reconstruction of the initial density of a tumour on the finite-element model (B4.5, B4.6 of the specification).
 
-The forward map of a field, its L2 and H1 inner products (lumped mass, and a solve with `M + l^2 K`, K the stiffness of
-unit diffusivity), and `reconstruct_initial`: nonlinear conjugate gradients or Landweber, ended by the discrepancy
-principle. Location is recoverable, shape is not (B2.6).
+The forward map of a field and `reconstruct_initial`: nonlinear conjugate gradients or Landweber in L2 or H1, ended by
+the discrepancy principle. Location is recoverable, shape is not (B2.6).
 """
 
 from __future__ import annotations
@@ -10,17 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import dolfinx
-import dolfinx.fem.petsc
 import numpy as np
-import ufl
-from petsc4py import PETSc
 
-from oncology.errors import ConfigError, NumericalError
+from oncology.errors import ConfigError
 from oncology.fem.discretisation import Discretisation
 from oncology.fem.model import ModelDirection, Rates, Run, TumourModel
+from oncology.fem.sobolev import SobolevSpace
 from oncology.fem.timegrid import TimeGrid
 from oncology.inverse.field import (
     FieldData,
@@ -37,11 +32,9 @@ from oncology.optimise import (
     Box,
     ConjugateGradient,
     Counts,
-    Space,
     State,
     Status,
     Stop,
-    h1_by_solve,
     minimise,
     power_iteration,
 )
@@ -51,10 +44,9 @@ from oncology.optimise.steps import Step
 __all__ = [
     "FieldEstimate",
     "FieldGrowth",
+    "FieldRun",
     "FieldSettings",
-    "FieldSolution",
     "Localisation",
-    "SobolevSpace",
     "landweber_length",
     "localise",
     "reconstruct_initial",
@@ -62,7 +54,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class FieldSolution:
+class FieldRun:
     """A run from an initial density (`oncology.inverse.field.FieldSolution`).
 
     Attributes:
@@ -104,99 +96,14 @@ class FieldGrowth:
         """The cells on which densities are given."""
         return self.model.discretisation.cell_space
 
-    def solve(self, initial: np.ndarray, rates: np.ndarray) -> FieldSolution:
+    def solve(self, initial: np.ndarray, rates: np.ndarray) -> FieldRun:
         """Run the model from an initial density (owned,) with D_w, D_g (mm^2/day) and rho (1/day).
 
         Raises:
             NumericalError: if a diffusion solve does not converge.
         """
         run = self.model.run(Rates(*map(float, rates)), initial, self.grid)
-        return FieldSolution(self.model, run, tuple(map(self.model.discretisation.to_cells, run.observations)))
-
-
-class SobolevSpace:
-    """Fields with the inner product `int a b + l^2 grad a . grad b` of P1 functions, mass lumped; l = 0 is L2.
-
-    Owns PETSc objects: call `destroy` when done.
-    """
-
-    def __init__(self, discretisation: Discretisation, length: float, tolerance: float = 1e-10) -> None:
-        """Assemble `A = M + l^2 K`.
-
-        Args:
-            discretisation: mesh and lumped mass.
-            length: smoothing length l, mm; 0 gives L2, which needs no solve.
-            tolerance: relative residual of the solves with A.
-
-        Raises:
-            ConfigError: if the length is negative or not finite.
-        """
-        if not 0.0 <= length < math.inf:
-            raise ConfigError(f"smoothing length {length:g} mm of the initial density: give 0 (L2) or a few cells")
-        self._d = discretisation
-        self._length = float(length)
-        if length > 0.0:
-            self._matrix = _sobolev_matrix(discretisation, self._length)
-            self._left, self._right = self._matrix.createVecs()
-            self._solver = PETSc.KSP().create(discretisation.comm)
-            self._solver.setType(PETSc.KSP.Type.CG)
-            self._solver.getPC().setType(PETSc.PC.Type.JACOBI)
-            self._solver.setTolerances(rtol=tolerance, atol=1e-300, max_it=5000)
-            self._solver.setOperators(self._matrix)
-
-    @property
-    def space(self) -> Space[np.ndarray]:
-        """The inner product as the optimiser sees it."""
-        return h1_by_solve(self.riesz, self.lower, self._total)
-
-    def lower(self, values: np.ndarray) -> np.ndarray:
-        """Return `A values`, the dual vector of a field."""
-        if self._length == 0.0:
-            return np.asarray(self._d.lumped_mass * values)
-        self._left.array[:] = values
-        self._matrix.mult(self._left, self._right)
-        return np.array(self._right.array)
-
-    def riesz(self, derivative: np.ndarray) -> np.ndarray:
-        """Return the gradient of a derivative, `A^-1 derivative`.
-
-        Raises:
-            NumericalError: on every rank, if the solve does not converge.
-        """
-        if self._length == 0.0:
-            return np.asarray(derivative / self._d.lumped_mass)
-        self._right.array[:] = derivative
-        self._solver.solve(self._right, self._left)
-        if self._solver.getConvergedReason() < 0:
-            raise NumericalError(
-                f"the H1 gradient with smoothing length {self._length:g} mm stopped after "
-                f"{self._solver.getIterationNumber()} iterations: take a shorter length"
-            )
-        return np.array(self._left.array)
-
-    def destroy(self) -> None:
-        """Free the PETSc objects (collective)."""
-        if self._length > 0.0:
-            for thing in (self._solver, self._matrix, self._left, self._right):
-                thing.destroy()
-
-    def _total(self, part: float) -> float:
-        return float(self._d.total(np.array([part]))[0])
-
-
-def _sobolev_matrix(discretisation: Discretisation, length: float) -> Any:
-    """Return `M + l^2 K` with lumped mass and unit diffusivity."""
-    trial, test = ufl.TrialFunction(discretisation.space), ufl.TestFunction(discretisation.space)
-    squared = dolfinx.fem.Constant(discretisation.space.mesh, length**2)
-    matrix = dolfinx.fem.petsc.assemble_matrix(
-        dolfinx.fem.form(squared * ufl.inner(ufl.grad(trial), ufl.grad(test)) * ufl.dx)
-    )
-    matrix.assemble()
-    lumped = matrix.createVecLeft()
-    lumped.array[:] = discretisation.lumped_mass
-    matrix.setDiagonal(lumped, addv=PETSc.InsertMode.ADD_VALUES)
-    lumped.destroy()
-    return matrix
+        return FieldRun(self.model, run, tuple(map(self.model.discretisation.to_cells, run.observations)))
 
 
 @dataclass(frozen=True)
@@ -254,6 +161,14 @@ class FieldSettings:
     step: Step = field(default_factory=Armijo)
     tau: float = 1.1
     max_iterations: int = 200
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.penalty < math.inf and 0.0 < self.noise < math.inf):
+            raise ConfigError(f"penalty {self.penalty:g} (>= 0) or noise {self.noise:g} mm^d (> 0) of a reconstruction")
+        if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
+            raise ConfigError(
+                f"bounds {self.bounds} of the initial density: the first must be smaller, (0, 1) as a rule"
+            )
 
 
 @dataclass(frozen=True)
@@ -315,11 +230,12 @@ def reconstruct_initial(
     try:
         problem = _problem(model, rates, grid, data, settings, roughness)
         unknowns = problem.unknowns
+        growth = math.exp(rates.proliferation * sum(interval.duration for interval in grid.intervals))
         x = unknowns.join(np.zeros(discretisation.owned) if start is None else np.asarray(start, dtype=float))
         result = minimise(
             problem,
             x,
-            joint_space(metric.space, unknowns, scalar_weights(problem, _growth(rates, grid))),
+            joint_space(metric.space, unknowns, scalar_weights(problem, growth)),
             settings.direction,
             settings.step,
             Stop(noise_level=noise_level, tau=settings.tau, max_iterations=settings.max_iterations),
@@ -391,11 +307,6 @@ def _problem(
     penalty = Penalty(settings.penalty, roughness.lower) if settings.penalty > 0.0 else None
     unknowns = Unknowns(known, settings.priors)
     return FieldProblem(FieldGrowth(model, grid), tuple(data), unknowns, penalty, settings.noise)
-
-
-def _growth(rates: Rates, grid: TimeGrid) -> float:
-    """Return exp(rho T), the growth of a small density over the time grid without treatment."""
-    return math.exp(rates.proliferation * sum(interval.duration for interval in grid.intervals))
 
 
 def _box(bounds: tuple[float, float] | None, owned: int, scalars: int) -> Box | None:

@@ -1,4 +1,4 @@
-"""The reference experiment C.4: a tumour in an elliptic brain, grown by finite volumes, to be inverted by finite elements.
+"""The reference experiment C.4: a tumour in an elliptic brain, grown by finite volumes for another method.
 
 Finite volumes on cells of half the size, harmonic face diffusivities and explicit Heun steps share nothing with the
 package's scheme; the average over blocks of 2^d cells is the density at the block's centre, a vertex of the mesh.
@@ -163,7 +163,7 @@ def _blocks(values: np.ndarray) -> np.ndarray:
 
 
 def _kuhn(usable: np.ndarray) -> np.ndarray:
-    """Kuhn subdivision of every cube of the grid of points whose 2^d corners are usable: flat point indices (m, d + 1)."""
+    """Kuhn subdivision of every cube whose 2^d corners are usable: flat point indices (m, d + 1)."""
     dimension = usable.ndim
     number = np.arange(usable.size).reshape(usable.shape)
     lower = tuple(slice(0, -1) for _ in range(dimension))
