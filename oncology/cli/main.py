@@ -22,10 +22,12 @@ __all__ = ["COMMANDS", "build_app", "main", "run"]
 
 COMMANDS = {
     "doctor": "oncology.cli.doctor:doctor",
+    "demo": "oncology.cli.demo:demo",
     "fit": "oncology.cli.fit:fit",
     "mesh": "oncology.cli.mesh:mesh",
     "report": "oncology.cli.report:report",
     "simulate": "oncology.cli.simulate:simulate",
+    "verify": "oncology.cli.verify:verify",
 }
 
 

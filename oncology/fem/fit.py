@@ -20,7 +20,7 @@ from oncology.fem.patient import MeshChoice, PatientLevel, make_level, tumour_di
 from oncology.growth import GrowthLaw, Logistic
 from oncology.imaging.case import Case
 from oncology.imaging.resample import sample
-from oncology.inverse.identify import Checkpoint, Identified, Log, Save, identify
+from oncology.inverse.identify import COARSE_STAGES, Checkpoint, Identified, Log, Save, identify
 from oncology.inverse.parameters import Parametrisation, Prior
 from oncology.inverse.shape import FocusLattice, fit_shape, lattice_points, overlap
 from oncology.inverse.start import default_prior, starting_points
@@ -34,9 +34,9 @@ Vector = NDArray[np.float64]
 _COARSENING = 1.6  # coarse edge length over the fine one
 _COARSE_MARGIN = 25.0  # mm
 _MARGIN_LENGTHS = 6.0
-_MARGIN_RANGE = (15.0, 45.0)  # mm
-# Largest density at the cut, as a share of the lowest rim threshold.
-_CUT = 0.1
+_MARGIN_RANGE = (18.0, 45.0)  # mm
+# Largest density at the cut, as a share of the lowest rim threshold: further out it only mirrors the front's tail.
+_CUT = 0.3
 # The solution moves by about h^2: from the fine mesh to none it moves by this share of what it moved between the two.
 _REFINEMENT = 1.0 / (_COARSENING**2 - 1.0)
 # A segmentation's rim, as a whole, is known to the standard deviation of a uniform error of one voxel.
@@ -152,24 +152,28 @@ def fit_case(
     level = levels["fine"]
     warnings: list[str] = []
     limit = _CUT * case.thresholds.oedema
-    for _ in range(2):
-        cut = level.cut_density(identified.problem.solve(identified.x).run.observations[-1])  # type: ignore[attr-defined]
-        if cut <= limit or settings.imported is not None or level.margin >= 1.6 * _MARGIN_RANGE[1]:
-            break
+    cut = _cut_density(level, identified)
+    if cut > limit and settings.imported is None:
         tell("wider mesh")
-        wider, here = 1.5 * level.margin, identified
+        wider = 1.5 * level.margin
         level.destroy()
-        finished = Checkpoint(99, here.x, here.problem.noise, here.coarse, here.information.normal)
-        identified = identify(
-            parametrisation, coarse, lambda x, wider=wider: fine(x, wider), starts, prior, log, save, finished
+        here = Checkpoint(
+            COARSE_STAGES, identified.x, identified.problem.noise, identified.coarse, identified.information.normal
         )
+        identified = identify(parametrisation, coarse, lambda x: fine(x, wider), starts, prior, log, save, here)
         level = levels["fine"]
+        cut = _cut_density(level, identified)
     if cut > limit:
         warnings.append(
             f"the density at the edge of the meshed region is {cut:.3f}: the tumour may reach beyond it; "
             "its parameters depend on that edge"
         )
     return _finish(comm, case, settings, parametrisation, prior, identified, levels, cut, warnings, tell)
+
+
+def _cut_density(level: PatientLevel, identified: Identified) -> float:
+    solution = identified.problem.solve(identified.x)
+    return level.cut_density(solution.run.observations[-1])  # type: ignore[attr-defined]
 
 
 def first_day(case: Case) -> float:

@@ -19,7 +19,7 @@ from oncology.inverse.problem import FixedMetric, Identification
 from oncology.inverse.uncertainty import Information, information
 from oncology.optimise import GaussNewtonResult, GaussNewtonState, LevenbergMarquardt, gauss_newton
 
-__all__ = ["Checkpoint", "Identified", "Level", "Stage", "identify"]
+__all__ = ["COARSE_STAGES", "Checkpoint", "Identified", "Level", "Stage", "identify"]
 
 Vector = NDArray[np.float64]
 
@@ -66,6 +66,7 @@ class Stage:
 
 
 _COARSE = (Stage(10.0, 0.1, 2e-2, 10), Stage(25.0, 5e-2, 5e-3, 8), Stage(None, 1e-2, 1e-3, 10))
+COARSE_STAGES = len(_COARSE)
 _FINE = Stage(None, 5e-3, 1e-3, 8)
 # The full linearisation may move the solution by this much at most; else the fine stage goes on with its matrix.
 _CONFIRMED = 2e-2
@@ -195,7 +196,7 @@ class _Search:
                 for start in candidates
             ]
             here = replace(here, stage=number, x=min(results, key=lambda result: result.value).x)
-        return replace(here, stage=len(_COARSE))
+        return replace(here, stage=COARSE_STAGES)
 
     def fine_stage(self, level: Level, here: Checkpoint) -> Identified:
         """Iterate on the fine mesh with the coarse mesh's matrix, then confirm with a full linearisation."""
@@ -215,9 +216,9 @@ class _Search:
             info = _information(level, problem, x)
             self.done.append((result.iterations, result.linearisations + 1))
             step = np.linalg.solve(info.normal / here.noise + self.prior.precision, result.gradient)
-            # in units of what the data can tell apart, or of the unknowns themselves where that is smaller
-            sd = np.sqrt(np.diag(np.linalg.inv(info.normal / here.noise + self.prior.precision)))
-            confirmed = bool((np.abs(step) <= np.maximum(_CONFIRMED, 0.2 * sd)).all())
+            # a step that the cost hardly sees (a direction the data do not determine) needs no confirmation
+            worth = 0.5 * float(step @ result.gradient) / result.value
+            confirmed = bool(np.abs(step).max() <= _CONFIRMED) or worth <= _FINE.relative_decrease
             metric = info.normal
             if confirmed:
                 break
