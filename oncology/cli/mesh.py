@@ -98,7 +98,7 @@ def mesh(
         from oncology.parallel import on_root
 
         def work() -> None:
-            _check_options({name: value for name, value in options.items() if value not in (None, False, ())})
+            _check_options({k: v for k, v in options.items() if not (v is None or v is False or v == ())})
             _check_output(out, overwrite, (".h5", ".hdf5"))
             if export is not None:
                 _check_output(export, overwrite, (".vtu", ".vtk", ".msh", ".mesh"))
@@ -116,7 +116,8 @@ def mesh(
                     wanted = _recipe(patient, recipe, size or SIZE, route or "stuffing", far_size, uniform, part)
                     made, quality = built_mesh(patient, wanted, folder)
                 show("files")
-                out.parent.mkdir(parents=True, exist_ok=True)
+                for path in (out, export or out):
+                    path.parent.mkdir(parents=True, exist_ok=True)
                 if export is not None:
                     export_mesh(export, made)
                 write_mesh(out, made, quality.as_dict())
