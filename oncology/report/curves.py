@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from oncology.growth import Radiotherapy
+from oncology.growth import Radiotherapy, Resection
 from oncology.inverse.misfit import volume_fraction
 from oncology.meshing import TetMesh
 from oncology.report import style
@@ -102,20 +102,17 @@ def _scan_volumes(results: Results, region: str) -> list[tuple[float, float]]:
 
 
 def _mark_treatments(panel: Axes, results: Results) -> None:
-    """A line at each treatment, a band over a course of radiotherapy."""
+    """A band over each course of radiotherapy, a line at every other treatment."""
+    named: set[str] = set()
     for treatment in results.case.treatments if results.case is not None else ():
-        last = treatment.days[-1] if isinstance(treatment, Radiotherapy) else treatment.day
-        panel.axvspan(treatment.day, max(last, treatment.day), color="#999999", alpha=0.25, linewidth=0.8)
-        panel.text(
-            treatment.day,
-            0.98,
-            f" {type(treatment).__name__.lower()}",
-            transform=panel.get_xaxis_transform(),
-            rotation=90,
-            va="top",
-            ha="right",
-            fontsize=6.5,
-        )
+        name = type(treatment).__name__.lower()
+        label = None if name in named else name
+        named.add(name)
+        if isinstance(treatment, Radiotherapy):
+            panel.axvspan(treatment.day, treatment.days[-1], color="#bbbbbb", alpha=0.5, linewidth=0.0, label=label)
+        else:
+            dashes = "--" if isinstance(treatment, Resection) else ":"
+            panel.axvline(treatment.day, color="#444444", linestyle=dashes, linewidth=1.1, label=label)
 
 
 def draw_convergence(log: Sequence[Mapping[str, Any]]) -> str:

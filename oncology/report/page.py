@@ -33,6 +33,7 @@ from oncology.report.words import (
     headline,
     number,
     parameter_rows,
+    plain,
     symbols,
     treatment,
 )
@@ -148,7 +149,7 @@ def _sessions(results: Results) -> list[dict[str, str]]:
         scan = _scan(results, session)
         day = voxels = "–"
         if scan is not None:
-            day = number(scan.day)
+            day = plain(scan.day)
             voxels = " × ".join(f"{size:.3g}" for size in scan.labels.voxel_sizes)
         volumes = results.estimate.volumes_ml.get(session, {})
         row = {"id": session, "day": day, "voxels": voxels, "pet": "yes" if scan is not None and scan.pet else "no"}
@@ -215,7 +216,7 @@ def _slices(results: Results) -> list[tuple[str, Picture]]:
     pictures = []
     for session in results.sessions:
         scan = _scan(results, session)
-        name = session if scan is None else f"{session}, day {number(scan.day)}"
+        name = session if scan is None else f"{session}, day {plain(scan.day)}"
         drawing = draw_session(results, session, centre, reach)
         pictures.append((name, Picture(f"scan against model, {session}", drawing)))
     return pictures

@@ -23,7 +23,7 @@ from oncology.errors import OncologyError
 __all__ = ["RenderingError", "Scene", "Shell", "View", "draw", "render"]
 
 WINDOW = (1560, 500)  # pixels: three views side by side
-AIR = 1.16  # height of a view over the largest extent of what it shows
+AIR = 1.22  # height of a view over the largest extent of what it shows
 INK = "#222222"
 UP, FORWARD = (0.0, 0.0, 1.0), (0.0, 1.0, 0.0)
 PATIENCE = 60.0  # seconds for the other process

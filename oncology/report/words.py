@@ -21,6 +21,7 @@ __all__ = [
     "headline",
     "number",
     "parameter_rows",
+    "plain",
     "symbols",
     "treatment",
 ]
@@ -254,20 +255,26 @@ def _listed(items: Sequence[str], last: str = "and") -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}"
 
 
+def plain(value: float) -> str:
+    """Write a number that was given, such as a day or a dose, as it was given (four digits at most)."""
+    return f"{value:.4g}".replace("-", "−")
+
+
 def treatment(given: Treatment) -> str:
     """Say what was done, when and how much."""
+    day = plain(given.day)
     match given:
         case Radiotherapy():
             return (
-                f"radiotherapy from day {number(given.day)}: {number(given.dose_gy)} Gy in {given.fractions} fractions "
-                f"(α = {number(given.alpha)} /Gy, α/β = {number(given.alpha_beta)} Gy: each leaves "
+                f"radiotherapy from day {day}: {plain(given.dose_gy)} Gy in {given.fractions} fractions (α = "
+                f"{plain(given.alpha)} /Gy, α/β = {plain(given.alpha_beta)} Gy: each leaves "
                 f"{100 * given.survival:.1f} % of the cells)"
             )
         case Chemotherapy():
             return (
-                f"chemotherapy on day {number(given.day)}: kill rate {number(given.rate)} /day, half-life "
-                f"{number(given.half_life)} days"
+                f"chemotherapy on day {day}: kill rate {plain(given.rate)} /day, half-life "
+                f"{plain(given.half_life)} days"
             )
         case Resection():
-            what = "the core of the scan before" if given.mask is None else str(given.mask.name)
-            return f"resection on day {number(given.day)}: cavity from {what}"
+            what = "the core of the scan before" if given.mask is None else given.mask.name
+            return f"resection on day {day}: cavity from {what}"

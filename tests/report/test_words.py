@@ -120,7 +120,7 @@ def test_grey_matter_alone(estimate):
 
 def test_treatments_name_dose_and_days():
     text = treatment(Radiotherapy(day=14.0, dose_gy=60.0, fractions=30))
-    assert "60.0 Gy in 30 fractions" in text
+    assert "from day 14: 60 Gy in 30 fractions" in text
     assert "90.8 % of the cells" in text  # exp(-0.04 * 2 * 1.2)
     assert "half-life" in treatment(Chemotherapy(day=3.0, rate=0.02, half_life=0.1))
     assert "core of the scan before" in treatment(Resection(day=2.0))
