@@ -220,12 +220,13 @@ def sphere_density(points: np.ndarray) -> np.ndarray:
     return np.where(density < 0.1, 0.0, density)
 
 
-def grow_sphere(discretisation: Discretisation, asked_step: float | None = None) -> Sphere:
+def grow_sphere(discretisation: Discretisation, asked_step: float | None = None, images: int = 1) -> Sphere:
     """Grow the sphere of D = 0.5 mm^2/day and rho = 0.10 /day for 60 days.
 
     Args:
-        discretisation: homogeneous 3-D mesh around the origin, at least 36 mm to each side.
+        discretisation: homogeneous 3-D mesh around the origin, at least 34 mm to each side.
         asked_step: time step, day; None: the longest accurate one.
+        images: how many mirror images of the mesh make the whole: 8 for the octant of positive coordinates.
     """
     longest = step_limit(SPHERE_RATES.proliferation, SPHERE_RATES.diffusion_white, _SPHERE_WIDTH)
     grid = plan_time_grid(0.0, [_SPHERE_DAYS], (), longest, asked_step)
@@ -235,18 +236,18 @@ def grow_sphere(discretisation: Discretisation, asked_step: float | None = None)
     model.destroy()
     end = run.observations[0]
     return Sphere(
-        initial_mass=discretisation.integrate(start),
-        mass=discretisation.integrate(end),
-        radius_half=level_radius(discretisation, end, 0.5),
-        radius_tenth=level_radius(discretisation, end, 0.1),
+        initial_mass=images * discretisation.integrate(start),
+        mass=images * discretisation.integrate(end),
+        radius_half=level_radius(discretisation, end, 0.5, images),
+        radius_tenth=level_radius(discretisation, end, 0.1, images),
         lowest=run.lowest,
         highest=run.highest,
         notes=grid.notes,
     )
 
 
-def level_radius(discretisation: Discretisation, density: np.ndarray, level: float) -> float:
-    """Return the radius of the ball with the volume where a 3-D density exceeds the level, mm."""
+def level_radius(discretisation: Discretisation, density: np.ndarray, level: float, images: int = 1) -> float:
+    """Return the radius of the ball with the volume where a 3-D density (and its images) exceeds the level, mm."""
     fractions, _ = volume_fraction(discretisation.to_cells(density), level)
-    volume = float(discretisation.total(np.array([discretisation.volumes @ fractions]))[0])
+    volume = images * float(discretisation.total(np.array([discretisation.volumes @ fractions]))[0])
     return (3.0 * volume / (4.0 * math.pi)) ** (1.0 / 3.0)
