@@ -199,7 +199,6 @@ def _read_checkpoint(path: Path, setup: dict[str, object]) -> Checkpoint | None:
         raise OutputError(
             f"{path}: was written with another {', '.join(changed)}: give the same settings, or --overwrite instead"
         )
-    fields = {
-        key: np.array(value) if isinstance(value, list) else value for key, value in content["checkpoint"].items()
-    }
-    return Checkpoint(**fields)
+    plain = content["checkpoint"]
+    coarse, metric = (None if plain[key] is None else np.array(plain[key]) for key in ("coarse", "metric"))
+    return Checkpoint(plain["stage"], np.array(plain["x"]), plain["noise"], coarse, metric)

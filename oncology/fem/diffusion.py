@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from petsc4py import PETSc
@@ -21,7 +21,7 @@ from oncology.fem.discretisation import Discretisation
 
 __all__ = ["BackwardEuler", "DiffusionScheme", "OperatorPool", "Sdirk2", "ShiftedOperator"]
 
-# Work that a step's linearisation leaves for the derivative by `tau K`: pairs (w, stage) that stand for -gamma w' (tau K) stage.
+# What the adjoint of a step leaves for the derivative by `tau K`: pairs (w, stage), each -gamma w' (tau K) stage.
 Pairs = tuple[tuple[np.ndarray, np.ndarray], ...]
 
 
@@ -35,7 +35,7 @@ class ShiftedOperator:
         solver = PETSc.KSP().create(discretisation.comm)
         solver.setType(PETSc.KSP.Type.CG)
         solver.getPC().setType(PETSc.PC.Type.JACOBI)
-        solver.setNormType(PETSc.KSP.NormType.NATURAL)
+        solver.setNormType(PETSc.KSP.NormType.NATURAL)  # type: ignore[arg-type]
         solver.setTolerances(rtol=tolerance, atol=1e-300, max_it=500)
         solver.setInitialGuessNonzero(True)
         self._solver = solver
@@ -59,11 +59,11 @@ class ShiftedOperator:
         self._left.array[:] = guess
         self._solver.solve(self._right, self._left)
         self.iterations += self._solver.getIterationNumber()
-        reason = self._solver.getConvergedReason()
+        reason = int(self._solver.getConvergedReason())  # type: ignore[call-overload]
         if reason < 0:
             raise NumericalError(
-                f"the diffusion solve stopped after {self._solver.getIterationNumber()} iterations (PETSc reason {reason}): "
-                "diffusivities or time step are not finite or far too large; lower them"
+                f"the diffusion solve stopped after {self._solver.getIterationNumber()} iterations (PETSc reason "
+                f"{reason}): diffusivities or time step are not finite or far too large; lower them"
             )
         return self._left.array.copy()
 
@@ -82,8 +82,8 @@ class ShiftedOperator:
 class OperatorPool:
     """Shifted operators by their coefficients: a run needs one for each distinct step length, the oldest is refilled.
 
-    Asking twice for the same coefficients returns the same operator, so a linearisation kept while other runs go on stays
-    correct.
+    Asking twice for the same coefficients returns the same operator, so a linearisation that is kept while other runs
+    go on stays correct.
     """
 
     def __init__(self, discretisation: Discretisation, tolerance: float, capacity: int = 12) -> None:
@@ -117,7 +117,9 @@ class OperatorPool:
 class DiffusionScheme(Protocol):
     """A one-step method; `gamma` tells by how much of the step the operator is shifted."""
 
-    gamma: float
+    @property
+    def gamma(self) -> float:
+        """Shift of the operator in units of the step."""
 
     def forward(self, operator: ShiftedOperator, u: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return the stages of a step from u; the last one is its result."""

@@ -27,8 +27,8 @@ from oncology.inverse.forward import CellSpace
 
 __all__ = ["Discretisation", "discretise", "dispersion_coefficient"]
 
-# Mean over directions of the h^2 dispersion term of the lumped P1 stencil, in units of V^(2/d): 1-D exact, 2-D squares cut in
-# two, 3-D between the Kuhn lattice (0.165) and the body-centred-cubic lattice (0.197).
+# Mean over directions of the h^2 dispersion term of the lumped P1 stencil, in units of V^(2/d): 1-D exact, 2-D squares
+# cut in two, 3-D between the Kuhn lattice (0.165) and the body-centred-cubic lattice (0.197).
 _DISPERSION = {1: 1.0 / 12.0, 2: 1.0 / 8.0, 3: 0.18}
 # The correction never takes more than this share of a cell's lumped mass (keeps M_d positive definite on any mesh).
 _MOST = 0.7
@@ -109,7 +109,7 @@ class Discretisation:
         return vector.array.copy()
 
     def from_cells(self, duals: np.ndarray) -> np.ndarray:
-        """Add up duals at cell vertices (m, d + 1) into the dual vector of the owned vertices: transpose of `to_cells`."""
+        """Add up duals at cell vertices (m, d + 1) into the duals of the owned vertices: transpose of `to_cells`."""
         vector = la.vector(self.space.dofmap.index_map, 1)
         vector.array[:] = np.bincount(self.cells.ravel(), duals.ravel(), minlength=len(vector.array))
         vector.scatter_reverse(la.InsertMode.add)
@@ -156,7 +156,7 @@ def discretise(
         cells: (nc, d + 1) vertex indices.
         white: (nc,) white-matter fraction of each cell, 0..1.
         grey: (nc,) grey-matter fraction of each cell, 0..1.
-        tensor: (nc, d, d) symmetric diffusion tensor relative to the isotropic diffusivity, dimensionless; None: identity.
+        tensor: (nc, d, d) symmetric tensor that multiplies the isotropic diffusivity, dimensionless; None: identity.
         corrected_mass: use the dispersion-corrected mass M_d; False: the lumped mass alone, for which backward Euler on
             the lattice obeys the discrete maximum principle exactly.
 
@@ -248,15 +248,17 @@ class _StiffnessAssembler:
 
 
 def _distribute(comm: Any, points: np.ndarray, cells: np.ndarray) -> Any:
-    """Return the DOLFINx mesh; each rank hands over its slice of the input, so original indices are those of the file."""
+    """Return the DOLFINx mesh; each rank hands over its slice, so original indices are those of the file."""
     shape = {1: "interval", 2: "triangle", 3: "tetrahedron"}[points.shape[1]]
     element = basix.ufl.element("Lagrange", shape, 1, shape=(points.shape[1],))
 
     def part(count: int) -> slice:
         return slice(comm.rank * count // comm.size, (comm.rank + 1) * count // comm.size)
 
-    partitioner = dolfinx.mesh.create_cell_partitioner(dolfinx.mesh.GhostMode.none, 2)
-    return dolfinx.mesh.create_mesh(comm, cells[part(len(cells))], element, points[part(len(points))], partitioner)
+    # DOLFINx's annotations name neither this overload nor basix.ufl elements, its documentation both
+    partitioner = dolfinx.mesh.create_cell_partitioner(dolfinx.mesh.GhostMode.none, 2)  # type: ignore[call-arg]
+    local_cells, local_points = cells[part(len(cells))], points[part(len(points))]
+    return dolfinx.mesh.create_mesh(comm, local_cells, element, local_points, partitioner)  # type: ignore[arg-type]
 
 
 def _geometry(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

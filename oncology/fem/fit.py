@@ -217,8 +217,8 @@ def _finish(
             levels["coarse"] = make_level(comm, case, coarsened, settings.law)
         foci, initial = _fit_foci(case, parametrisation, identified, levels)
         warnings.append(
-            f"one seed explains the shape of the whole tumour only to an overlap of {single:.2f}: the initial density was "
-            "given a lattice of small foci; the parameters are those of the single seed"
+            f"one seed explains the shape of the whole tumour only to an overlap of {single:.2f}: the initial density "
+            "was given a lattice of small foci; the parameters are those of the single seed"
         )
     if not identified.converged:
         warnings.append("the last full linearisation did not confirm the solution: treat the intervals with care")

@@ -31,7 +31,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class ModelDirection:
-    """A direction of the model's inputs: rates, initial density (owned vertices) and length of the first interval (day)."""
+    """A direction of the model's inputs: rates, initial density (owned vertices), first interval (day)."""
 
     rates: Rates = Rates(0.0, 0.0, 0.0)
     initial: np.ndarray | None = None
@@ -40,7 +40,7 @@ class ModelDirection:
 
 @dataclass(frozen=True)
 class ModelDerivative:
-    """A derivative by the model's inputs: `initial` is the algebraic vector, its L2 gradient is `initial / lumped_mass`."""
+    """A derivative by the model's inputs: `initial` is algebraic, its L2 gradient is `initial / lumped_mass`."""
 
     rates: Rates
     initial: np.ndarray

@@ -7,6 +7,7 @@ so a run is a smooth function of onset.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,8 +19,8 @@ from oncology.growth import Chemotherapy, Radiotherapy, Resection, Treatment
 
 __all__ = ["Interval", "TimeGrid", "plan_time_grid", "step_limit"]
 
-# Largest growth exposure rho tau of a step, and largest D tau over the seed's variance, for errors well below those of a
-# 2 mm mesh (measured on the sphere of `oncology verify`).
+# Largest growth exposure rho tau of a step, and largest D tau over the seed's variance, for errors well below those of
+# a 2 mm mesh (measured on the sphere of `oncology verify`).
 _EXPOSURE = 0.25
 _SPREAD = 0.4
 
@@ -171,5 +172,5 @@ def _kill(chemotherapy: Sequence[Chemotherapy], start: float, end: float, steps:
     if not acting:
         return None
     halves = np.linspace(start, end, 2 * steps + 1)
-    total = [sum(drug.exposure(a, b) for drug in acting) for a, b in zip(halves[:-1], halves[1:], strict=True)]
+    total = [sum(drug.exposure(a, b) for drug in acting) for a, b in itertools.pairwise(halves)]
     return np.array(total).reshape(steps, 2)

@@ -1,4 +1,4 @@
-"""What a segmentation says about a P1 density: the volume fraction of each cell where the density exceeds the rim threshold.
+"""What a segmentation says about a P1 density: the volume fraction of each cell above the rim threshold.
 
 The misfit is `sum_c V_c (f_c(u) - m_c)^2` in mm^3, m_c the mask averaged over the cell. f_c is either the exact
 fraction of the P1 tetrahedron with u > threshold (closed form, once differentiable) or, far from the solution, a
@@ -60,8 +60,8 @@ def sigmoid_fraction(densities: Vector, threshold: float, sharpness: float) -> t
 def volume_fraction(densities: Vector, threshold: float) -> tuple[Vector, Vector]:
     """Return the fraction of each P1 tetrahedron where the density exceeds the threshold, and its slopes.
 
-    With the vertex values sorted, a cut tetrahedron is a corner, a wedge or the complement of a corner; each volume is a
-    polynomial in the fractions at which the edges are cut, written without cancellation.
+    With the vertex values sorted, a cut tetrahedron is a corner, a wedge or the complement of a corner; each volume is
+    a polynomial in the fractions at which the edges are cut, written without cancellation.
 
     Args:
         densities: (m, 4) density at the vertices of each cell.

@@ -1,4 +1,4 @@
-"""Least-squares misfit between segmentations (and tracer images) and a forward map, with its Gauss-Newton linearisation.
+"""Least-squares misfit between segmentations and a forward map, with its Gauss-Newton linearisation.
 
 `J(x) = 1/(2 s) sum_i int (f_i(u) - m_i)^2 dx + prior`: an integral over the brain in mm^3, so its value converges as
 mesh and voxels are refined; `s` (mm^3) turns it into a log-likelihood. The Gauss-Newton matrix is built from one
@@ -133,7 +133,7 @@ class Identification:
             column = self.parametrisation.threshold_column(observation.region)
             if column is not None:
                 jacobian[:, column] = -root * slope.sum(axis=1) * self._threshold_slope(x, observation)
-            # moving the rim outwards by dr lowers the density there by |grad u| dr, moving the image by dx by grad u . dx
+            # a rim moved outwards by dr lowers the density there by |grad u| dr, an image moved by dx by grad u . dx
             gradients = cell_gradients(self.forward.space, solution.densities[observation.index])
             moves = np.concatenate([np.linalg.norm(gradients, axis=1)[:, None], gradients], axis=1)
             rim = -(root * slope.sum(axis=1))[:, None] * moves

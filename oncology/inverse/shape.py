@@ -1,4 +1,4 @@
-"""Shape of the initial density for tumours that one seed cannot explain: a lattice of small foci with unknown amplitudes.
+"""Shape of the initial density where one seed does not explain a tumour: a lattice of foci with unknown amplitudes.
 
 Real tumours are elongated, lobed or grow from several places. With the rates fixed, the initial density becomes `seed
 + sum_i exp(z_i) g_i` with Gaussians g_i on a lattice inside the tumour: the few-parameter initial condition of B4.6

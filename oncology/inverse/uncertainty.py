@@ -37,7 +37,7 @@ class Information:
     Attributes:
         normal: H = J' J, (n, n), mm^3.
         scores: S = sum over blocks of g g' with g = J' r of the block, (n, n), mm^6.
-        rims: J' times the derivatives by an outward shift of each segmented rim and by a shift of its image, (n, k), mm^2.
+        rims: J' times the derivatives by an outward shift of each rim and by a shift of its image, (n, k), mm^2.
         misfit: r' r, mm^3.
         blocks: number of blocks that hold any residual.
     """
