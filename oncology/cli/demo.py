@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -117,7 +118,7 @@ def _print_table(truth: dict[str, Any], estimate: dict[str, Any]) -> None:
         for session, regions in estimate["dice"].items()
         for region, value in regions.items()
     ]
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 100)
     console.print(table)
     console.print("* of the fit's own seed, which is larger than the phantom's: it starts later")
     console.print("Dice: " + ", ".join(" ".join(row) for row in dice))

@@ -37,6 +37,7 @@ def fit(
     mesh: Path | None = None,
     law: Law = "logistic",
     estimate_thresholds: Annotated[bool, Parameter(negative="")] = False,
+    pet: Annotated[bool, Parameter(negative="")] = False,
     single_seed: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     resume: Annotated[bool, Parameter(negative="")] = False,
@@ -54,6 +55,7 @@ def fit(
         mesh: Mesh file to use instead (mesh.h5 of `oncology mesh`).
         law: Growth law.
         estimate_thresholds: Treat the rim thresholds as unknown around the values of case.toml.
+        pet: Use the sessions' FET-PET too, as linear in the density with an unknown scale.
         single_seed: Keep a single round seed even where it does not explain the tumour's shape.
         overwrite: Replace results that an earlier run left in --out.
         resume: Go on from the last accepted iterate of a run that was stopped.
@@ -75,6 +77,7 @@ def fit(
             route=route,
             law=growth_law(law),
             estimate_thresholds=estimate_thresholds,
+            tracer=pet,
             shape=not single_seed,
             imported=None if mesh is None else on_root(comm, lambda: read_mesh(mesh)),
             cache=mesh_cache(),
@@ -165,6 +168,7 @@ def _setup(settings: FitSettings) -> dict[str, object]:
         "mesh_fingerprint": "" if settings.imported is None else settings.imported.fingerprint,
         "law": type(settings.law).__name__.lower(),
         "estimate_thresholds": settings.estimate_thresholds,
+        "tracer": settings.tracer,
         "shape": settings.shape,
     }
 

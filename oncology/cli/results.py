@@ -192,7 +192,7 @@ _NAMES = {
 def _thresholds(case: Case, fit: CaseFit) -> dict[str, float]:
     x, p = fit.posterior.mean, fit.parametrisation
     given = {"oedema": ("whole", case.thresholds.oedema), "core": ("core", case.thresholds.core)}
-    return {name: p.threshold(x, region, value) for name, (region, value) in given.items()}
+    return {name: p.level(x, region, value)[0] for name, (region, value) in given.items()}
 
 
 def _foci(lattice: Any, ln_amplitudes: np.ndarray) -> list[dict[str, Any]]:

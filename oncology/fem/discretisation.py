@@ -177,7 +177,7 @@ def discretise(
     dofs = space.dofmap.index_map.size_local + space.dofmap.index_map.num_ghosts
     input_vertices = np.empty(dofs, dtype=np.int64)
     geometry = np.asarray(mesh.geometry.input_global_indices, dtype=np.int64)
-    input_vertices[local_cells.ravel()] = geometry[np.asarray(mesh.geometry.dofmap).ravel()]
+    input_vertices[local_cells.ravel()] = geometry[np.asarray(mesh.geometry.dofmaps[0]).ravel()]
     volumes, gradients = _geometry(points[input_vertices][local_cells])
 
     test = ufl.TestFunction(space)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oncology.errors import CaseError
 from oncology.fem.field import FieldGrowth
 from oncology.fem.model import Rates, Run
 from oncology.fem.patient import MeshChoice, PatientLevel, make_level, tumour_distance
@@ -21,6 +22,7 @@ from oncology.growth import GrowthLaw, Logistic
 from oncology.imaging.case import Case
 from oncology.imaging.resample import sample
 from oncology.inverse.identify import COARSE_STAGES, Checkpoint, Identified, Log, Save, identify
+from oncology.inverse.misfit import MaskObservation
 from oncology.inverse.parameters import Parametrisation, Prior
 from oncology.inverse.shape import FocusLattice, fit_shape, lattice_points, overlap
 from oncology.inverse.start import default_prior, starting_points
@@ -55,6 +57,7 @@ class FitSettings:
         route: "stuffing" or "lattice".
         law: growth law.
         estimate_thresholds: treat the rim thresholds as unknown, with the given ones as prior medians.
+        tracer: use the sessions' tracer images (FET-PET) too.
         shape: allow a lattice of small foci where one seed does not explain the tumour's shape.
         imported: mesh the user brought, for the fine level.
         cache: folder of meshes kept by content.
@@ -64,6 +67,7 @@ class FitSettings:
     route: Route = "stuffing"
     law: GrowthLaw = field(default_factory=Logistic)
     estimate_thresholds: bool = False
+    tracer: bool = False
     shape: bool = True
     imported: TetMesh | None = None
     cache: Path | None = None
@@ -123,12 +127,15 @@ def fit_case(
         tell: called with what is going on, for progress.
 
     Raises:
+        CaseError: tracer images are asked for but missing.
         MeshError: where no mesh can be made.
         NumericalError: where the model cannot be run.
     """
+    if settings.tracer and all(session.pet is None for session in case.sessions):
+        raise CaseError(f"{case.root}: no session has a tracer image (pet/..._trc-FET_pet.nii.gz): fit without --pet")
     regions = ("whole", "core") if settings.estimate_thresholds else ()
     given = (case.thresholds.oedema, case.thresholds.core)[: len(regions)]
-    parametrisation = Parametrisation(first_day(case), regions)
+    parametrisation = Parametrisation(first_day(case), regions, settings.tracer)
     starts = starting_points(case, parametrisation, given)
     prior = default_prior(parametrisation, 3.0 * starts[0][3:6], given)
     levels: dict[str, PatientLevel] = {}
@@ -137,14 +144,15 @@ def fit_case(
     def coarse() -> PatientLevel:
         tell("coarse mesh")
         coarsened = replace(choice, size=_COARSENING * choice.size, margin=_COARSE_MARGIN)
-        levels["coarse"] = make_level(comm, case, coarsened, settings.law)
+        levels["coarse"] = make_level(comm, case, coarsened, settings.law, tracer=settings.tracer)
         return levels["coarse"]
 
     def fine(x: Vector, least: float = 0.0) -> PatientLevel:
         tell("fine mesh")
         length = float(np.exp(0.5 * (x[0] - x[2])))
         margin = max(float(np.clip(_MARGIN_LENGTHS * length, *_MARGIN_RANGE)), least)
-        made = make_level(comm, case, replace(choice, margin=margin, imported=settings.imported), settings.law)
+        chosen = replace(choice, margin=margin, imported=settings.imported)
+        made = make_level(comm, case, chosen, settings.law, tracer=settings.tracer)
         levels["fine"] = made
         return made
 
@@ -200,9 +208,9 @@ def _finish(
     laplace = posterior(x, identified.information, prior, shift, rim_error)
     sums = np.array(
         [
-            overlap(level.discretisation.volumes, fraction, observation.fractions)
-            for observation, fraction in identified.problem.predictions(x)
-            if observation.region == "whole"
+            overlap(level.discretisation.volumes, seen.residual + observation.fractions, observation.fractions)
+            for observation, seen in identified.problem.observe(x)
+            if isinstance(observation, MaskObservation) and observation.region == "whole"
         ]
     )
     both, either = level.discretisation.total(sums).T
@@ -250,7 +258,7 @@ def _fit_foci(
         seed, basis = level.seed.density(points, values[3:6]), lattice.basis(points)
         z = fit_shape(
             FieldGrowth(level.model, grid),
-            level.observations,
+            tuple(o for o in level.observations if isinstance(o, MaskObservation)),
             values[:3],
             seed,
             basis,

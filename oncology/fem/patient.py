@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from oncology.errors import MeshError
+from oncology.errors import CaseError, MeshError
 from oncology.fem.discretisation import Discretisation, discretise
 from oncology.fem.forward import Seed, SeededGrowth
 from oncology.fem.model import TumourModel
@@ -26,7 +26,7 @@ from oncology.imaging.case import Case
 from oncology.imaging.resample import cell_average, resample_to, sample
 from oncology.imaging.tensor import to_matrices
 from oncology.imaging.volume import Volume
-from oncology.inverse.misfit import MaskObservation
+from oncology.inverse.misfit import MaskObservation, Observation, TracerObservation
 from oncology.inverse.parameters import Parametrisation, Prior
 from oncology.inverse.problem import Identification
 from oncology.meshing import Grading, QualityReport, Route, TetMesh, build_mesh, cached_mesh
@@ -35,6 +35,9 @@ from oncology.parallel import on_root
 __all__ = ["MeshChoice", "PatientLevel", "make_level", "make_mesh", "patient_model", "tumour_distance"]
 
 Vector = NDArray[np.float64]
+
+# Weight of a tracer's residual beside a segmentation's: uptake follows density only roughly.
+_TRACER_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class PatientLevel:
         margin: how far it reaches beyond every segmentation, mm (infinite for an imported mesh).
         quality: its quality report; None for an imported mesh.
         model: discrete growth model.
-        observations: segmented regions as cell fractions.
+        observations: segmented regions as cell fractions, and tracer images.
         days: observation days.
         treatments: treatment events of the case.
         seed: shape of the seed.
@@ -78,7 +81,7 @@ class PatientLevel:
     margin: float
     quality: QualityReport | None
     model: TumourModel
-    observations: tuple[MaskObservation, ...]
+    observations: tuple[Observation, ...]
     days: tuple[float, ...]
     treatments: tuple[Any, ...]
     seed: Seed
@@ -154,8 +157,18 @@ def make_level(
     law: GrowthLaw | None = None,
     seed: Seed | None = None,
     tolerance: float = 1e-8,
+    tracer: bool = False,
 ) -> PatientLevel:
-    """Mesh a case, assemble its model and average its segmentations over the cells (collective).
+    """Mesh a case, assemble its model and average its images over the cells (collective).
+
+    Args:
+        comm: MPI communicator.
+        case: the patient, on every rank.
+        choice: how the neighbourhood of the tumour is meshed.
+        law: growth law; None: logistic.
+        seed: shape of the seed.
+        tolerance: relative residual of the diffusion solves.
+        tracer: observe the tracer images too.
 
     Raises:
         MeshError: where no mesh can be made, on every rank.
@@ -163,14 +176,9 @@ def make_level(
     mesh, quality = on_root(comm, lambda: make_mesh(case, choice))
     model = patient_model(comm, case, mesh, law, tolerance)
     discretisation = model.discretisation
-    given = {"whole": case.thresholds.oedema, "core": case.thresholds.core}
-    observations = [
-        MaskObservation(
-            region, index, given[region], cell_average(mask, discretisation.points, discretisation.cells, order=0)
-        )
-        for index, session in enumerate(case.sessions)
-        for region, mask in (("whole", session.whole), ("core", session.core))
-    ]
+    observations: list[Observation] = [*_masks(case, discretisation)]
+    if tracer:
+        observations += _tracers(case, discretisation)
     owned = discretisation.points[: discretisation.owned]
     distance = sample(tumour_distance(case), owned)
     reached = choice.margin - 1.5 * choice.size if choice.imported is None else np.inf
@@ -185,6 +193,46 @@ def make_level(
         seed=seed or Seed(),
         cut=distance >= reached,
     )
+
+
+def _masks(case: Case, discretisation: Discretisation) -> list[MaskObservation]:
+    """Return the segmented regions as cell fractions."""
+    given = {"whole": case.thresholds.oedema, "core": case.thresholds.core}
+    return [
+        MaskObservation(
+            region, index, given[region], cell_average(mask, discretisation.points, discretisation.cells, order=0)
+        )
+        for index, session in enumerate(case.sessions)
+        for region, mask in (("whole", session.whole), ("core", session.core))
+    ]
+
+
+def _tracers(case: Case, discretisation: Discretisation) -> list[TracerObservation]:
+    """Return the tracer images of the sessions that have one.
+
+    Uptake is measured above the median of the brain beyond 20 mm from any segmentation, in units of the 95th percentile
+    of the whole tumour, and compared within 5 mm of the whole tumour.
+    """
+    brain = case.white.data + case.grey.data > 0.5
+    away = case.white.world(np.argwhere(brain & (tumour_distance(case).data > 20.0)))
+    observations = []
+    for index, session in enumerate(case.sessions):
+        if session.pet is None:
+            continue
+        background = float(np.median(sample(session.pet, away))) if len(away) else 0.0
+        inside = sample(session.pet, session.whole.world(np.argwhere(session.whole.data)))
+        high = float(np.percentile(inside, 95.0)) - background
+        if not high > 0.0:
+            raise CaseError(
+                f"{session.pet.name}: uptake in the tumour is not above that of the healthy brain ({background:g}): "
+                "fit without --pet"
+            )
+        uptake = cell_average(session.pet, discretisation.points, discretisation.cells, order=1)
+        centres = discretisation.points[discretisation.cells].mean(axis=1)
+        outside = ndimage.distance_transform_edt(~session.whole.data, sampling=session.whole.voxel_sizes)
+        near = sample(session.whole.with_data(outside), centres, outside=np.inf) <= 5.0
+        observations.append(TracerObservation(index, (uptake - background) / high, np.where(near, _TRACER_WEIGHT, 0.0)))
+    return observations
 
 
 def patient_model(

@@ -160,7 +160,7 @@ class RegionFraction:
             raise ConfigError(
                 f"exact volume fractions need tetrahedra, not cells of {densities.shape[1]} vertices: give a sharpness"
             )
-        fractions, slopes = self.mask.predict(densities, self.mask.threshold, self.sharpness)
+        fractions, slopes = self.mask.predict(densities, self.mask.level, self.sharpness)
         return Seen((fractions - self.mask.fractions)[:, None], slopes[:, None, :])
 
 

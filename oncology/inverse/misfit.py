@@ -9,16 +9,78 @@ continues from one to the other.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MaskObservation", "sigmoid_fraction", "volume_fraction"]
+from oncology.inverse.parameters import TRACER
+
+__all__ = ["MaskObservation", "Observation", "Seen", "TracerObservation", "sigmoid_fraction", "volume_fraction"]
 
 Vector = NDArray[np.float64]
 
 # Smallest spread of vertex densities in a cut cell: below it the fraction is a step, and its slope is limited.
 _SPREAD = 1e-9
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A residual on the cells of this rank and its derivatives.
+
+    Attributes:
+        residual: (m,) model minus data, dimensionless.
+        slopes: (m, 4) derivatives by the densities at the cell vertices.
+        by_level: (m,) derivative by the rim threshold or the tracer's scale.
+    """
+
+    residual: Vector
+    slopes: Vector
+    by_level: Vector
+
+
+class Observation(Protocol):
+    """Data of one day on the cells of this rank."""
+
+    @property
+    def region(self) -> str:
+        """What is observed: "whole", "core" or `oncology.inverse.parameters.TRACER`."""
+
+    @property
+    def index(self) -> int:
+        """Number of the observation day."""
+
+    @property
+    def level(self) -> float:
+        """Given rim threshold or tracer scale."""
+
+    def compare(self, densities: Vector, level: float, sharpness: float | None) -> Seen:
+        """Return model minus data for densities at the cell vertices (m, 4)."""
+
+
+@dataclass(frozen=True)
+class TracerObservation:
+    """A tracer image (FET-PET), linear in the density: `mean(u) = scale * uptake` where the tracer tells anything.
+
+    Attributes:
+        index: which observation day it belongs to.
+        uptake: (m,) uptake above the healthy brain's, in units of its high values in the tumour.
+        support: (m,) weight of each cell, 0 where the tracer says nothing.
+        level: given scale, density a unit of uptake.
+        region: `oncology.inverse.parameters.TRACER`.
+    """
+
+    index: int
+    uptake: Vector
+    support: Vector
+    level: float = 1.0
+    region: str = TRACER
+
+    def compare(self, densities: Vector, level: float, sharpness: float | None) -> Seen:
+        """Return `support (mean(u) - level * uptake)`; the sharpness does not matter."""
+        residual = self.support * (densities.mean(axis=1) - level * self.uptake)
+        slopes = np.repeat((self.support / densities.shape[1])[:, None], densities.shape[1], axis=1)
+        return Seen(residual, slopes, -self.support * self.uptake)
 
 
 @dataclass(frozen=True)
@@ -28,14 +90,19 @@ class MaskObservation:
     Attributes:
         region: "whole" or "core".
         index: which observation day it belongs to.
-        threshold: given density at the rim of the region, 0..1.
+        level: given density at the rim of the region, 0..1.
         fractions: (m,) share of each cell inside the region, 0..1.
     """
 
     region: str
     index: int
-    threshold: float
+    level: float
     fractions: Vector
+
+    def compare(self, densities: Vector, level: float, sharpness: float | None) -> Seen:
+        """Return the difference of the cell fractions; they depend on density minus threshold alone."""
+        fraction, slopes = self.predict(densities, level, sharpness)
+        return Seen(fraction - self.fractions, slopes, -slopes.sum(axis=1))
 
     def predict(self, densities: Vector, threshold: float, sharpness: float | None) -> tuple[Vector, Vector]:
         """Return the model's fractions (m,) and their slopes by the densities (m, 4).

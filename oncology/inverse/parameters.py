@@ -13,9 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Parametrisation", "Prior"]
+__all__ = ["TRACER", "Parametrisation", "Prior"]
 
 Vector = NDArray[np.float64]
+
+# Region name of tracer images (FET-PET), which are linear in the density.
+TRACER = "tracer"
 
 _SCALARS = ("ln_diffusion_white", "ln_diffusion_ratio", "ln_proliferation")
 
@@ -53,24 +56,20 @@ class Parametrisation:
     Attributes:
         first_day: end of the first interval of the time grid, day; the onset is `first_day - duration`.
         thresholds: names of the regions whose rim thresholds are unknown, such as ("whole", "core").
+        tracer: whether tracer images are observed, whose scale is then unknown.
         seed_scale: unit of the seed's coordinates in x, mm.
     """
 
     first_day: float
     thresholds: tuple[str, ...] = ()
+    tracer: bool = False
     seed_scale: float = 3.0
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the entries of x."""
-        return (
-            *_SCALARS,
-            "seed_x",
-            "seed_y",
-            "seed_z",
-            "ln_duration",
-            *(f"threshold_{name}" for name in self.thresholds),
-        )
+        levels = [f"threshold_{name}" for name in self.thresholds] + ["ln_tracer_scale"] * self.tracer
+        return (*_SCALARS, "seed_x", "seed_y", "seed_z", "ln_duration", *levels)
 
     @property
     def size(self) -> int:
@@ -89,7 +88,8 @@ class Parametrisation:
         """Return x for physical values (mm^2/day, mm^2/day, 1/day, mm, day, densities)."""
         logs = [np.log(diffusion_white), np.log(diffusion_grey / diffusion_white), np.log(proliferation)]
         odds = [np.log(value / (1.0 - value)) for value in thresholds]
-        return np.array([*logs, *(np.asarray(seed) / self.seed_scale), np.log(self.first_day - onset), *odds])
+        scale = [0.0] * self.tracer
+        return np.array([*logs, *(np.asarray(seed) / self.seed_scale), np.log(self.first_day - onset), *odds, *scale])
 
     def physical(self, x: Vector) -> Vector:
         """Return the physical parameters in the order of `oncology.inverse.forward.PARAMETERS`."""
@@ -107,11 +107,19 @@ class Parametrisation:
         slopes[6, 6] = -np.exp(x[6])
         return slopes
 
-    def threshold_column(self, region: str) -> int | None:
-        """Return the index in x of a region's threshold, None where it is given."""
+    def level_column(self, region: str) -> int | None:
+        """Return the index in x of a region's threshold or of the tracer's scale, None where it is given."""
+        if region == TRACER:
+            return 7 + len(self.thresholds) if self.tracer else None
         return 7 + self.thresholds.index(region) if region in self.thresholds else None
 
-    def threshold(self, x: Vector, region: str, given: float) -> float:
-        """Return the rim threshold of a region: the unknown one where it is estimated, else the given one."""
-        column = self.threshold_column(region)
-        return given if column is None else float(1.0 / (1.0 + np.exp(-x[column])))
+    def level(self, x: Vector, region: str, given: float) -> tuple[float, float]:
+        """Return a region's rim threshold, or the tracer's scale, and its derivative by its entry of x."""
+        column = self.level_column(region)
+        if column is None:
+            return given, 0.0
+        if region == TRACER:
+            scale = given * float(np.exp(x[column]))
+            return scale, scale
+        threshold = float(1.0 / (1.0 + np.exp(-x[column])))
+        return threshold, threshold * (1.0 - threshold)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncology.inverse.forward import ForwardMap, Solution, cell_gradients
-from oncology.inverse.misfit import MaskObservation
+from oncology.inverse.misfit import Observation, Seen
 from oncology.inverse.parameters import Parametrisation, Prior
 from oncology.optimise import Linearisation
 
@@ -43,7 +43,7 @@ class Identification:
 
     Attributes:
         forward: forward map.
-        observations: segmented regions.
+        observations: segmented regions and tracer images.
         parametrisation: meaning of the unknowns.
         prior: prior of the unknowns.
         noise: s, the variance of a cell's residual times its correlation volume, mm^3.
@@ -51,7 +51,7 @@ class Identification:
     """
 
     forward: ForwardMap
-    observations: tuple[MaskObservation, ...]
+    observations: tuple[Observation, ...]
     parametrisation: Parametrisation
     prior: Prior
     noise: float = 1.0
@@ -69,14 +69,14 @@ class Identification:
             self._last.append((np.array(x), self.forward.solve(self.parametrisation.physical(x))))
         return self._last[0][1]
 
-    def predictions(self, x: Vector) -> list[tuple[MaskObservation, Vector]]:
-        """Return every observation with the model's cell fractions (m,)."""
+    def observe(self, x: Vector) -> list[tuple[Observation, Seen]]:
+        """Return every observation with its residual on the cells of this rank."""
         densities = self.solve(x).densities
-        return [(o, self._observe(x, o, densities[o.index])[0]) for o in self.observations]
+        return [(o, o.compare(densities[o.index], self._level(x, o)[0], self.sharpness)) for o in self.observations]
 
     def misfit(self, x: Vector) -> float:
-        """Return `sum_i int (f_i(u) - m_i)^2 dx`, mm^3."""
-        squares = [self.forward.space.volumes @ (f - o.fractions) ** 2 for o, f in self.predictions(x)]
+        """Return the sum of the integrals of the squared residuals, mm^3."""
+        squares = [self.forward.space.volumes @ seen.residual**2 for _, seen in self.observe(x)]
         return float(self.forward.space.total(np.array(squares)).sum())
 
     def evaluate(self, x: Vector, /) -> float:
@@ -103,16 +103,15 @@ class Identification:
         volumes = self.forward.space.volumes
         duals = [np.zeros_like(density) for density in solution.densities]
         squares = 0.0
-        by_threshold = np.zeros(self.parametrisation.size)
-        for observation in self.observations:
-            fraction, slope = self._observe(x, observation, solution.densities[observation.index])
-            miss = volumes * (fraction - observation.fractions)
-            duals[observation.index] += miss[:, None] * slope
-            squares += float(miss @ (fraction - observation.fractions))
-            column = self.parametrisation.threshold_column(observation.region)
+        by_level = np.zeros(self.parametrisation.size)
+        for observation, seen in self.observe(x):
+            miss = volumes * seen.residual
+            duals[observation.index] += miss[:, None] * seen.slopes
+            squares += float(miss @ seen.residual)
+            column = self.parametrisation.level_column(observation.region)
             if column is not None:
-                by_threshold[column] -= self._threshold_slope(x, observation) * float(miss @ slope.sum(axis=1))
-        sums = self.forward.space.total(np.concatenate([[squares], by_threshold]))
+                by_level[column] += self._level(x, observation)[1] * float(miss @ seen.by_level)
+        sums = self.forward.space.total(np.concatenate([[squares], by_level]))
         derivative = self.parametrisation.jacobian(x).T @ solution.adjoint(tuple(duals)) + sums[1:]
         value = 0.5 * float(sums[0]) / self.noise + self.prior.value(x)
         return value, derivative / self.noise + self.prior.gradient(x)
@@ -124,30 +123,23 @@ class Identification:
         tangents = [solution.tangent(slopes[:, k]) if slopes[:, k].any() else None for k in range(slopes.shape[1])]
         root = np.sqrt(self.forward.space.volumes)
         tables = []
-        for observation in self.observations:
-            fraction, slope = self._observe(x, observation, solution.densities[observation.index])
+        for observation, seen in self.observe(x):
             jacobian = np.zeros((len(root), slopes.shape[1]))
             for k, tangent in enumerate(tangents):
                 if tangent is not None:
-                    jacobian[:, k] = root * np.einsum("mv,mv->m", slope, tangent[observation.index])
-            column = self.parametrisation.threshold_column(observation.region)
+                    jacobian[:, k] = root * np.einsum("mv,mv->m", seen.slopes, tangent[observation.index])
+            column = self.parametrisation.level_column(observation.region)
             if column is not None:
-                jacobian[:, column] = -root * slope.sum(axis=1) * self._threshold_slope(x, observation)
+                jacobian[:, column] = root * seen.by_level * self._level(x, observation)[1]
             # a rim moved outwards by dr lowers the density there by |grad u| dr, an image moved by dx by grad u . dx
             gradients = cell_gradients(self.forward.space, solution.densities[observation.index])
             moves = np.concatenate([np.linalg.norm(gradients, axis=1)[:, None], gradients], axis=1)
-            rim = -(root * slope.sum(axis=1))[:, None] * moves
-            tables.append(ResidualTable(root * (fraction - observation.fractions), jacobian, rim))
+            rim = -(root * seen.slopes.sum(axis=1))[:, None] * moves
+            tables.append(ResidualTable(root * seen.residual, jacobian, rim))
         return tables
 
-    def _observe(self, x: Vector, observation: MaskObservation, densities: Vector) -> tuple[Vector, Vector]:
-        threshold = self.parametrisation.threshold(x, observation.region, observation.threshold)
-        return observation.predict(densities, threshold, self.sharpness)
-
-    def _threshold_slope(self, x: Vector, observation: MaskObservation) -> float:
-        """Return the derivative of the threshold by its log-odds; the fraction depends on u - threshold alone."""
-        threshold = self.parametrisation.threshold(x, observation.region, observation.threshold)
-        return threshold * (1.0 - threshold)
+    def _level(self, x: Vector, observation: Observation) -> tuple[float, float]:
+        return self.parametrisation.level(x, observation.region, observation.level)
 
 
 @dataclass(frozen=True)

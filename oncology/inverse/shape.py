@@ -115,7 +115,7 @@ def fit_shape(
         duals = [np.zeros_like(density) for density in solution.densities]
         misfit = 0.0
         for observation in observations:
-            fraction, slope = observation.predict(solution.densities[observation.index], observation.threshold, sharp)
+            fraction, slope = observation.predict(solution.densities[observation.index], observation.level, sharp)
             miss = space.volumes * (fraction - observation.fractions)
             misfit += float(miss @ (fraction - observation.fractions))
             duals[observation.index] += miss[:, None] * slope

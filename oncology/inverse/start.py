@@ -27,6 +27,7 @@ _MEDIANS = (0.15, 0.1, 0.02, 300.0)
 _SPREADS = (1.0, 1.0, 0.8, 0.8)
 _SEED_SD = 20.0  # mm
 _THRESHOLD_SD = 0.5  # log-odds
+_TRACER_SD = 0.5  # ln density a unit of uptake
 _STARTS_APART = 6.0  # mm, between seeds that are worth separate starts
 # Width of the front between two densities in units of sqrt(D/rho): sqrt(6) times the difference of ln(u^-1/2 - 1).
 _FRONT = math.sqrt(6.0)
@@ -48,9 +49,16 @@ def default_prior(parametrisation: Parametrisation, seed: Vector, thresholds: tu
     medians = np.log(_MEDIANS)
     odds = [math.log(value / (1.0 - value)) for value in thresholds]
     scale = parametrisation.seed_scale
-    mean = np.array([*medians[:3], *(np.asarray(seed) / scale), medians[3], *odds])
-    sd = np.array([*_SPREADS[:3], *([_SEED_SD / scale] * 3), _SPREADS[3], *([_THRESHOLD_SD] * len(odds))])
-    return Prior(mean, sd)
+    tracer = int(parametrisation.tracer)
+    mean = [*medians[:3], *(np.asarray(seed) / scale), medians[3], *odds, *([0.0] * tracer)]
+    sd = [
+        *_SPREADS[:3],
+        *([_SEED_SD / scale] * 3),
+        _SPREADS[3],
+        *([_THRESHOLD_SD] * len(odds)),
+        *([_TRACER_SD] * tracer),
+    ]
+    return Prior(np.array(mean), np.array(sd))
 
 
 def starting_points(case: Case, parametrisation: Parametrisation, thresholds: tuple[float, ...] = ()) -> list[Vector]:
