@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 import shlex
 import shutil
@@ -17,7 +19,9 @@ from oncology.cli import main as cli
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "requirements"
 LOCKS = sorted(REQUIREMENTS.glob("*.txt"))
-DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+READMES = ("README.md", "CONTRIBUTING.md", "data/README.md", "meshes/README.md")
+DOCUMENTS = (*(ROOT / name for name in READMES), *sorted((ROOT / "docs").glob("*.md")))
+
 
 FAILS_ON_ONE_RANK = """
 import pytest
@@ -42,8 +46,8 @@ def requirements(lock: Path) -> dict[str, str]:
 def documented(program: str) -> list[str]:
     """Return the lines of the documents' console blocks that call a program, without prompt and launcher."""
     lines = []
-    for name in DOCUMENTS:
-        for block in re.findall(r"```console\n(.*?)```", (ROOT / name).read_text(), flags=re.DOTALL):
+    for path in DOCUMENTS:
+        for block in re.findall(r"```console\n(.*?)```", path.read_text(), flags=re.DOTALL):
             lines += [line[2:] for line in block.splitlines() if line.startswith("$ ")]
     bare = [re.sub(r"^mpiexec -n \d+ ", "", line) for line in lines]
     return sorted({line for line in bare if line.split()[0] == program})
@@ -107,7 +111,13 @@ def test_documented_targets_exist():
     assert {"demo", "test"} <= set(named) <= makefile_targets()
 
 
-@pytest.mark.parametrize("line", documented("oncology"))
+def recipes() -> list[str]:
+    """Return the command lines of this package in the Makefile's recipes, variables filled with a word."""
+    lines = re.findall(r"(?m)^\t.* -m (oncology .*)$", (ROOT / "Makefile").read_text())
+    return [re.sub(r"\$\(\w+\)", "word", line) for line in lines]
+
+
+@pytest.mark.parametrize("line", [*documented("oncology"), *recipes()])
 def test_documented_commands_are_understood(line):
     words = shlex.split(line)[1:]
     assert words[0] in cli.COMMANDS
@@ -115,6 +125,22 @@ def test_documented_commands_are_understood(line):
         assert cli.run(words) == 0
     else:
         cli.build_app(words).parse_args(words)
+
+
+def test_the_readme_shows_every_command():
+    readme = DOCUMENTS[0].read_text()
+    assert [name for name in cli.COMMANDS if not re.search(rf"(?m)^\$ (mpiexec .*)?oncology {name}\b", readme)] == []
+    assert [line.split()[1] for line in recipes()] == ["demo"]
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_explains_itself_and_all_its_options(name, capsys):
+    module, function = cli.COMMANDS[name].split(":")
+    command = getattr(importlib.import_module(module), function)
+    for parameter in inspect.signature(command).parameters:
+        assert re.search(rf"(?m)^ +{parameter}: \w", command.__doc__), f"{name}: {parameter} is not explained"
+    assert cli.run([name, "--help"]) == 0
+    assert " ".join(command.__doc__.splitlines()[0].split()[:4]) in capsys.readouterr().out
 
 
 def test_a_failure_on_one_rank_fails_on_all(tmp_path):
