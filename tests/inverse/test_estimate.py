@@ -1,0 +1,72 @@
+"""Physical values and intervals of a posterior that is known in numbers."""
+
+import math
+
+import numpy as np
+import pytest
+
+from oncology.inverse.estimate import Quantity, combinations, parameter_quantities, seed_sd
+from oncology.inverse.parameters import Parametrisation
+from oncology.inverse.uncertainty import Posterior
+
+PARAMETRISATION = Parametrisation(10.0)
+# ln D_w and ln rho are wrong together; their sum (the speed) is known well, their difference (the width) is not
+COVARIANCE = np.diag([0.10, 0.04, 0.09, 0.01, 0.04, 0.09, 0.16])
+COVARIANCE[0, 2] = COVARIANCE[2, 0] = -0.09
+COVARIANCE[2, 6] = COVARIANCE[6, 2] = -0.10
+
+
+@pytest.fixture
+def known() -> Posterior:
+    mean = PARAMETRISATION.pack(0.2, 0.02, 0.05, [30.0, -20.0, 10.0], -90.0)
+    return Posterior(mean, COVARIANCE, 4.0 * COVARIANCE, np.eye(7), np.ones(7))
+
+
+def test_values_deviations_and_intervals(known):
+    found = parameter_quantities(PARAMETRISATION, known)
+    expected = {
+        "diffusion_white": (0.2, "mm^2/day", math.sqrt(0.10)),
+        "diffusion_grey": (0.02, "mm^2/day", math.sqrt(0.10 + 0.04)),
+        "proliferation": (0.05, "1/day", 0.3),
+        "duration": (100.0, "day", 0.4),
+    }
+    assert list(found) == list(expected)
+    for name, (value, unit, sd) in expected.items():
+        quantity = found[name]
+        assert (quantity.name, quantity.unit) == (name, unit)
+        assert quantity.value == pytest.approx(value)
+        assert quantity.sd_log == pytest.approx(sd)
+        assert quantity.interval == pytest.approx((value * math.exp(-1.96 * sd), value * math.exp(1.96 * sd)), rel=1e-4)
+
+
+def test_combinations_carry_the_correlations(known):
+    found = combinations(PARAMETRISATION, known)
+    assert found["front_speed"].value == pytest.approx(2.0 * math.sqrt(0.2 * 0.05))
+    assert found["front_speed"].sd_log == pytest.approx(0.5 * math.sqrt(0.10 + 0.09 - 2 * 0.09))
+    assert found["infiltration_length"].value == pytest.approx(2.0)
+    assert found["infiltration_length"].sd_log == pytest.approx(0.5 * math.sqrt(0.10 + 0.09 + 2 * 0.09))
+    assert found["growth_since_onset"].value == pytest.approx(5.0)
+    assert found["growth_since_onset"].sd_log == pytest.approx(math.sqrt(0.09 + 0.16 - 2 * 0.10))
+    assert found["diffusion_ratio"].value == pytest.approx(0.1)
+    assert found["diffusion_ratio"].sd_log == pytest.approx(0.2)
+
+
+def test_identified_looks_at_the_data_alone(known):
+    """The data's deviations are twice the posterior's here; half a doubling (0.35 in ln) is the limit."""
+    found = {**parameter_quantities(PARAMETRISATION, known), **combinations(PARAMETRISATION, known)}
+    assert {name for name, quantity in found.items() if quantity.identified} == {"front_speed"}
+    sharper = Posterior(known.mean, known.covariance, 0.25 * COVARIANCE, known.directions, known.strengths)
+    found = {**parameter_quantities(PARAMETRISATION, sharper), **combinations(PARAMETRISATION, sharper)}
+    assert all(quantity.identified for quantity in found.values())
+
+
+def test_seed_in_millimetres(known):
+    deviations, identified = seed_sd(PARAMETRISATION, known)
+    np.testing.assert_allclose(deviations, 3.0 * np.array([0.1, 0.2, 0.3]))
+    assert identified
+    vague = Posterior(known.mean, known.covariance, 30.0 * COVARIANCE, known.directions, known.strengths)
+    assert not seed_sd(PARAMETRISATION, vague)[1]
+
+
+def test_interval_of_a_certain_quantity_is_its_value():
+    assert Quantity("x", 3.0, "mm", 0.0, True).interval == (3.0, 3.0)

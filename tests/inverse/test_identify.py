@@ -1,0 +1,181 @@
+"""The whole search on a closed-form front: stages, starts, coarse to fine, going on after an interruption."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from oncology.errors import NumericalError
+from oncology.inverse.estimate import parameter_quantities
+from oncology.inverse.identify import Checkpoint, Identified, identify
+from oncology.inverse.parameters import Parametrisation, Prior
+from oncology.inverse.start import default_prior
+from oncology.inverse.uncertainty import posterior
+from tests.inverse.expanding import TRUTH, Expanding, ExpandingLevel, ExpandingSolution, box, pack
+
+PARAMETRISATION = Parametrisation(0.0)
+PRIOR = default_prior(PARAMETRISATION, np.zeros(3))
+NEAR = pack(PARAMETRISATION, TRUTH * np.array([1.5, 1.5, 0.8, 0.0, 0.0, 0.0, 1.3]))
+ASTRAY = pack(PARAMETRISATION, np.array([0.1, 0.01, 0.04, 20.0, 20.0, -20.0, -40.0]))
+
+
+def level(name: str, count: int) -> ExpandingLevel:
+    forward = Expanding(box(27.0, count))
+    return ExpandingLevel(name, forward, forward.observations(TRUTH, depth=4))
+
+
+@pytest.fixture(scope="module")
+def levels() -> tuple[ExpandingLevel, ExpandingLevel]:
+    return level("coarse", 8), level("fine", 11)
+
+
+class Recorder:
+    """Keeps what the search tells, and can break off after a number of checkpoints."""
+
+    def __init__(self, breaks_after: int | None = None) -> None:
+        self.stages: list[str] = []
+        self.values: list[float] = []
+        self.checkpoints: list[Checkpoint] = []
+        self.breaks_after = breaks_after
+
+    def log(self, stage, state, problem) -> None:
+        assert problem.evaluate(state.x) == pytest.approx(state.linearisation.value)
+        self.stages.append(stage)
+        self.values.append(state.linearisation.value)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        self.checkpoints.append(checkpoint)
+        if len(self.checkpoints) == self.breaks_after:
+            raise KeyboardInterrupt
+
+    def search(self, levels, starts=(NEAR,), prior: Prior = PRIOR, resume: Checkpoint | None = None) -> Identified:
+        coarse, fine = levels
+        return identify(PARAMETRISATION, lambda: coarse, lambda x: fine, starts, prior, self.log, self.save, resume)
+
+
+@pytest.fixture(scope="module")
+def whole(levels) -> tuple[Recorder, Identified]:
+    recorder = Recorder()
+    return recorder, recorder.search(levels)
+
+
+def test_truth_is_approached_at_second_order_and_lies_inside_the_intervals(levels, whole):
+    """P1 interpolation of a front a cell wide biases the estimate by h^2; the intervals know."""
+    finer = (level("coarse", 11), level("fine", 16))
+    errors = []
+    for found in (whole[1], Recorder().search(finer)):
+        assert found.converged
+        spread = posterior(found.x, found.information, PRIOR, 0.6 * (found.x - found.coarse), rim_error=0.3)
+        quantities = parameter_quantities(PARAMETRISATION, spread)
+        for name, true in zip(("diffusion_white", "diffusion_grey", "proliferation"), TRUTH, strict=False):
+            low, high = quantities[name].interval
+            assert low < true < high, name
+        values = PARAMETRISATION.physical(found.x)
+        seed = np.linalg.norm(values[3:6] - TRUTH[3:6])
+        errors.append(np.array([*np.abs(np.log(values[[0, 2]] / TRUTH[[0, 2]])), seed]))
+    assert (errors[1] < [0.06, 0.06, 0.1 * 54 / 16]).all(), errors
+    assert (errors[1] < errors[0] * (11 / 16) ** 1.5).all(), errors
+
+
+def test_stages_come_in_order_and_each_lowers_its_cost(whole):
+    recorder = whole[0]
+    order = ["coarse, sharpness 10", "coarse, sharpness 25", "coarse, volume fraction", "fine, volume fraction"]
+    assert list(dict.fromkeys(recorder.stages)) == order
+    for stage in order[:3]:
+        values = [v for s, v in zip(recorder.stages, recorder.values, strict=True) if s == stage]
+        assert values == sorted(values, reverse=True)
+
+
+def test_what_is_counted_is_what_was_logged(whole):
+    recorder, found = whole
+    starts = len([1 for a, b in zip([None, *recorder.stages], recorder.stages, strict=False) if a != b])
+    assert found.iterations == len(recorder.stages) - starts
+    assert found.gradients >= len(recorder.stages) + 1
+
+
+def test_start_that_explains_most_is_followed(levels, whole):
+    recorder = Recorder()
+    found = recorder.search(levels, [ASTRAY, NEAR])
+    np.testing.assert_allclose(found.x, whole[1].x, atol=2e-2)
+    assert recorder.checkpoints[0].stage > 0, "trials of several starts are not worth going on from"
+
+
+def test_every_checkpoint_leads_to_the_same_end(levels, whole):
+    recorder, found = whole
+    for checkpoint in recorder.checkpoints[:: max(1, len(recorder.checkpoints) // 4)]:
+        again = Recorder().search(levels, resume=checkpoint)
+        # the tolerance of the fine stage, in units of what the data can tell apart
+        np.testing.assert_allclose(again.x, found.x, atol=2e-2)
+        assert again.converged
+        assert again.iterations <= found.iterations
+
+
+@pytest.mark.parametrize("after", [2, 5])
+def test_interrupted_search_goes_on_where_it_was(levels, whole, after):
+    stopped = Recorder(breaks_after=after)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.search(levels)
+    last = stopped.checkpoints[-1]
+    recorder = Recorder()
+    found = recorder.search(levels, resume=last)
+    np.testing.assert_array_equal(recorder.checkpoints[0].x, last.x)
+    assert recorder.stages[0] == stopped.stages[-1]
+    np.testing.assert_allclose(found.x, whole[1].x, atol=2e-2)
+
+
+def test_finished_coarse_mesh_is_not_made_again(levels, whole):
+    done = next(c for c in whole[0].checkpoints if c.metric is not None)
+
+    def coarse():
+        raise AssertionError("made again")
+
+    found = identify(PARAMETRISATION, coarse, lambda x: levels[1], [NEAR], PRIOR, resume=done)
+    np.testing.assert_allclose(found.coarse, whole[1].coarse)
+    np.testing.assert_allclose(found.x, whole[1].x, atol=1e-12)
+
+
+def test_checkpoints_hold_plain_numbers(whole):
+    for checkpoint in whole[0].checkpoints:
+        plain = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(checkpoint).items()}
+        back = {k: np.array(v) if isinstance(v, list) else v for k, v in json.loads(json.dumps(plain)).items()}
+        np.testing.assert_array_equal(Checkpoint(**back).x, checkpoint.x)
+
+
+def test_fine_level_is_made_for_the_coarse_solution(levels):
+    asked = []
+    found = identify(PARAMETRISATION, lambda: levels[0], lambda x: asked.append(x) or levels[1], [NEAR], PRIOR)
+    np.testing.assert_array_equal(asked, [found.coarse])
+
+
+def test_wrong_metric_is_replaced_until_confirmed(levels, whole):
+    """A coarse matrix that is off by a factor of a thousand makes the fine stage crawl, not lie."""
+    done = next(c for c in whole[0].checkpoints if c.metric is not None)
+    stiff = Checkpoint(done.stage, done.x + 0.1, done.noise, done.coarse, 1e3 * done.metric)
+    found = Recorder().search(levels, resume=stiff)
+    assert found.converged
+    np.testing.assert_allclose(found.x, whole[1].x, atol=2e-2)
+
+
+@dataclass(frozen=True)
+class Fragile(Expanding):
+    """Cannot be solved where growth is fast."""
+
+    def solve(self, parameters: np.ndarray) -> ExpandingSolution:
+        if parameters[2] > 0.024:
+            raise NumericalError("too fast")
+        return super().solve(parameters)
+
+
+def test_trials_that_cannot_be_run_are_shortened(levels, whole):
+    fragile = tuple(replace(one, forward=Fragile(one.forward.space)) for one in levels)
+    found = Recorder().search(fragile, [NEAR - 0.3 * np.eye(7)[2]])
+    np.testing.assert_allclose(found.x, whole[1].x, atol=2e-2)
+
+
+def test_a_start_that_cannot_be_run_is_an_error(levels):
+    fragile = tuple(replace(one, forward=Fragile(one.forward.space)) for one in levels)
+    with pytest.raises(NumericalError, match="too fast"):
+        Recorder().search(fragile, [NEAR + np.eye(7)[2]])
