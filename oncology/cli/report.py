@@ -44,7 +44,8 @@ def _case(out: Path, given: Path | None) -> Case | None:
 
     if given is not None:
         return Case.read(given)
-    named = read_config(out).get("case")
+    settings = read_config(out).get("settings", {})
+    named = settings.get("case") if isinstance(settings, dict) else None
     if isinstance(named, str) and Path(named, "case.toml").is_file():
         return Case.read(named)
     return None

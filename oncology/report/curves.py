@@ -171,6 +171,8 @@ def _draw_ratios(panel: Axes, log: Sequence[Mapping[str, Any]], number: NDArray[
             panel.semilogy(number, values / values[-1], color=style.HUES[k], label=label, linewidth=1.3)
     panel.axhline(1.0, color="#666666", linewidth=0.6)
     _plain_ticks(panel)
+    low, high = panel.get_ylim()
+    panel.set_ylim(min(low, 0.45), max(high, 2.2))  # never so narrow that small moves look large
     panel.set_title("rates, relative to the last")
     panel.legend(fontsize=6.5)
 

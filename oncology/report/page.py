@@ -30,6 +30,8 @@ from oncology.report.words import (
     Row,
     cannot_tell,
     combination_rows,
+    direction,
+    formula,
     headline,
     number,
     parameter_rows,
@@ -107,7 +109,7 @@ def compose(results: Results) -> str:
     """Return the page as text."""
     strict = jinja2.StrictUndefined
     template = jinja2.Environment(autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True)
-    template.filters |= {"number": number, "symbols": symbols}
+    template.filters |= {"number": number, "symbols": symbols, "formula": formula}
     source = files("oncology.report").joinpath("template.html").read_text(encoding="utf-8")
     estimate = results.estimate
     with ThreadPoolExecutor(1) as pool:  # the rendering runs in another process meanwhile
@@ -131,8 +133,7 @@ def compose(results: Results) -> str:
             "growth": Picture("growth of the modelled tumour", draw_growth(results)),
             "convergence": Picture("course of the fit", draw_convergence(results.log) if results.log else ""),
             "quality": _quality(results),
-            "settings": list(_flat({"run": estimate.run, "prior": estimate.prior, **results.config})),
-            "further": list(_flat(estimate.model_extra or {})),
+            "settings": _settings(results),
             "view": view.result(),
         }
     return template.from_string(source).render(content)
@@ -182,12 +183,12 @@ def _cards(results: Results) -> Iterator[tuple[str, str, str, str]]:
             row = rows[name]
             yield row.name.partition(" (")[0], row.value, row.unit, _remark(row)
     combined = {row.name: row for row in combination_rows(estimate)}
-    for name, formula in DERIVED.items():
+    for name, symbol in DERIVED.items():
         if name in estimate.derived:
             words = name.replace("_", " ")
             remark = _remark(combined[words]) if words in combined else "in white matter"
             yield (
-                f"{words} {formula}",
+                f"{words} {symbol}",
                 number(estimate.derived[name].value),
                 symbols(estimate.derived[name].unit),
                 remark,
@@ -207,7 +208,9 @@ def _directions(eigen: Any) -> list[tuple[str, str]]:
     for entry in entries:
         if isinstance(entry, Mapping):
             values = [number(value) for value in entry.values() if isinstance(value, int | float)]
-            rows.append((values[0] if values else "–", ", ".join(v for v in entry.values() if isinstance(v, str))))
+            rows.append(
+                (values[0] if values else "–", direction(", ".join(v for v in entry.values() if isinstance(v, str))))
+            )
     return rows
 
 
@@ -276,12 +279,21 @@ def _quality(results: Results) -> list[tuple[str, str]]:
     return rows
 
 
+def _settings(results: Results) -> list[tuple[str, str]]:
+    """Every setting, what the run took, versions, priors, and entries of `estimate.json` that have no place above."""
+    estimate, config = results.estimate, dict(results.config)
+    run = {**config.pop("run", {}), **estimate.run}
+    if run.get("versions") == config.get("versions"):
+        run.pop("versions", None)
+    return list(_flat({**config, "run": run, "prior": estimate.prior, **(estimate.model_extra or {})}))
+
+
 def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Nested settings as lines of dotted name and value."""
     for name, value in content.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
-        elif value is not None:
+        elif value not in (None, "", [], ()):
             yield f"{prefix}{name}", _written(value)
 
 

@@ -66,13 +66,15 @@ class Combination(_Part):
         name: in words and symbols.
         value: in `unit`.
         unit: as in `estimate.json`.
-        sd_log: standard deviation of the natural logarithm.
+        sd_log: standard deviation of the natural logarithm, prior included.
+        identified: whether the data alone determine it.
     """
 
     name: str
     value: float
     unit: str
     sd_log: float
+    identified: bool
 
 
 class Volumes(_Part):

@@ -7,9 +7,12 @@ are, and how many sessions there were.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from markupsafe import Markup, escape
 
 from oncology.growth import Chemotherapy, Radiotherapy, Resection, Treatment
 from oncology.report.results import Combination, Estimate, Parameter
@@ -18,6 +21,8 @@ __all__ = [
     "Row",
     "cannot_tell",
     "combination_rows",
+    "direction",
+    "formula",
     "headline",
     "number",
     "parameter_rows",
@@ -27,10 +32,9 @@ __all__ = [
 ]
 
 NORMAL_95 = 1.96
-DETERMINED = 0.35  # sd of a logarithm up to which two standard deviations stay within a factor of 2, as in `inverse`
 NAMES = {
-    "diffusion_white": ("diffusion in white matter", "D white"),
-    "diffusion_grey": ("diffusion in grey matter", "D grey"),
+    "diffusion_white": ("diffusion in white matter", "D_w"),
+    "diffusion_grey": ("diffusion in grey matter", "D_g"),
     "proliferation": ("rate of proliferation", "ρ"),
     "seed": ("place of origin (R, A, S)", "x₀"),
     "onset": ("day of onset", "t₀"),
@@ -79,6 +83,16 @@ def number(value: float | None, digits: int = 3) -> str:
         mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
         text = f"{mantissa} × 10{str(int(power)).translate(SUPERSCRIPTS)}"
     return text.replace("-", "−").replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def formula(text: str) -> Markup:
+    """Write a formula for the page: D_w becomes a D with an index."""
+    return Markup(re.sub(r"\bD_(\w)", r"D<sub>\1</sub>", str(escape(text))))
+
+
+def direction(text: str) -> str:
+    """Write a direction of the unknowns with words instead of names: "+0.7 ln_proliferation" loses its underscore."""
+    return text.replace("_", " ").replace("-", "−")
 
 
 def symbols(text: str) -> str:
@@ -152,7 +166,7 @@ def combination_rows(estimate: Estimate) -> list[Row]:
                 number(combination.value),
                 _span(*ends),
                 symbols(combination.unit),
-                combination.sd_log <= DETERMINED,
+                combination.identified,
                 _bar(combination.value, ends),
             )
         )
@@ -201,7 +215,7 @@ def cannot_tell(estimate: Estimate, sessions: int) -> list[str]:
     """
     unknown = [name for name, parameter in estimate.parameters.items() if not parameter.identified]
     if not unknown:
-        return ["The scans determine every parameter by themselves: no value above rests on a prior assumption."]
+        return ["The scans determine every parameter by themselves; the prior assumptions add little."]
     names = _unknown(estimate)
     listed = _listed(names, "or")
     rests = "The value given for it comes" if len(names) == 1 else "The values given for them come"
@@ -210,12 +224,12 @@ def cannot_tell(estimate: Estimate, sessions: int) -> list[str]:
         "95 % interval explains the scans about as well."
     ]
     sentences += _why(unknown, sessions)
-    known = [c for c in estimate.combinations if c.sd_log <= DETERMINED]
+    known = [c for c in estimate.combinations if c.identified]
     if known:
         sentences.append(f"What the scans do determine: {_listed([_known(c) for c in known])}.")
-    vague = [_split_formula(c.name)[0] for c in estimate.combinations if c.sd_log > DETERMINED]
+    vague = [_split_formula(c.name)[0] for c in estimate.combinations if not c.identified]
     if vague:
-        sentences.append(f"Not determined to within a factor of two either: {_listed(vague)}.")
+        sentences.append(f"Not determined either: {_listed(vague)}.")
     return sentences
 
 

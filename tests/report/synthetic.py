@@ -147,9 +147,10 @@ def estimate(case: Case, logits: list[Volume], identified: bool) -> dict[str, An
             name: [value * np.exp(-1.96 * s), value * np.exp(1.96 * s)] for name, (value, _, s, _) in scalars.items()
         },
         "combinations": [
-            {"name": "infiltration length sqrt(D/rho)", "value": 3.87, "unit": "mm", "sd_log": 0.02},
-            {"name": "front speed 2 sqrt(D rho)", "value": 0.155, "unit": "mm/day", "sd_log": sd / 2},
-            {"name": "growth since onset rho T", "value": 3.2, "unit": "1", "sd_log": 0.04},
+            combination("infiltration length sqrt(D/rho)", 3.87, "mm", 0.02),
+            combination("front speed 2 sqrt(D rho)", 0.155, "mm/day", sd / 2, identified),
+            combination("growth since onset rho T", 3.2, "1", 0.04),
+            combination("diffusion ratio D_g/D_w", 0.1, "1", 0.45, False),
         ],
         "not_identified": [name for name, (*_, known) in scalars.items() if not known]
         + ([] if identified else ["onset"]),
@@ -159,10 +160,17 @@ def estimate(case: Case, logits: list[Volume], identified: bool) -> dict[str, An
         "treatments": [],
         "volumes_ml": volumes,
         "growth_law": "logistic",
-        "prior": {"diffusion_white": {"median": 0.2, "unit": "mm^2/day", "sd_log": 1.0}},
-        "eigen": [{"value": 812.0, "direction": "ln D_w + ln rho"}, {"value": 0.6, "direction": "ln (D_g / D_w)"}],
+        "prior": {"ln_diffusion_white": {"mean": -1.6, "sd": 1.0}, "ln_proliferation": {"mean": -4.0, "sd": 1.0}},
+        "eigen": [
+            {"prior_over_data_variance": 812.0, "direction": "+0.71 ln_diffusion_white +0.70 ln_proliferation"},
+            {"prior_over_data_variance": 0.6, "direction": "-1.00 ln_diffusion_ratio"},
+        ],
         "reassigned_fraction": case.reassigned_fraction,
     }
+
+
+def combination(name: str, value: float, unit: str, sd_log: float, identified: bool = True) -> dict[str, Any]:
+    return {"name": name, "value": value, "unit": unit, "sd_log": sd_log, "identified": identified}
 
 
 def log(content: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -197,9 +205,8 @@ def log(content: Mapping[str, Any]) -> list[dict[str, Any]]:
 def config(case: Case) -> dict[str, Any]:
     """Contents of config.toml."""
     return {
-        "case": str(case.root.resolve()),
-        "seed": 0,
-        "mesh": {"size": 2.5, "coarse_size": 4.0, "margin": MARGIN, "route": "stuffing"},
-        "time": {"longest_step": 5.0, "scheme": "sdirk2"},
+        "settings": {"size_mm": 2.5, "route": "stuffing", "law": "logistic", "case": str(case.root.resolve())},
+        "thresholds": {"oedema": case.thresholds.oedema, "core": case.thresholds.core},
+        "run": {"ranks": 2, "seed": 0},
         "versions": {"oncology": "0.1.0", "numpy": "2.3.5", "dolfinx": "0.11.0"},
     }

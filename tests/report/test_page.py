@@ -85,8 +85,8 @@ def test_the_page_says_it_all(built):
         "15 fractions",
         "do not determine diffusion in grey matter",
         "95 % Hausdorff, mm",
-        "mesh.coarse_size 4",
-        "run.versions.numpy 2.3.5",
+        "settings.size_mm 2.5",
+        "versions.numpy 2.3.5",
         "smallest angle",
         "converged",
     ):

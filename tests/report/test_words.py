@@ -12,6 +12,8 @@ from oncology.report.results import Estimate
 from oncology.report.words import (
     cannot_tell,
     combination_rows,
+    direction,
+    formula,
     headline,
     number,
     parameter_rows,
@@ -28,7 +30,7 @@ def estimate(toy_out):
     def make(*unknown: str, vague: float = 0.05) -> Estimate:
         for name, parameter in content["parameters"].items():
             parameter["identified"] = name not in unknown
-        content["combinations"][1]["sd_log"] = vague
+        content["combinations"][1] |= {"sd_log": vague, "identified": vague < 0.5}
         return Estimate.model_validate(content)
 
     return make
@@ -85,7 +87,17 @@ def test_bars_are_symmetric_and_stay_inside(estimate):
 
 def test_combinations_are_taken_apart(estimate):
     found = [(row.name, row.symbol) for row in combination_rows(estimate())]
-    assert found == [("infiltration length", "√(D/ρ)"), ("front speed", "2 √(D ρ)"), ("growth since onset", "ρ T")]
+    assert found == [
+        ("infiltration length", "√(D/ρ)"),
+        ("front speed", "2 √(D ρ)"),
+        ("growth since onset", "ρ T"),
+        ("diffusion ratio", "D_g/D_w"),
+    ]
+
+
+def test_formulas_get_their_indices_and_nothing_else():
+    assert formula("D_g/D_w <b>") == "D<sub>g</sub>/D<sub>w</sub> &lt;b&gt;"
+    assert direction("-0.71 ln_diffusion_ratio") == "−0.71 ln diffusion ratio"
 
 
 def test_everything_known(estimate):
@@ -102,7 +114,7 @@ def test_one_scan_leaves_the_pace_open(estimate):
     assert "come from the prior" in text
     assert "second scan" in text
     assert "infiltration length √(D/ρ) = 3.87 mm" in text
-    assert "Not determined to within a factor of two either: front speed" in text
+    assert "Not determined either: front speed and diffusion ratio" in text
     assert headline(given)[0].startswith("Tumours of different pace match the scans")
 
 
