@@ -82,7 +82,15 @@ def fit(
             imported=None if mesh is None else on_root(comm, lambda: read_mesh(mesh)),
             cache=mesh_cache(),
         )
-        run_fit(comm, patient, settings, work, resume=resume, report=report, arguments={"case": str(case), "law": law})
+        run_fit(
+            comm,
+            patient,
+            settings,
+            work,
+            resume=resume,
+            report=report,
+            arguments={"case": str(case.resolve()), "law": law},
+        )
 
 
 def growth_law(name: Law) -> Any:

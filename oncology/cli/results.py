@@ -59,12 +59,12 @@ def write_results(
         density = np.stack([frame for frame in frames if frame is not None]).astype(np.float32)
         meta: dict[str, float | str] = {"case": case.id, "version": oncology.__version__}
         write_trajectory(work / "trajectory.h5", Trajectory(days[kept], density, mesh.fingerprint, meta))
-        agreements = {}
+        agreements, thresholds = {}, _thresholds(case, fit)
         for session, values in zip(case.sessions, sessions, strict=True):
             assert values is not None
             predicted = session_density(case, mesh.points, mesh.cells, values, session.whole)
             write_volume(work / f"density_{session.id}.nii.gz", predicted, np.float32)
-            rims = {"whole": (session.whole, case.thresholds.oedema), "core": (session.core, case.thresholds.core)}
+            rims = {"whole": (session.whole, thresholds["oedema"]), "core": (session.core, thresholds["core"])}
             agreements[session.id] = {
                 region: compare(mask, predicted.with_data(predicted.data > threshold))
                 for region, (mask, threshold) in rims.items()
