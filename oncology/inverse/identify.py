@@ -67,6 +67,7 @@ class Stage:
 
 _COARSE = (Stage(10.0, 0.1, 2e-2, 10), Stage(25.0, 5e-2, 5e-3, 8), Stage(None, 1e-2, 1e-3, 10))
 COARSE_STAGES = len(_COARSE)
+_TRIALS = 8
 _FINE = Stage(None, 5e-3, 1e-3, 8)
 # The full linearisation may move the solution by this much at most; else the fine stage goes on with its matrix.
 _CONFIRMED = 2e-2
@@ -216,11 +217,13 @@ class _Search:
             info = _information(level, problem, x)
             self.done.append((result.iterations, result.linearisations + 1))
             step = np.linalg.solve(info.normal / here.noise + self.prior.precision, result.gradient)
-            # a step that the cost hardly sees (a direction the data do not determine) needs no confirmation
+            # a step well within the error bars, or one that the cost hardly sees, needs no further iteration
+            error = np.sqrt(np.diag(np.linalg.inv(info.normal / here.noise + self.prior.precision)))
             worth = 0.5 * float(step @ result.gradient) / result.value
-            confirmed = bool(np.abs(step).max() <= _CONFIRMED) or worth <= _FINE.relative_decrease
+            small = bool((np.abs(step) <= np.maximum(_CONFIRMED, 0.5 * error)).all())
+            confirmed = small or worth <= _FINE.relative_decrease
             metric = info.normal
-            if confirmed:
+            if confirmed or (result.iterations == 0 and not result.status.succeeded):
                 break
         iterations, gradients = np.sum(self.done, axis=0)
         return Identified(x, coarse, info, problem, confirmed, int(iterations), int(gradients))
@@ -237,4 +240,5 @@ def _settings(stage: Stage, size: int) -> LevenbergMarquardt:
         step_tolerance=stage.step_tolerance,
         relative_decrease=stage.relative_decrease,
         max_iterations=stage.max_iterations,
+        max_trials=_TRIALS,
     )
