@@ -7,6 +7,7 @@ keeps the integral and the second moments, as nodal values do where the function
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import permutations, product
 
@@ -16,9 +17,8 @@ from oncology.fem.discretisation import Discretisation
 
 __all__ = ["project", "simplex_parts"]
 
-_PARTS = 2  # parts of an edge
-_PARTS_AT_JUMPS = 12
-_JUMP = 0.02  # deviation from the linear interpolant, as a share of max |f|, that makes a cell one of those
+_PARTS = 12  # parts of an edge of a cell that a jump crosses
+_JUMP = 0.02  # deviation from the linear interpolant, as a share of max |f|, that tells such a cell
 _SWEEPS = 20  # each takes a factor of 4 off the error
 _RELAXATION = 1.25  # the spectrum of M_L^-1 (M_L + M_c) / 2 lies in [0.6, 1]
 
@@ -34,11 +34,13 @@ def project(discretisation: Discretisation, function: Callable[[np.ndarray], np.
     """
     corners, volumes = discretisation.points[discretisation.cells], discretisation.volumes
     at_vertices = function(discretisation.points)
-    loads, deviation = _loads(corners, volumes, function, at_vertices[discretisation.cells], _PARTS)
+    inner = _inner_points(discretisation.dimension)
+    loads, deviation = _loads(corners, volumes, function, at_vertices[discretisation.cells], inner)
     _, largest = discretisation.extremes(0.0, float(np.abs(at_vertices).max(initial=0.0)))
     crossed = np.flatnonzero(deviation > _JUMP * largest)
     linear = at_vertices[discretisation.cells[crossed]]
-    loads[crossed], _ = _loads(corners[crossed], volumes[crossed], function, linear, _PARTS_AT_JUMPS)
+    parts = simplex_parts(discretisation.dimension, _PARTS)
+    loads[crossed], _ = _loads(corners[crossed], volumes[crossed], function, linear, parts)
     right = discretisation.from_cells(loads)
     u = right / discretisation.lumped_mass
     for _ in range(_SWEEPS):
@@ -64,16 +66,21 @@ def simplex_parts(dimension: int, parts: int) -> np.ndarray:
     return -np.diff(padded, axis=1)
 
 
+def _inner_points(dimension: int) -> np.ndarray:
+    """Return barycentric coordinates (d + 1, d + 1) of the rule of equal weights that is exact for squares."""
+    low = (1.0 - 1.0 / math.sqrt(dimension + 2.0)) / (dimension + 1.0)
+    return low + (1.0 - (dimension + 1.0) * low) * np.eye(dimension + 1)
+
+
 def _loads(
     corners: np.ndarray,
     volumes: np.ndarray,
     function: Callable[[np.ndarray], np.ndarray],
     at_vertices: np.ndarray,
-    parts: int,
+    weights: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return integrals of f times each barycentric coordinate (m, d + 1), largest deviation from linear (m,)."""
     loads, deviation = np.zeros(at_vertices.shape), np.zeros(len(at_vertices))
-    weights = simplex_parts(corners.shape[2], parts)
     for weight in weights:
         values = function(np.einsum("j,mjd->md", weight, corners))
         loads += values[:, None] * weight
