@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,8 @@ def write_trajectory(path: str | Path, trajectory: Trajectory) -> None:
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error}): choose another folder or name") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def read_trajectory(path: str | Path) -> Trajectory:

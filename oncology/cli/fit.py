@@ -100,12 +100,17 @@ def growth_law(name: Law) -> Any:
     return {"exponential": Exponential(), "logistic": Logistic(), "gompertz": Gompertz()}[name]
 
 
-def mesh_cache() -> Path:
-    """Return the folder of meshes kept by content: ONCOLOGY_CACHE, or `oncology` in the user's cache folder."""
+def mesh_cache() -> Path | None:
+    """Return the folder of meshes kept by content, None where the user's cache folder cannot be written.
+
+    It is ONCOLOGY_CACHE, or `oncology` in XDG_CACHE_HOME or ~/.cache.
+    """
     given = os.environ.get("ONCOLOGY_CACHE")
     if given:
         return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "oncology"
+    folder = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "oncology"
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    return folder if os.access(existing, os.W_OK) else None
 
 
 def run_fit(

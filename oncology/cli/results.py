@@ -28,18 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["session_density", "step_days", "versions", "write_results"]
 
 _FRAMES = 60
-_PACKAGES = (
-    "fenics-dolfinx",
-    "dolfinx-solver-real",
-    "petsc4py",
-    "mpi4py",
-    "numpy",
-    "scipy",
-    "nibabel",
-    "h5py",
-    "meshio",
-    "pyvista",
-)
+_PACKAGES = ("numpy", "scipy", "nibabel", "h5py", "meshio", "pyvista")
 
 
 def write_results(
@@ -95,13 +84,12 @@ def step_days(grid: TimeGrid) -> np.ndarray:
 
 def versions() -> dict[str, str]:
     """Return the versions of the package and of what computes for it."""
+    from oncology.fem import probe
+
+    engine = probe.versions()
     found = {"oncology": oncology.__version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    found |= {"dolfinx": engine.dolfinx, "petsc": engine.petsc, "mpi4py": engine.mpi4py, "mpi": engine.mpi}
+    return found | {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def _estimate(case: Case, fit: CaseFit, agreements: dict[str, Any], ranks: int) -> dict[str, Any]:

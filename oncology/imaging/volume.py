@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -170,7 +171,8 @@ def write_volume(path: str | Path, volume: Volume, dtype: DTypeLike) -> None:
     except (OSError, ImageFileError) as error:
         raise OutputError(f"{path}: cannot be written ({_one_line(error)}): choose another folder or name") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _open(path: Path) -> Any:
