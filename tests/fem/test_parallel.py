@@ -1,0 +1,81 @@
+"""The same results on one and on two ranks: each test solves on its own rank alone and on all ranks together."""
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from oncology.fem.derivatives import parameter_gradient
+from oncology.fem.forward import Seed, SeededGrowth
+from oncology.fem.model import ModelDirection, Rates, TumourModel
+from oncology.fem.projection import project
+from oncology.fem.timegrid import plan_time_grid
+from oncology.fem.verification import level_radius, sphere_density
+from oncology.growth import Chemotherapy, Radiotherapy, Resection
+from tests.fem.meshes import mixed_box, owned
+
+PARAMETERS = np.array([0.5, 0.1, 0.06, 7.0, -6.0, 5.0, -30.0])
+TREATMENT = (Radiotherapy(8.0, 12.0, 6), Chemotherapy(5.0, 0.05, 8.0), Resection(20.0))
+
+pytestmark = pytest.mark.mpi
+
+
+def growth_on(communicator):
+    box = mixed_box(communicator)
+    cavity = 1.0 - 0.9 * np.exp(-((owned(box) - 5.0) ** 2).sum(axis=1) / 50.0)
+    model = TumourModel(box, resections={2: cavity}, tolerance=1e-13)
+    return SeededGrowth(model, plan_time_grid(-30.0, [8.0, 30.0], TREATMENT, 4.0), Seed(0.5, 6.0))
+
+
+@pytest.fixture(scope="module")
+def both(comm):
+    """The forward map on this rank alone, and on all."""
+    return growth_on(MPI.COMM_SELF), growth_on(comm)
+
+
+def same(comm, alone, together, whole, part, rtol=1e-9):
+    """Compare owned values on all ranks with those of one rank, in the vertex order of the mesh file."""
+    gathered = comm.bcast(together.gather(part), root=0)
+    np.testing.assert_allclose(gathered, alone.gather(whole), rtol=rtol, atol=rtol * np.abs(whole).max())
+
+
+def test_densities(comm, both):
+    runs = [growth.solve(PARAMETERS).run for growth in both]
+    spaces = [growth.discretisation for growth in both]
+    for whole, part in zip(*(run.observations for run in runs), strict=True):
+        same(comm, *spaces, whole, part)
+        assert spaces[0].integrate(whole) == pytest.approx(spaces[1].integrate(part), rel=1e-11)
+        radii = [level_radius(space, u, 0.1) for space, u in zip(spaces, (whole, part), strict=True)]
+        assert radii[0] == pytest.approx(radii[1], rel=1e-9)
+    assert runs[0].lowest == pytest.approx(runs[1].lowest, abs=1e-12)
+    assert runs[0].highest == pytest.approx(runs[1].highest, rel=1e-12)
+
+
+def test_tangents(comm, both):
+    direction = np.array([0.1, 0.02, 0.01, 1.0, -1.0, 0.5, 2.0])
+    tangents = [
+        growth.model.tangent(
+            solution.run, ModelDirection(Rates(*direction[:3]), solution.seed_slope @ direction[3:6], -direction[6])
+        )
+        for growth in both
+        for solution in (growth.solve(PARAMETERS),)
+    ]
+    for whole, part in zip(*tangents, strict=True):
+        same(comm, both[0].discretisation, both[1].discretisation, whole, part)
+
+
+def test_gradients(comm, both):
+    alone, together = (parameter_gradient(growth, PARAMETERS) for growth in both)
+    np.testing.assert_allclose(together, alone, rtol=1e-9)
+    everyone = comm.allgather(together)
+    assert all((gradient == together).all() for gradient in everyone)
+
+
+def test_projection(comm):
+    boxes = [mixed_box(communicator, count=10, half=10.0) for communicator in (MPI.COMM_SELF, comm)]
+    same(comm, *boxes, *(project(box, sphere_density) for box in boxes))
+
+
+def test_iterations_do_not_depend_on_the_ranks(both):
+    """Jacobi's preconditioner knows nothing of the partition."""
+    first, second = (growth.solve(PARAMETERS).run.iterations for growth in both)
+    assert abs(first - second) <= 0.03 * first
