@@ -21,7 +21,7 @@ from oncology.inverse.field import (
     scalar_weights,
 )
 from oncology.inverse.forward import CellSpace
-from oncology.inverse.misfit import MaskObservation
+from oncology.inverse.misfit import MaskObservation, volume_fraction
 from oncology.optimise import dot_test, taylor_test, weighted_l2
 
 POINTS = np.cumsum(np.array([0.0, 1.0, 2.0, 0.5, 1.5, 1.0, 3.0, 1.0]))[:, None]
@@ -126,6 +126,15 @@ def test_the_misfit_of_a_constant_difference_is_the_volume_of_the_domain():
         some = problem((), None, data)
         seen = data.compare(ones[CELLS])
         assert (some.weights(seen.residual) * seen.residual**2).sum() == pytest.approx(POINTS[-1, 0])
+
+
+def test_regions_on_tetrahedra_take_the_exact_fraction():
+    densities = np.random.default_rng(9).uniform(0.0, 1.0, (20, 4))
+    fractions = np.random.default_rng(10).uniform(0.0, 1.0, 20)
+    seen = RegionFraction(MaskObservation("core", 0, 0.6, fractions)).compare(densities)
+    exact, slopes = volume_fraction(densities, 0.6)
+    assert seen.residual == pytest.approx((exact - fractions)[:, None])
+    assert seen.slopes == pytest.approx(slopes[:, None, :])
 
 
 def test_the_joint_inner_product_represents_derivatives():

@@ -1,0 +1,143 @@
+"""Initial density as a field: conjugate gradients against Landweber in the reference experiment, in 2-D and 3-D.
+
+    python benchmarks/field.py [2] [3]          (dimensions; both if omitted; ten minutes)
+
+The data come from finite volumes with cells of half the size (`tests/fem_field/experiment.py`). A run is one forward,
+adjoint or tangent solve. Nothing is asserted.
+"""
+
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the experiment is shared with the tests
+
+from oncology.fem.field import FieldEstimate, FieldSettings, reconstruct_initial
+from oncology.fem.model import Rates, TumourModel
+from oncology.fem.runtime import world
+from oncology.fem.timegrid import TimeGrid
+from oncology.inverse.field import LogPrior, RegionFraction
+from oncology.inverse.misfit import MaskObservation
+from oncology.optimise import ConjugateGradient, Fixed, zero
+from tests.fem_field.experiment import RATES, Experiment, Noisy, noisy
+
+PLANE = Experiment(step=10.0)
+SPACE = Experiment(
+    brain=(60.0, 52.0, 48.0),
+    inner=(44.0, 36.0, 32.0),
+    box=128.0,
+    tumour=(78.0, 56.0, 66.0),
+    size=4.0,
+    step=10.0,
+)
+SHARES = (0.10, 0.05, 0.01)
+FREE = FieldSettings(bounds=None)
+OMEGA = Fixed(math.exp(-2.0 * 0.012 * 180.0))
+METHODS = {
+    "NCG L2": FREE,
+    "NCG H1 6 mm": replace(FREE, smoothing=6.0),
+    "Landweber": replace(FREE, direction=ConjugateGradient(zero), step=OMEGA, max_iterations=1000),
+    "NCG L2, 0..1": FieldSettings(),
+    "NCG H1 6 mm, 0..1": FieldSettings(smoothing=6.0),
+}
+COLUMNS = "noise% method iterations runs error centre/mm peak/mm mass% highest residual/delta status".split()
+
+
+def row(label: str, method: str, experiment: Experiment, model: TumourModel, case: Noisy, found: FieldEstimate) -> None:
+    d = model.discretisation
+    error = math.sqrt(d.integrate((found.initial - case.truth) ** 2) / d.integrate(case.truth**2))
+    mass = 100.0 * d.integrate(found.initial) / d.integrate(case.truth)
+    place, counts = found.localisation, found.counts
+    centre, peak = (float(np.linalg.norm(at - np.array(experiment.tumour))) for at in (place.centre, place.peak))
+    print(
+        f"{label:>7} {method:<18} {found.iterations:>5} {counts.forward + counts.gradient + counts.tangent:>5} "
+        f"{error:6.3f} {centre:6.2f} {peak:6.2f} {mass:6.1f} {place.highest:5.2f} {found.residual / case.level:6.2f} "
+        f"{found.status}",
+        flush=True,
+    )
+
+
+def table(experiment: Experiment) -> None:
+    model, grid = experiment.model(world())
+    size = f"{experiment.dimension}-D, {experiment.size:g} mm, {model.discretisation.vertex_count} vertices"
+    for share in SHARES:
+        case = noisy(experiment, model, grid, share)
+        print(f"-- {size}, {grid.steps} steps, mismatch of the discretisations {100.0 * case.mismatch:.2f} %")
+        print(" ".join(COLUMNS))
+        for method, settings in METHODS.items():
+            found = reconstruct_initial(model, RATES, grid, case.data, case.level, settings)
+            row(f"{100.0 * share:g}", method, experiment, model, case, found)
+
+
+def seeds(experiment: Experiment, count: int = 10) -> None:
+    """Print how far localisation depends on the noise."""
+    model, grid = experiment.model(world())
+    for share in SHARES:
+        errors = []
+        for seed in range(count):
+            case = noisy(experiment, model, grid, share, seed)
+            place = reconstruct_initial(model, RATES, grid, case.data, case.level, FREE).localisation
+            errors.append([np.linalg.norm(at - np.array(experiment.tumour)) for at in (place.centre, place.peak)])
+        centre, peak = np.max(errors, axis=0)
+        print(f"{100.0 * share:g} % noise, worst of {count} seeds: centre {centre:.2f} mm, peak {peak:.2f} mm")
+
+
+def unknown_rates(experiment: Experiment) -> None:
+    """Two densities, rates known wrongly: field alone, and field with rates."""
+    experiment = replace(experiment, days=(120.0, 180.0))
+    model, grid = experiment.model(world())
+    wrong = Rates(0.45, 0.20, 0.009)
+    priors = tuple(
+        LogPrior(name, value, 0.4)
+        for name, value in (("diffusion_white", 0.45), ("diffusion_grey", 0.20), ("proliferation", 0.009))
+    )
+    print(f"-- two densities, days {experiment.days}, start from {wrong}")
+    for share in SHARES:
+        case = noisy(experiment, model, grid, share)
+        noise = case.level**2 / model.discretisation.vertex_count
+        for method, settings in {
+            "field alone": FREE,
+            "field and rates": replace(FREE, priors=priors, noise=noise, max_iterations=400),
+        }.items():
+            found = reconstruct_initial(model, wrong, grid, case.data, case.level, settings)
+            row(f"{100.0 * share:g}", method, experiment, model, case, found)
+            print(f"        {found.rates}")
+
+
+def masks(experiment: Experiment) -> None:
+    """Noise-free masks of one day instead of a density, by continuation in sharpness."""
+    model, grid = experiment.model(world())
+    case = noisy(experiment, model, grid, 0.0)
+    print("-- masks")
+    for rims in ((0.16, 0.35), (0.16,)):
+        found = from_masks(model, grid, case, rims)
+        # no noise, so no noise level: the residual stands alone
+        row("masks", f"rims {rims}", experiment, model, replace(case, level=math.nan), found)
+
+
+def from_masks(model: TumourModel, grid: TimeGrid, case: Noisy, rims: tuple[float, ...]) -> FieldEstimate:
+    density, start = case.data[0].values, None
+    for sharpness in (10.0, 25.0, 50.0):
+        data = [
+            RegionFraction(MaskObservation(str(rim), 0, rim, (density > rim).mean(axis=1)), sharpness) for rim in rims
+        ]
+        found = reconstruct_initial(model, RATES, grid, data, None, FieldSettings(max_iterations=60), start)
+        start = found.initial
+    return found
+
+
+def main(dimensions: list[int]) -> None:
+    if 2 in dimensions:
+        table(PLANE)
+        seeds(PLANE)
+        unknown_rates(PLANE)
+        masks(PLANE)
+    if 3 in dimensions:
+        table(SPACE)
+
+
+if __name__ == "__main__":
+    main([int(word) for word in sys.argv[1:]] or [2, 3])
