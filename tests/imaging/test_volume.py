@@ -4,7 +4,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from oncology.errors import ImageError, OutputError
@@ -43,6 +43,8 @@ def test_bounds_hold_all_voxel_faces(affine, shape, seed):
 
 @given(affines(), shapes, seeds)
 def test_canonical_moves_no_value(affine, shape, seed):
+    cosines = np.sort(np.abs(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)), axis=0)
+    assume((cosines[2] - cosines[1]).min() > 0.1)  # half-way between two axes the closest one is anybody's choice
     data = np.random.default_rng(seed).random(shape)
     volume = Volume(data, affine)
     turned = canonical(volume)
