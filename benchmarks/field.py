@@ -85,6 +85,24 @@ def seeds(experiment: Experiment, count: int = 10) -> None:
         print(f"{100.0 * share:g} % noise, worst of {count} seeds: centre {centre:.2f} mm, peak {peak:.2f} mm")
 
 
+def finer(experiment: Experiment) -> None:
+    """Print whether the H1 gradient sees the mesh."""
+    experiment = replace(experiment, size=0.5 * experiment.size)
+    model, grid = experiment.model(world())
+    for share in SHARES[:2]:
+        case = noisy(experiment, model, grid, share)
+        found = reconstruct_initial(model, RATES, grid, case.data, case.level, METHODS["NCG H1 6 mm"])
+        row(f"{100.0 * share:g}", f"H1 at {experiment.size:g} mm", experiment, model, case, found)
+
+
+def landweber_within_bounds(experiment: Experiment) -> None:
+    model, grid = experiment.model(world())
+    case = noisy(experiment, model, grid, SHARES[0])
+    settings = replace(METHODS["Landweber"], bounds=(0.0, 1.0))
+    found = reconstruct_initial(model, RATES, grid, case.data, case.level, settings)
+    row(f"{100.0 * SHARES[0]:g}", "Landweber, 0..1", experiment, model, case, found)
+
+
 def unknown_rates(experiment: Experiment) -> None:
     """Two densities, rates known wrongly: field alone, and field with rates."""
     experiment = replace(experiment, days=(120.0, 180.0))
@@ -132,6 +150,8 @@ def from_masks(model: TumourModel, grid: TimeGrid, case: Noisy, rims: tuple[floa
 def main(dimensions: list[int]) -> None:
     if 2 in dimensions:
         table(PLANE)
+        landweber_within_bounds(PLANE)
+        finer(PLANE)
         seeds(PLANE)
         unknown_rates(PLANE)
         masks(PLANE)
