@@ -22,10 +22,9 @@ from oncology.report.metrics import compare
 from oncology.trajectory import Trajectory, write_trajectory
 
 if TYPE_CHECKING:
-    from oncology.fem.fit import CaseFit, FitSettings
-    from oncology.fem.timegrid import TimeGrid
+    from oncology.fem.fit import CaseFit, FitSettings, Shape
 
-__all__ = ["session_density", "step_days", "versions", "write_results"]
+__all__ = ["session_density", "versions", "write_results"]
 
 _FRAMES = 60
 _PACKAGES = ("numpy", "scipy", "nibabel", "h5py", "meshio", "pyvista")
@@ -37,7 +36,7 @@ def write_results(
     """Write densities, trajectory, mesh and configuration; return the estimate for estimate.json on every rank."""
     discretisation = fit.level.discretisation
     sessions = [discretisation.gather(u) for u in fit.run.observations]
-    days = step_days(fit.run.grid)
+    days = fit.days
     kept = np.unique(np.linspace(0, len(days) - 1, min(_FRAMES, len(days))).round().astype(int))
     frames = [discretisation.gather(fit.frames[k]) for k in kept]
 
@@ -73,13 +72,6 @@ def session_density(case: Case, points: Any, cells: Any, values: Any, like: Volu
     tissue = resample_to(case.white, like).data + resample_to(case.grey, like).data > 0.5
     data = rasterise(points, cells, values, like, tissue)
     return like.with_data(np.clip(data, 0.0, 1.0).astype(np.float32))
-
-
-def step_days(grid: TimeGrid) -> np.ndarray:
-    """Return the days of the start and of every step's end."""
-    pieces = [np.array([grid.intervals[0].start])]
-    pieces += [i.start + i.step * np.arange(1, i.steps + 1) for i in grid.intervals]
-    return np.concatenate(pieces)
 
 
 def versions() -> dict[str, str]:
@@ -152,7 +144,7 @@ def _estimate(case: Case, fit: CaseFit, agreements: dict[str, Any], ranks: int) 
         "density_range": [fit.run.lowest, fit.run.highest],
         "cut_density": fit.cut_density,
         "single_seed_overlap": fit.overlap,
-        "foci": [] if fit.foci is None else _foci(*fit.foci),
+        "shape_correction": {} if fit.shape is None else _shape(fit.shape),
         "treatments": [_plain(treatment) for treatment in case.treatments],
         "mesh_quality": {} if fit.level.quality is None else fit.level.quality.as_dict(),
         "volumes_ml": {
@@ -183,10 +175,17 @@ def _thresholds(case: Case, fit: CaseFit) -> dict[str, float]:
     return {name: p.level(x, region, value)[0] for name, (region, value) in given.items()}
 
 
-def _foci(lattice: Any, ln_amplitudes: np.ndarray) -> list[dict[str, Any]]:
-    """Return the strongest foci."""
-    strongest = np.argsort(-ln_amplitudes)[:20]
-    return [{"position_mm": lattice.centres[k].tolist(), "ln_amplitude": float(ln_amplitudes[k])} for k in strongest]
+def _shape(shape: Shape) -> dict[str, Any]:
+    """Return when the density was corrected and where most."""
+    largest = np.argsort(-np.abs(shape.heights))[:20]
+    return {
+        "day": shape.day,
+        "width_mm": shape.lattice.width,
+        "gaussians": len(shape.heights),
+        "largest": [
+            {"position_mm": shape.lattice.centres[k].tolist(), "log_odds": float(shape.heights[k])} for k in largest
+        ],
+    }
 
 
 def _eigen(names: Iterable[str], strengths: np.ndarray, directions: np.ndarray) -> list[dict[str, Any]]:

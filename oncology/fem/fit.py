@@ -1,4 +1,4 @@
-"""The whole fit of one case: levels, identification, posterior, shape of the seed, final run.
+"""The whole fit of one case: levels, identification, posterior, correction of the shape, final run.
 
 Coarse and fine mesh cover the neighbourhood of the tumour. The fine mesh reaches six infiltration lengths beyond the
 segmentations; where the density at the cut is not negligible after all, it is made again with a wider margin.
@@ -24,12 +24,12 @@ from oncology.imaging.resample import sample
 from oncology.inverse.identify import COARSE_STAGES, Checkpoint, Identified, Log, Save, identify
 from oncology.inverse.misfit import MaskObservation
 from oncology.inverse.parameters import Parametrisation, Prior
-from oncology.inverse.shape import FocusLattice, fit_shape, lattice_points, overlap
+from oncology.inverse.shape import GaussianLattice, fit_shape, lattice_points, overlap, reshaped
 from oncology.inverse.start import default_prior, starting_points
 from oncology.inverse.uncertainty import Posterior, posterior
 from oncology.meshing import Route, TetMesh
 
-__all__ = ["CaseFit", "FitSettings", "fit_case"]
+__all__ = ["CaseFit", "FitSettings", "Shape", "fit_case"]
 
 Vector = NDArray[np.float64]
 
@@ -45,7 +45,9 @@ _REFINEMENT = 1.0 / (_COARSENING**2 - 1.0)
 _RIM_VOXELS = 12.0**-0.5
 # Below this overlap with the whole tumour, one seed does not explain its shape.
 _SINGLE_SEED = 0.9
-_FOCUS_SPACING = 8.0  # mm
+# Its correction: growth times before the first scan (then lengths down to 2 sqrt(D/rho) still show), mm, mm.
+_BEFORE_SCAN = 2.0
+_SPACING, _AROUND = 10.0, 12.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class FitSettings:
         law: growth law.
         estimate_thresholds: treat the rim thresholds as unknown, with the given ones as prior medians.
         tracer: use the sessions' tracer images (FET-PET) too.
-        shape: allow a lattice of small foci where one seed does not explain the tumour's shape.
+        shape: correct the density before the first scan where one seed does not explain the tumour's shape.
         imported: mesh the user brought, for the fine level.
         cache: folder of meshes kept by content.
     """
@@ -74,6 +76,21 @@ class FitSettings:
 
 
 @dataclass(frozen=True)
+class Shape:
+    """A correction of the single seed's density (`oncology.inverse.shape`).
+
+    Attributes:
+        day: day on which it acts.
+        lattice: Gaussians.
+        heights: (k,) their heights, log-odds.
+    """
+
+    day: float
+    lattice: GaussianLattice
+    heights: Vector
+
+
+@dataclass(frozen=True)
 class CaseFit:
     """Outcome of a fit.
 
@@ -84,9 +101,9 @@ class CaseFit:
         prior: their prior.
         level: the fine level.
         run: final run with the estimate.
-        initial: its density at onset, (owned,).
-        frames: density after every step of the final run, (owned,) each, the start included.
-        foci: lattice of small foci and their ln amplitudes, where one seed did not suffice.
+        days: day of every frame.
+        frames: density of the final run after every step, (owned,) each, the start included.
+        shape: correction of the density before the first scan, where one seed did not suffice.
         overlap: overlap of the whole tumour with one seed, 0..1.
         cut_density: highest density at the artificial cut.
         warnings: what the user should know, in sentences.
@@ -98,9 +115,9 @@ class CaseFit:
     prior: Prior
     level: PatientLevel
     run: Run
-    initial: Vector
+    days: Vector
     frames: list[Vector]
-    foci: tuple[FocusLattice, Vector] | None
+    shape: Shape | None
     overlap: float
     cut_density: float
     warnings: tuple[str, ...]
@@ -201,7 +218,7 @@ def _finish(
     warnings: list[str],
     tell: Callable[[str], None],
 ) -> CaseFit:
-    """Posterior, shape of the seed where one seed does not suffice, final run."""
+    """Posterior, correction of the shape where one seed does not suffice, final run."""
     level, x = levels["fine"], identified.x
     rim_error = _RIM_VOXELS * float(np.mean([session.whole.voxel_sizes.mean() for session in case.sessions]))
     shift = _REFINEMENT * (x - identified.coarse)
@@ -216,58 +233,74 @@ def _finish(
     both, either = level.discretisation.total(sums).T
     single = float((both / either).min())
     values = parametrisation.physical(x)
-    initial = level.seed.density(level.discretisation.points[: level.discretisation.owned], values[3:6])
-    foci = None
+    shape = None
     if settings.shape and single < _SINGLE_SEED:
-        tell("shape of the seed")
+        tell("shape of the tumour")
         if "coarse" not in levels:
             coarsened = MeshChoice(_COARSENING * settings.size, settings.route, _COARSE_MARGIN, settings.cache)
             levels["coarse"] = make_level(comm, case, coarsened, settings.law)
-        foci, initial = _fit_foci(case, parametrisation, identified, levels)
+        shape = _fit_shape(case, parametrisation, identified, levels)
         warnings.append(
-            f"one seed explains the shape of the whole tumour only to an overlap of {single:.2f}: the initial density "
-            "was given a lattice of small foci; the parameters are those of the single seed"
+            f"one seed explains the shape of the whole tumour only to an overlap of {single:.2f}: its density was "
+            f"corrected on day {shape.day:.0f}; the parameters are those of the single seed"
         )
     if not identified.converged:
         warnings.append("the last full linearisation did not confirm the solution: treat the intervals with care")
-    frames: list[Vector] = [initial]
-    rates = Rates(*map(float, values[:3]))
-    run = level.model.run(rates, initial, level.grid(values).from_onset(float(values[6])), keep=False, record=frames)
+    run, days, frames = _final_run(level, values, shape)
     if "coarse" in levels:
         levels["coarse"].destroy()
     return CaseFit(
-        identified, parametrisation, laplace, prior, level, run, initial, frames, foci, single, cut, tuple(warnings)
+        identified, parametrisation, laplace, prior, level, run, days, frames, shape, single, cut, tuple(warnings)
     )
 
 
-def _fit_foci(
+def _final_run(level: PatientLevel, values: Vector, shape: Shape | None) -> tuple[Run, Vector, list[Vector]]:
+    """Return the run with the estimate, and the day and density of every step since onset."""
+    rates = Rates(*map(float, values[:3]))
+    points = level.discretisation.points[: level.discretisation.owned]
+    start, onset = level.seed.density(points, values[3:6]), float(values[6])
+    days, frames = np.empty(0), [start]
+    if shape is not None:
+        before = level.grid(values, until=shape.day)
+        level.model.run(rates, start, before, keep=False, record=frames)
+        start, onset = reshaped(frames[-1], shape.lattice.basis(points) @ shape.heights), shape.day
+        days, frames = before.days[:-1], [*frames[:-1], start]
+    grid = level.grid(_with_onset(values, onset))
+    run = level.model.run(rates, start, grid, keep=False, record=frames)
+    return run, np.concatenate([days, grid.days]), frames
+
+
+def _fit_shape(
     case: Case, parametrisation: Parametrisation, identified: Identified, levels: dict[str, PatientLevel]
-) -> tuple[tuple[FocusLattice, Vector], Vector]:
-    """Fit the foci on the coarse mesh, polish them on the fine one; return them and the initial density there."""
+) -> Shape:
+    """Fit the correction on the coarse mesh and polish it on the fine one."""
     values = parametrisation.physical(identified.x)
-    candidates = lattice_points(*levels["coarse"].box, _FOCUS_SPACING)
-    inside = sample(tumour_distance(case), candidates, outside=np.inf) <= 0.25 * _FOCUS_SPACING
-    inside &= sample(case.white, candidates) + sample(case.grey, candidates) > 0.5
-    lattice = FocusLattice(candidates[inside], 0.5 * _FOCUS_SPACING)
-    exposure = float(values[2] * (parametrisation.first_day - values[6]))
-    z = None
-    for name, sharpness, iterations in (("coarse", (25.0, None), 40), ("fine", (None,), 12)):
+    day = max(parametrisation.first_day - _BEFORE_SCAN / values[2], values[6] + 0.5 / values[2])
+    candidates = lattice_points(*levels["coarse"].box, _SPACING)
+    near = sample(tumour_distance(case), candidates, outside=np.inf) <= _AROUND
+    lattice = GaussianLattice(candidates[near], 0.5 * _SPACING)
+    heights = None
+    for name, sharpness, iterations in (("coarse", (10.0, 25.0, None), 15), ("fine", (None,), 6)):
         level = levels[name]
-        grid = level.grid(values).from_onset(float(values[6]))
         points = level.discretisation.points[: level.discretisation.owned]
-        seed, basis = level.seed.density(points, values[3:6]), lattice.basis(points)
-        z = fit_shape(
-            FieldGrowth(level.model, grid),
+        seed = level.seed.density(points, values[3:6])
+        until = level.model.run(Rates(*map(float, values[:3])), seed, level.grid(values, until=day), keep=False)
+        heights = fit_shape(
+            FieldGrowth(level.model, level.grid(_with_onset(values, day))),
             tuple(o for o in level.observations if isinstance(o, MaskObservation)),
             values[:3],
-            seed,
-            basis,
-            exposure,
+            until.observations[-1],
+            lattice.basis(points),
             identified.problem.noise,
-            z,
+            heights,
             sharpness,
             iterations,
-        ).ln_amplitudes
-        initial = seed + basis @ np.exp(z)
-    assert z is not None
-    return (lattice, z), initial
+        ).heights
+    assert heights is not None
+    return Shape(float(day), lattice, heights)
+
+
+def _with_onset(values: Vector, onset: float) -> Vector:
+    changed = np.array(values)
+    changed[6] = onset
+    return changed

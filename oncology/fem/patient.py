@@ -97,9 +97,11 @@ class PatientLevel:
         """Mesh and matrices."""
         return self.model.discretisation
 
-    def grid(self, parameters: Vector) -> TimeGrid:
-        """Return a time grid that suits a parameter vector."""
+    def grid(self, parameters: Vector, until: float | None = None) -> TimeGrid:
+        """Return a time grid that suits a parameter vector; `until` a day before any session or treatment, if given."""
         longest = step_limit(float(parameters[2]), float(max(parameters[:2])), self.seed.width)
+        if until is not None:
+            return plan_time_grid(float(parameters[6]), [until], (), longest)
         return plan_time_grid(float(parameters[6]), self.days, self.treatments, longest)
 
     @property

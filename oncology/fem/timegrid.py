@@ -65,6 +65,13 @@ class TimeGrid:
         """Number of steps in all."""
         return sum(interval.steps for interval in self.intervals)
 
+    @property
+    def days(self) -> np.ndarray:
+        """Day of the start and of every step's end, (steps + 1,)."""
+        pieces = [np.array([self.intervals[0].start])]
+        pieces += [i.start + i.step * np.arange(1, i.steps + 1) for i in self.intervals]
+        return np.concatenate(pieces)
+
     def from_onset(self, onset: float) -> TimeGrid:
         """Return the grid with another onset day: the same number of steps in a longer or shorter first interval.
 

@@ -1,9 +1,9 @@
-"""Shape of the initial density where one seed does not explain a tumour: a lattice of foci with unknown amplitudes.
+"""Shape of the tumour where one seed does not explain it: a smooth correction of the density before the first scan.
 
-Real tumours are elongated, lobed or grow from several places. With the rates fixed, the initial density becomes `seed
-+ sum_i exp(z_i) g_i` with Gaussians g_i on a lattice inside the tumour: the few-parameter initial condition of B4.6
-of the specification (cf. Gholami, Mang and Biros 2016), positive by construction. The Gaussian prior of z holds every
-focus below what would be seen at the first scan, so foci appear only where the segmentations ask for them.
+Real tumours are elongated, lobed or grow from several places. With the rates fixed, the density u(t*) of the single
+seed, some growth times before the first scan, becomes `logit u = logit u_seed + sum_i z_i g_i` with Gaussians g_i on
+a lattice around the tumour: a few-parameter initial condition in the sense of B4.6 of the specification that stays in
+(0, 1). The z_i have a Gaussian prior around zero, so the shape changes only where the segmentations ask for it.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from scipy.spatial import cKDTree
 from oncology.inverse.field import FieldForward
 from oncology.inverse.misfit import MaskObservation
 
-__all__ = ["FocusLattice", "ShapeFit", "fit_shape", "lattice_points", "overlap"]
+__all__ = ["GaussianLattice", "ShapeFit", "fit_shape", "lattice_points", "overlap", "reshaped"]
 
 Vector = NDArray[np.float64]
 
-_PRIOR_SD = 3.0  # of ln amplitude
-_LOWEST, _HIGHEST = -18.0, 0.0
+_PRIOR_SD = 3.0  # of a Gaussian's height, log-odds
+_LARGEST = 15.0
 _REACH = 4.0  # a Gaussian is cut off after so many widths
-# How far below visibility (in ln density) the prior holds a focus.
-_HIDDEN = 2.0
+# Densities are kept this far from 0 and 1, where log-odds end.
+_EDGE = 1e-12
 
 
 @dataclass(frozen=True)
-class FocusLattice:
+class GaussianLattice:
     """Gaussians of unit height on a lattice.
 
     Attributes:
@@ -55,12 +55,12 @@ class ShapeFit:
     """Outcome of a shape fit.
 
     Attributes:
-        ln_amplitudes: (k,) ln amplitude of every focus.
+        heights: (k,) height of every Gaussian, log-odds.
         misfit: sum over regions of the integral of the squared difference, mm^3.
         runs: forward-and-adjoint runs.
     """
 
-    ln_amplitudes: Vector
+    heights: Vector
     misfit: float
     runs: int
 
@@ -78,52 +78,55 @@ def overlap(volumes: Vector, model: Vector, mask: Vector) -> tuple[float, float]
     return float(2.0 * volumes @ np.minimum(model, mask)), float(volumes @ (model + mask))
 
 
+def reshaped(density: Vector, correction: Vector) -> Vector:
+    """Return the density whose log-odds are those of `density` plus a correction."""
+    kept = np.clip(density, _EDGE, 1.0 - _EDGE)
+    return np.asarray(1.0 / (1.0 + np.exp(-(np.log(kept / (1.0 - kept)) + correction))))
+
+
 def fit_shape(
     forward: FieldForward,
     observations: tuple[MaskObservation, ...],
     rates: Vector,
-    seed: Vector,
+    density: Vector,
     basis: sparse.csr_array,
-    exposure: float,
     noise: float,
     start: Vector | None = None,
-    sharpness: tuple[float | None, ...] = (25.0, None),
-    iterations: int = 40,
+    sharpness: tuple[float | None, ...] = (10.0, 25.0, None),
+    iterations: int = 15,
 ) -> ShapeFit:
-    """Fit the amplitudes of the foci to the segmentations with the rates fixed (scipy's L-BFGS-B, adjoint gradients).
+    """Fit the heights to the segmentations with the rates fixed (scipy's L-BFGS-B, adjoint gradients).
 
     Args:
-        forward: initial density to densities at the sessions.
+        forward: density at t* to densities at the sessions.
         observations: segmented regions.
         rates: D_w, D_g (mm^2/day) and rho (1/day).
-        seed: (n,) density of the main seed at the owned vertices.
-        basis: (n, k) values of the foci at the owned vertices.
-        exposure: growth rho T from onset to the first session, dimensionless.
+        density: (n,) density of the single seed at t*, at the owned vertices.
+        basis: (n, k) values of the Gaussians at the owned vertices.
         noise: variance of a cell's residual times its correlation volume, mm^3.
-        start: (k,) ln amplitudes to start from; None: the prior's.
+        start: (k,) heights to start from; None: zero.
         sharpness: of the misfits to go through.
         iterations: most iterations for each of them.
     """
     space = forward.space
-    prior = -exposure - _HIDDEN
-    z = np.full(basis.shape[1], prior) if start is None else np.array(start)
+    z = np.zeros(basis.shape[1]) if start is None else np.array(start)
     runs = 0
 
     def cost(z: Vector, sharp: float | None) -> tuple[float, Vector, float]:
-        amplitudes = np.exp(z)
-        solution = forward.solve(seed + basis @ amplitudes, rates)
-        duals = [np.zeros_like(density) for density in solution.densities]
+        corrected = reshaped(density, basis @ z)
+        solution = forward.solve(corrected, rates)
+        duals = [np.zeros_like(values) for values in solution.densities]
         misfit = 0.0
         for observation in observations:
-            fraction, slope = observation.predict(solution.densities[observation.index], observation.level, sharp)
-            miss = space.volumes * (fraction - observation.fractions)
-            misfit += float(miss @ (fraction - observation.fractions))
-            duals[observation.index] += miss[:, None] * slope
+            seen = observation.compare(solution.densities[observation.index], observation.level, sharp)
+            miss = space.volumes * seen.residual
+            misfit += float(miss @ seen.residual)
+            duals[observation.index] += miss[:, None] * seen.slopes
         initial, _ = solution.adjoint(tuple(duals))
-        sums = space.total(np.concatenate([[misfit], basis.T @ initial]))
-        scaled = (z - prior) / _PRIOR_SD
+        sums = space.total(np.concatenate([[misfit], basis.T @ (initial * corrected * (1.0 - corrected))]))
+        scaled = z / _PRIOR_SD
         value = 0.5 * sums[0] / noise + 0.5 * float(scaled @ scaled)
-        return value, amplitudes * sums[1:] / noise + scaled / _PRIOR_SD, float(sums[0])
+        return value, sums[1:] / noise + scaled / _PRIOR_SD, float(sums[0])
 
     for sharp in sharpness:
         result = optimize.minimize(
@@ -131,8 +134,8 @@ def fit_shape(
             z,
             jac=True,
             method="L-BFGS-B",
-            bounds=[(_LOWEST, _HIGHEST)] * len(z),
-            options={"maxiter": iterations, "maxcor": 20, "ftol": 1e-5},
+            bounds=[(-_LARGEST, _LARGEST)] * len(z),
+            options={"maxiter": iterations, "maxcor": 20, "ftol": 1e-4},
         )
         z, runs = result.x, runs + int(result.nfev)
     return ShapeFit(z, cost(z, None)[2], runs + 1)

@@ -1,4 +1,4 @@
-"""Lattice of foci on a closed-form model: values, derivatives of the cost, and a shape that asks for two foci."""
+"""Correction of the shape on a closed-form model: values, derivatives of the cost, a scan that shows two balls."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from scipy import optimize, sparse
 from oncology.inverse import shape
 from oncology.inverse.forward import CellSpace
 from oncology.inverse.misfit import MaskObservation, volume_fraction
-from oncology.inverse.shape import FocusLattice, fit_shape, lattice_points, overlap
+from oncology.inverse.shape import GaussianLattice, fit_shape, lattice_points, overlap, reshaped
 from tests.inverse.expanding import box
 
 RATES = np.array([0.2, 0.02, 0.03])
@@ -53,7 +53,7 @@ def observed(space: CellSpace, initial: np.ndarray) -> tuple[MaskObservation, ..
 
 
 def test_basis_is_a_gaussian_of_unit_height_cut_at_four_widths():
-    lattice = FocusLattice(np.array([[0.0, 0.0, 0.0], [8.0, 0.0, 0.0]]), 4.0)
+    lattice = GaussianLattice(np.array([[0.0, 0.0, 0.0], [8.0, 0.0, 0.0]]), 4.0)
     points = np.array([[0.0, 0.0, 0.0], [4.0, 0.0, 0.0], [0.0, 8.0, 0.0], [0.0, 0.0, 16.5], [8.0, 0.0, 0.0]])
     basis = lattice.basis(points)
     assert basis.shape == (5, 2)
@@ -78,10 +78,11 @@ def test_overlap_is_dice():
 @pytest.mark.parametrize("sharpness", [25.0, None])
 def test_gradient_of_the_cost_against_central_differences(monkeypatch, sharpness):
     space = box(16.0, 6)
-    lattice = FocusLattice(lattice_points(np.full(3, -8.0), np.full(3, 8.0), 8.0), 4.0)
+    lattice = GaussianLattice(lattice_points(np.full(3, -8.0), np.full(3, 8.0), 8.0), 4.0)
     basis = lattice.basis(space.points)
     rng = np.random.default_rng(0)
-    target = observed(space, basis @ np.exp(rng.uniform(-9.0, -2.0, basis.shape[1])))
+    density = 0.01 + 0.2 * basis[:, [13]].toarray()[:, 0]
+    target = observed(space, reshaped(density, basis @ rng.normal(0.0, 2.0, basis.shape[1])))
     costs = []
 
     def keep(cost, z, **settings):
@@ -89,10 +90,8 @@ def test_gradient_of_the_cost_against_central_differences(monkeypatch, sharpness
         return optimize.OptimizeResult(x=z, nfev=1)
 
     monkeypatch.setattr(shape.optimize, "minimize", keep)
-    z = rng.uniform(-7.0, -3.0, basis.shape[1])
-    fit_shape(
-        LogisticGrowth(space), target, RATES, 0.01 * basis[:, [0]].toarray()[:, 0], basis, 3.0, 20.0, z, (sharpness,)
-    )
+    z = rng.normal(0.0, 1.0, basis.shape[1])
+    fit_shape(LogisticGrowth(space), target, RATES, density, basis, 20.0, z, (sharpness,))
     _, gradient = costs[0](z)
     for k in rng.choice(len(z), 8, replace=False):
         unit = np.eye(len(z))[k]
@@ -100,23 +99,31 @@ def test_gradient_of_the_cost_against_central_differences(monkeypatch, sharpness
         assert gradient[k] == pytest.approx(difference, rel=1e-4, abs=1e-6 * np.abs(gradient).max())
 
 
-def test_two_foci_are_found_where_the_scan_shows_two():
-    """The seed explains one ball; the mask shows a second one: foci rise there, and nowhere else above visibility."""
+def test_a_second_ball_is_found_where_the_scan_shows_two():
+    """The seed explains one ball, the mask shows a second: the correction rises there and hardly anywhere else."""
     space = box(28.0, 14)
     main, second = np.array([-12.0, 0.0, 0.0]), np.array([16.0, 0.0, 0.0])
 
     def ball(centre: np.ndarray) -> np.ndarray:
-        return 0.5 * np.exp(-0.5 * ((space.points - centre) ** 2).sum(axis=1) / 3.0**2)
+        return 0.5 * np.exp(-0.5 * ((space.points - centre) ** 2).sum(axis=1) / 4.0**2) + 1e-4
 
     target = observed(space, ball(main) + ball(second))
-    lattice = FocusLattice(lattice_points(np.full(3, -24.0), np.full(3, 24.0), 8.0), 4.0)
+    lattice = GaussianLattice(lattice_points(np.full(3, -24.0), np.full(3, 24.0), 8.0), 4.0)
     basis = sparse.csr_array(lattice.basis(space.points))
     grown = LogisticRun(space, ball(main)).densities[0]
     alone = sum(space.volumes @ (volume_fraction(grown, o.level)[0] - o.fractions) ** 2 for o in target)
-    found = fit_shape(LogisticGrowth(space), target, RATES, ball(main), basis, np.log(GROWTH), 20.0)
+    found = fit_shape(LogisticGrowth(space), target, RATES, ball(main), basis, 20.0)
     assert found.misfit < 0.3 * alone
     assert found.runs > 2
-    strongest = lattice.centres[np.argmax(found.ln_amplitudes)]
+    strongest = lattice.centres[np.argmax(found.heights)]
     np.testing.assert_array_equal(strongest, second)
     elsewhere = np.linalg.norm(lattice.centres - second, axis=1) > 20.0
-    assert (np.exp(found.ln_amplitudes[elsewhere]) * GROWTH < 0.2).all()
+    assert np.abs(found.heights[elsewhere]).max() < 0.5 * found.heights.max()
+
+
+def test_reshaping_stays_between_zero_and_one_and_can_be_undone():
+    density = np.array([0.0, 1e-6, 0.3, 0.999, 1.0])
+    correction = np.array([3.0, 5.0, -2.0, 8.0, -1.0])
+    there = reshaped(density, correction)
+    assert ((there > 0.0) & (there < 1.0)).all()
+    np.testing.assert_allclose(reshaped(there, -correction), np.clip(density, 1e-12, 1 - 1e-12), rtol=1e-6)
