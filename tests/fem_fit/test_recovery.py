@@ -44,7 +44,7 @@ def test_phantom_comes_back(comm, tmp_path, name):
     phantom = PHANTOMS[name]
     fit = fit_case(comm, grown(comm, tmp_path, phantom), FitSettings(size=4.0))
     assert_recovered(fit, truth_of(phantom), Limits())
-    assert fit.foci is None and fit.overlap > 0.95
+    assert fit.shape is None and fit.overlap > 0.95
     assert fit.warnings == ()
 
 
