@@ -33,7 +33,7 @@ $(READY): pyproject.toml requirements/install.sh requirements/test.txt requireme
 	@sh requirements/install.sh
 	@touch $@
 
-demo: $(READY) ## Grow a synthetic patient, fit it on all cores, write demo-out/report.html
+demo: $(READY) ## Grow a synthetic patient, fit it on all cores, write demo-out/fit/report.html
 	$(MPIEXEC) -n $(RANKS) $(PY) -m oncology demo --out $(OUT) --overwrite
 
 test: $(READY) ## Run every test, then those marked mpi again on two ranks
