@@ -200,19 +200,21 @@ class _Search:
         return replace(here, stage=COARSE_STAGES)
 
     def fine_stage(self, level: Level, here: Checkpoint) -> Identified:
-        """Iterate on the fine mesh with the coarse mesh's matrix, then confirm with a full linearisation."""
+        """Iterate on the fine mesh with the coarse mesh's matrix, confirm with a full linearisation, else go on with those."""
         coarse, metric, x = here.coarse, here.metric, here.x
         assert coarse is not None and metric is not None
-        for _ in range(3):
+        for attempt in range(3):
             here = replace(here, x=x)
             problem = self.problem(level, here, None)
+            # where the coarse mesh's matrix did not lead to the solution, every iterate gets its own
             fixed = FixedMetric(problem, metric / here.noise + self.prior.precision)
+            cost = fixed if attempt == 0 else problem
 
             def callback(state: GaussNewtonState, here: Checkpoint = here, problem: Identification = problem) -> None:
                 self.log(f"{level.name}, {_FINE.name}", state, problem)
                 self.save(replace(here, x=state.x))
 
-            result = gauss_newton(fixed, x, _settings(_FINE, len(x)), callback=callback)
+            result = gauss_newton(cost, x, _settings(_FINE, len(x)), callback=callback)
             x = result.x
             info = _information(level, problem, x)
             self.done.append((result.iterations, result.linearisations + 1))
@@ -222,7 +224,6 @@ class _Search:
             worth = 0.5 * float(step @ result.gradient) / result.value
             small = bool((np.abs(step) <= np.maximum(_CONFIRMED, 0.5 * error)).all())
             confirmed = small or worth <= _FINE.relative_decrease
-            metric = info.normal
             if confirmed or (result.iterations == 0 and not result.status.succeeded):
                 break
         iterations, gradients = np.sum(self.done, axis=0)
