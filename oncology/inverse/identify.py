@@ -200,7 +200,7 @@ class _Search:
         return replace(here, stage=COARSE_STAGES)
 
     def fine_stage(self, level: Level, here: Checkpoint) -> Identified:
-        """Iterate on the fine mesh with the coarse mesh's matrix, confirm with a full linearisation, else go on with those."""
+        """Iterate on the fine mesh with the coarse mesh's matrix; go on with full linearisations if they ask for it."""
         coarse, metric, x = here.coarse, here.metric, here.x
         assert coarse is not None and metric is not None
         for attempt in range(3):
