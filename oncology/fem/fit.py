@@ -185,7 +185,12 @@ def fit_case(
         here = Checkpoint(
             COARSE_STAGES, identified.x, identified.problem.noise, identified.coarse, identified.information.normal
         )
-        identified = identify(parametrisation, coarse, lambda x: fine(x, wider), starts, prior, log, save, here)
+        again = identify(parametrisation, coarse, lambda x: fine(x, wider), starts, prior, log, save, here)
+        identified = replace(
+            again,
+            iterations=identified.iterations + again.iterations,
+            gradients=identified.gradients + again.gradients,
+        )
         level = levels["fine"]
         cut = _cut_density(level, identified)
     if cut > limit:
