@@ -1,0 +1,195 @@
+"""Forward and gradient runs in the MNI152 brain as ratios: to the memory's bandwidth, between ranks, between runs.
+
+    python benchmarks/forward.py [SIZE] [ROUTE]     (mm and stuffing or lattice; 2.5 stuffing if omitted)
+
+The time loop is bound by memory: the roofline is the bytes that the conjugate-gradient iterations must move over the
+bandwidth of a STREAM triad, measured with the same number of ranks in the same run. Nothing is asserted.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+REPEATS = 5
+ENTRIES = 20_000_000  # of each array of the triad: far more than a cache holds
+DAYS = 300.0
+CENTRE = np.array([-27.0, 16.0, 28.0])  # mm, of the seed
+PARAMETERS = np.array([0.3, 0.03, 0.02, *CENTRE, 0.0])
+TRIAD = """
+void triad(double *a, const double *b, const double *c, double s, long n) {
+    for (long i = 0; i < n; i++) a[i] = b[i] + s * c[i];
+}
+"""
+
+
+def main(size: float, route: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_mesh(folder / "mesh.h5", size, route)
+        compile_triad(folder)
+        one, two = (measure(folder, ranks) for ranks in (1, 2))
+    print(f"{route} {size:g} mm: {one['vertices']} vertices, {one['cells']} cells, {one['steps']} steps")
+    for name, result in (("1 rank ", one), ("2 ranks", two)):
+        print(
+            f"{name}  step {1e3 * result['step']:.1f} ms with {result['iterations']:.1f} iterations a solve,"
+            f" triad {result['bandwidth'] / 1e9:.1f} GB/s, {result['memory']:.2f} GB at the peak"
+        )
+        print(f"         roofline share: solver {result['solver_share']:.0%}, whole step {result['share']:.0%}")
+        print(f"         gradient over forward: {result['gradient'] / result['forward']:.2f}")
+    forward, gradient = (one[key] / two[key] for key in ("forward", "gradient"))
+    print(f"2 ranks over 1: forward {forward:.2f}, gradient {gradient:.2f},", end=" ")
+    print(f"bandwidth {two['bandwidth'] / one['bandwidth']:.2f}")
+
+
+def make_mesh(path: Path, size: float, route: str) -> None:
+    """Mesh the brain whose maps come with nilearn."""
+    from nilearn import datasets
+
+    from oncology.imaging.volume import Volume
+    from oncology.meshing import build_mesh, write_mesh
+
+    images = [datasets.load_mni152_wm_template(resolution=1), datasets.load_mni152_gm_template(resolution=1)]
+    white, grey = (Volume(np.asarray(i.get_fdata(), dtype=np.float32), i.affine) for i in images)
+    mesh, _ = build_mesh(white, grey, size, route)
+    write_mesh(path, mesh)
+
+
+def compile_triad(folder: Path) -> None:
+    (folder / "triad.c").write_text(TRIAD)
+    command = [os.environ.get("CC", "gcc"), "-O3", "-march=native", "-shared", "-fPIC", "-o", "triad.so", "triad.c"]
+    subprocess.run(command, cwd=folder, check=True)
+
+
+def measure(folder: Path, ranks: int) -> dict[str, float]:
+    """Run this file on some ranks and return what it found."""
+    beside = Path(sys.executable).with_name("mpiexec")
+    launcher = str(beside) if beside.is_file() else shutil.which("mpiexec")
+    root = str(Path(__file__).resolve().parents[1])
+    environment = {"UCX_TLS": "self,sm,tcp", **os.environ, "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    command = [str(launcher), "-n", str(ranks), sys.executable, __file__, "--worker", str(folder)]
+    subprocess.run(command, check=True, env=environment)
+    return dict(json.loads((folder / "result.json").read_text()))
+
+
+def worker(folder: Path) -> None:
+    """Measure on all ranks; rank 0 writes the result."""
+    from oncology.fem.discretisation import discretise
+    from oncology.fem.forward import SeededGrowth
+    from oncology.fem.model import TumourModel
+    from oncology.fem.runtime import world
+    from oncology.fem.timegrid import plan_time_grid, step_limit
+    from oncology.meshing import read_mesh
+
+    comm = world()
+
+    def seconds(works: Sequence[Callable[[], object]]) -> list[float]:
+        """Shortest time of each, of the slowest rank; taken in turns, so that all meet the same company."""
+        times = np.full(len(works), np.inf)
+        for _ in range(REPEATS):
+            for number, work in enumerate(works):
+                comm.Barrier()
+                start = time.perf_counter()
+                work()
+                comm.Barrier()
+                times[number] = min(times[number], time.perf_counter() - start)
+        return [float(t) for t in times]
+
+    mesh = read_mesh(folder / "mesh.h5")
+    brain = discretise(comm, mesh.points, mesh.cells, mesh.white, mesh.grey)
+    vertices, cells = brain.vertex_count, brain.cell_count
+    del mesh
+    model = TumourModel(brain)
+    grid = plan_time_grid(0.0, [DAYS], (), step_limit(PARAMETERS[2], PARAMETERS[0], np.sqrt(10.0)))
+    growth = SeededGrowth(model, grid)
+    run = growth.solve(PARAMETERS, linearise=False).run  # also builds the solvers
+
+    def gradient() -> None:
+        solution = growth.solve(PARAMETERS)
+        model.adjoint(solution.run, [brain.lumped_mass * u for u in solution.run.observations])
+
+    log = solver_log()
+    solving: list[float] = []
+
+    def forward() -> None:
+        before = log.getPerfInfo()["time"]
+        growth.solve(PARAMETERS, linearise=False)
+        solving.append(log.getPerfInfo()["time"] - before)
+
+    streaming, running, with_gradient = seconds([triad(folder), forward, gradient])
+    bandwidth = comm.size * 24.0 * ENTRIES / streaming
+    solver, whole = bytes_moved(brain, run.iterations, grid.steps)
+    memory = comm.allreduce(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 2**20
+    if comm.rank == 0:
+        result = {
+            "vertices": vertices,
+            "cells": cells,
+            "steps": grid.steps,
+            "step": running / grid.steps,
+            "iterations": run.iterations / (2 * grid.steps),
+            "bandwidth": bandwidth,
+            "memory": memory,
+            "solver_share": solver / bandwidth / min(solving),
+            "share": whole / bandwidth / running,
+            "forward": running,
+            "gradient": with_gradient,
+        }
+        (folder / "result.json").write_text(json.dumps(result))
+
+
+def triad(folder: Path) -> Callable[[], None]:
+    """Return the STREAM triad `a = b + s c` on arrays of this rank, which moves 24 bytes an entry."""
+    a, b, c = np.zeros(ENTRIES), np.ones(ENTRIES), np.ones(ENTRIES)
+    function = ctypes.CDLL(str(folder / "triad.so")).triad
+    function.restype = None
+
+    def work() -> None:
+        pointers = (ctypes.c_void_p(array.ctypes.data) for array in (a, b, c))
+        function(*pointers, ctypes.c_double(0.5), ctypes.c_long(ENTRIES))
+
+    return work
+
+
+def bytes_moved(brain: Any, iterations: int, steps: int) -> tuple[float, float]:
+    """Return the bytes that the solves of a run must move, and those of the whole run, if nothing stays in cache.
+
+    An iteration is a sparse product, a pointwise product, two inner products and three vector updates; a solve starts
+    with a residual. A step adds two products with the mass and two reaction flows.
+    """
+    from petsc4py import PETSc
+
+    n = brain.vertex_count
+    entries = brain.mass.getInfo(PETSc.Mat.InfoType.GLOBAL_SUM)["nz_used"]
+    index = np.dtype(PETSc.IntType).itemsize
+    product = entries * (8 + index) + n * (index + 16)
+    iteration = product + n * (24 + 2 * 16 + 3 * 24)
+    solver = iterations * iteration + 2 * steps * (product + n * (24 + 24 + 16))
+    return solver, solver + steps * (2 * product + 2 * 16 * n)
+
+
+def solver_log() -> Any:
+    """Return PETSc's own record of the time in its solvers, switched on."""
+    from petsc4py import PETSc
+
+    PETSc.Log.begin()
+    return PETSc.Log.Event("KSPSolve")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--worker"]:
+        worker(Path(sys.argv[2]))
+    else:
+        main(float(sys.argv[1]) if len(sys.argv) > 1 else 2.5, sys.argv[2] if len(sys.argv) > 2 else "stuffing")
