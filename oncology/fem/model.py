@@ -1,8 +1,9 @@
 """Reaction-diffusion tumour growth `u_t = div(D grad u) + rho f(u)` with treatment: forward run, tangent and adjoint.
 
-Strang splitting, symmetric: half a reaction step (exact flow at every vertex), survival of chemotherapy, one diffusion
-step, survival, half a reaction step; radiotherapy and resection multiply the density at exact times. Tangent and adjoint are
-exact for this discrete scheme and stand beside the forward step, line against line (B4.2, B4.4 of the specification).
+Strang splitting, symmetric: half a reaction step (exact flow at every vertex), survival of chemotherapy, one
+diffusion step, survival, half a reaction step; radiotherapy and resection multiply the density at exact times.
+Tangent and adjoint are exact for this discrete scheme and stand beside the forward step, line against line (B4.2,
+B4.4 of the specification).
 """
 
 from __future__ import annotations
