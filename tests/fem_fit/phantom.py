@@ -36,7 +36,7 @@ class Phantom:
     def front_speed(self) -> float:
         return 2.0 * math.sqrt(self.diffusion_white * self.proliferation)
 
-    def grow(self, step: float = 0.5) -> list[np.ndarray]:
+    def grow(self, step: float = 1.0) -> list[np.ndarray]:
         """Density on the voxels on each day."""
         points, tissue, white = self._brain()
         diffusion = (self.diffusion_white * white + self.diffusion_grey * (1.0 - white)) * tissue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from oncology.fem.fit import FitSettings, fit_case
 from oncology.growth import Radiotherapy
 from oncology.imaging import Case
+from oncology.imaging.case import Thresholds
+from oncology.inverse.parameters import TRACER
 from oncology.parallel import on_root
 from tests.fem_fit.check import Limits, Truth, assert_recovered, quantities
 from tests.fem_fit.phantom import Phantom
@@ -53,6 +56,38 @@ def test_example_of_the_repository_comes_back(comm):
     fit = fit_case(comm, on_root(comm, lambda: Case.read(EXAMPLE)), FitSettings(size=5.0))
     expected = Truth(truth["diffusion_white"], truth["proliferation"], tuple(truth["seed_mm"]))
     assert_recovered(fit, expected, Limits())
+
+
+def with_tracer(case: Case, phantom: Phantom) -> Case:
+    """The case with tracer images, linear in the density above a background."""
+    images = [s.whole.with_data(0.8 * u + 0.1) for s, u in zip(case.sessions, phantom.grow(), strict=True)]
+    sessions = tuple(replace(s, pet=image) for s, image in zip(case.sessions, images, strict=True))
+    return replace(case, sessions=sessions)
+
+
+def test_tracer_and_masks_agree(comm, tmp_path):
+    phantom = PHANTOMS["two scans"]
+    case = with_tracer(grown(comm, tmp_path, phantom), phantom)
+    fit = fit_case(comm, case, FitSettings(size=5.0, tracer=True))
+    assert_recovered(fit, truth_of(phantom), Limits())
+    assert fit.posterior.identified(np.eye(fit.parametrisation.size)[fit.parametrisation.level_column(TRACER)])
+
+
+def test_unknown_thresholds_keep_the_speed_and_widen_the_rest(comm, tmp_path):
+    """With rims believed to lie at 0.32 and 0.52 instead of 0.25 and 0.60, but not believed firmly, and a tracer."""
+    phantom = PHANTOMS["two scans"]
+    case = replace(with_tracer(grown(comm, tmp_path, phantom), phantom), thresholds=Thresholds(0.32, 0.52))
+    fit = fit_case(comm, case, FitSettings(size=5.0, tracer=True, estimate_thresholds=True))
+    assert fit.identified.converged
+    found = quantities(fit)
+    for name in ("diffusion_white", "proliferation", "front_speed"):
+        low, high = found[name].interval
+        assert low <= getattr(phantom, name) <= high, name
+    assert found["front_speed"].value == pytest.approx(phantom.front_speed, rel=0.05)
+    for region, true in zip(("whole", "core"), phantom.thresholds, strict=True):
+        column = fit.parametrisation.level_column(region)
+        off = fit.posterior.mean[column] - np.log(true / (1.0 - true))
+        assert abs(off) < 1.96 * fit.posterior.sd(np.eye(fit.parametrisation.size)[column]), region
 
 
 @pytest.mark.mpi
