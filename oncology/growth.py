@@ -61,20 +61,27 @@ class Exponential:
 
 @dataclass(frozen=True)
 class Logistic:
-    """Logistic growth, f(u) = u (1 - u)."""
+    """Logistic growth, f(u) = u (1 - u) for u > 0 and 0 otherwise.
+
+    Below zero nothing grows: the small undershoots of a diffusion step would otherwise grow exponentially.
+    """
 
     def rate(self, u: Any) -> Any:
-        """Return f(u) = u (1 - u)."""
-        return u * (1.0 - u)
+        """Return f(u)."""
+        return _elementary(u).where(u > 0.0, u * (1.0 - u), 0.0 * u)
 
     def flow(self, u: Any, exposure: float) -> Any:
-        """Return u e / (1 + u (e - 1)) with e = exp(exposure)."""
-        return math.exp(exposure) * u / (1.0 + math.expm1(exposure) * u)
+        """Return u e / (1 + u (e - 1)) with e = exp(exposure), and u itself below zero."""
+        xp = _elementary(u)
+        return xp.where(u > 0.0, math.exp(exposure) * u / self._denominator(u, exposure), u)
 
     def flow_slope(self, u: Any, exposure: float) -> Any:
-        """Return e / (1 + u (e - 1))^2 with e = exp(exposure)."""
-        denominator = 1.0 + math.expm1(exposure) * u
-        return math.exp(exposure) / (denominator * denominator)
+        """Return e / (1 + u (e - 1))^2 with e = exp(exposure), and 1 below zero."""
+        denominator = self._denominator(u, exposure)
+        return _elementary(u).where(u > 0.0, math.exp(exposure) / (denominator * denominator), 1.0 + 0.0 * u)
+
+    def _denominator(self, u: Any, exposure: float) -> Any:
+        return 1.0 + math.expm1(exposure) * _elementary(u).clip(u, 0.0)
 
 
 @dataclass(frozen=True)
