@@ -162,7 +162,9 @@ def test_missing_file_and_folder(tmp_path):
         read_volume(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"\x1f\x8b\x08", b"\0" * 400, gzip.compress(b"hello" * 100, mtime=0)])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"\x1f\x8b\x08", b"\0" * 400, gzip.compress(b"hello" * 100, mtime=0)]
+)
 def test_what_is_no_nifti(tmp_path, content):
     (tmp_path / "a.nii.gz").write_bytes(content)
     with pytest.raises(ImageError, match=r"a\.nii\.gz: (not a NIfTI|truncated)"):
