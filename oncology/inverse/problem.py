@@ -7,7 +7,7 @@ tangent run an unknown.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,10 +57,6 @@ class Identification:
     noise: float = 1.0
     sharpness: float | None = None
     _last: list[tuple[Vector, Solution]] = field(default_factory=list, init=False, repr=False, compare=False)
-
-    def with_sharpness(self, sharpness: float | None) -> Identification:
-        """Return the same problem with another sharpness."""
-        return replace(self, sharpness=sharpness)
 
     def solve(self, x: Vector) -> Solution:
         """Return the forward run at x; the last one is kept, since a trial that is accepted is linearised next."""
