@@ -8,5 +8,5 @@ lock() {
 }
 lock --extra fem --extra node --extra view --extra test --group build pyproject.toml -o requirements/test.txt
 lock --extra fem --extra node --extra view --group build --constraints requirements/test.txt pyproject.toml -o requirements/run.txt
-lock --no-deps --group oracle -o requirements/oracle.txt
+lock --no-deps --group oracle --constraints requirements/test.txt -o requirements/oracle.txt
 lock --no-deps --group setup -o requirements/uv.txt
