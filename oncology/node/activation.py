@@ -1,4 +1,4 @@
-"""Activations of a standalone NODE: elementwise ones, and the protocol that vector-valued ones satisfy too (B1.1, B2.1).
+"""Activations of a standalone NODE: elementwise ones, and the protocol of vector-valued ones (B1.1, B2.1).
 
 An activation is a map S: R^m -> R^n applied to every sample's z = W x + b. The solver asks for its value, its Jacobian
 and its second derivative along a direction; where an elementwise function computes them from its slope, a differential

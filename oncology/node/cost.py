@@ -43,7 +43,7 @@ class Magnitude:
     weight: float
 
     def value(self, states: Tensor) -> Tensor:
-        """weight / 2 |x|^2."""
+        """Weight / 2 |x|^2."""
         return 0.5 * self.weight * (states * states).sum(-1)
 
     def derivative(self, states: Tensor) -> Tensor:

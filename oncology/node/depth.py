@@ -1,7 +1,7 @@
 """Weights as functions of depth: piecewise constant or linear on a uniform grid, with their inner products (B1, B1.5).
 
-Weights W(t), b(t) are one tensor theta of shape (nodes, m + 1, n): at each node the affine map `z = (x, 1) theta` of row
-vectors, W transposed above b. Derivatives by it are dual vectors; `depth_space` holds the Riesz map of L2 and H1.
+Weights W(t), b(t) are one tensor theta of shape (nodes, n + 1, m): at each node the affine map `z = (x, 1) theta` of
+row vectors, W transposed above b. Derivatives by it are dual vectors; `depth_space` holds the Riesz map of L2 and H1.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Forward run of a standalone NODE with its exact discrete tangent, adjoint and second derivative (B1.3, B1.4, B1.6).
 
-Explicit Runge-Kutta stages `y_i = x + h sum a_il k_l`, `z_i = (y_i, 1) theta_i`, `k_i = S(z_i)`. Tangent and adjoint are
-the same loop, line against line; what does not depend on the order of the stages is one batched product over all.
+Explicit Runge-Kutta stages `y_i = x + h sum a_il k_l`, `z_i = (y_i, 1) theta_i`, `k_i = S(z_i)`. Tangent and adjoint
+are the same loop, line against line; what does not depend on the order of the stages is one batched product over all.
 Arrays over stages have the shape (stages, K, .), K samples.
 """
 
