@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 from oncology.inverse.field import FieldForward
 from oncology.inverse.misfit import MaskObservation
 
-__all__ = ["GaussianLattice", "ShapeFit", "fit_shape", "lattice_points", "overlap", "reshaped"]
+__all__ = ["GaussianLattice", "ShapeFit", "fit_shape", "lattice_points", "overlap", "reshape_slope", "reshaped"]
 
 Vector = NDArray[np.float64]
 
@@ -82,6 +82,13 @@ def reshaped(density: Vector, correction: Vector) -> Vector:
     """Return the density whose log-odds are those of `density` plus a correction."""
     kept = np.clip(density, _EDGE, 1.0 - _EDGE)
     return np.asarray(1.0 / (1.0 + np.exp(-(np.log(kept / (1.0 - kept)) + correction))))
+
+
+def reshape_slope(density: Vector, corrected: Vector) -> Vector:
+    """Return the derivative of `reshaped` by the density, given its outcome (0 where the density was cut off)."""
+    inside = (density > _EDGE) & (density < 1.0 - _EDGE)
+    kept = np.where(inside, density, 0.5)
+    return np.where(inside, corrected * (1.0 - corrected) / (kept * (1.0 - kept)), 0.0)
 
 
 def fit_shape(
