@@ -13,7 +13,7 @@ import numpy as np
 from cyclopts import Parameter
 
 from oncology.cli.output import json_lines, output_folder, progress
-from oncology.cli.runtime import guarded, world
+from oncology.cli.runtime import guarded, stoppable, world
 from oncology.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def fit(
 ) -> None:
     """Identify growth and diffusion of one patient's tumour from its segmentations.
 
-    Runs on one core, or on N with `mpiexec -n N oncology fit CASE --out OUT`.
+    Runs on one core, or on N with `mpiexec -n N oncology fit CASE --out OUT`. SIGUSR1 ends it at the next iterate with
+    exit status 75: the same command with --resume goes on.
 
     Args:
         case: Folder of the case, which holds case.toml.
@@ -131,7 +132,8 @@ def run_fit(
     started = time.perf_counter()
     setup = {**_setup(settings), **(arguments or {})}
     checkpoint = on_root(comm, lambda: _read_checkpoint(work / CHECKPOINT, setup)) if resume else None
-    with json_lines(work / "log.jsonl" if comm.rank == 0 else None) as record, progress() as show:
+    log_file = work / "log.jsonl" if comm.rank == 0 else None
+    with json_lines(log_file) as record, progress() as show, stoppable(comm) as leave_if_asked:
 
         def log(stage: str, state: Any, problem: Any) -> None:
             values = problem.parametrisation.physical(state.x)
@@ -154,6 +156,7 @@ def run_fit(
         def save(checkpoint: Checkpoint) -> None:
             if comm.rank == 0:
                 _write_checkpoint(work / CHECKPOINT, checkpoint, setup)
+            leave_if_asked()
 
         outcome = fit_case(comm, case, settings, log, save, checkpoint, show)
         show("results")

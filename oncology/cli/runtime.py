@@ -7,20 +7,33 @@ others too, so that `mpiexec -n N oncology ...` never hangs in a collective call
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 import traceback
 from array import array
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from oncology.errors import InputError, OncologyError
-from oncology.parallel import Broadcaster
+from oncology.parallel import Broadcaster, on_root
 
-__all__ = ["Communicator", "Ended", "exit_status", "guarded", "launched_rank", "report_error", "world"]
+__all__ = [
+    "STOPPED",
+    "Communicator",
+    "Ended",
+    "Stopped",
+    "exit_status",
+    "guarded",
+    "launched_rank",
+    "report_error",
+    "stoppable",
+    "world",
+]
 
 INTERRUPTED = 130
+STOPPED = os.EX_TEMPFAIL  # 75: the same command line, given again, goes on
 _RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")
 _SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 _LOCAL_SIZE_VARIABLES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
@@ -51,6 +64,10 @@ class Ended(Exception):
         super().__init__(status)
         self.status = status
         self.error = error
+
+
+class Stopped(OncologyError):
+    """The command left when it was asked to, and what it needs to go on is on disk (exit status 75)."""
 
 
 def _first_integer(environment: MutableMapping[str, str], names: tuple[str, ...]) -> int | None:
@@ -90,9 +107,11 @@ def world() -> Any:
 
 
 def exit_status(error: BaseException) -> int:
-    """Return the exit status for an error: 2 for what the user can mend, 130 for Ctrl-C, 1 for the rest."""
+    """Return the exit status: 2 for what the user can mend, 75 when stopped, 130 for Ctrl-C, 1 for other errors."""
     if isinstance(error, InputError):
         return 2
+    if isinstance(error, Stopped):
+        return STOPPED
     return INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
 
 
@@ -106,6 +125,31 @@ def report_error(error: BaseException, debug: bool = False) -> None:
     elif not isinstance(error, OncologyError):
         text = f"internal error, {type(error).__name__}: {text} (--debug shows where)"
     print(f"oncology: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def stoppable(comm: Broadcaster) -> Iterator[Callable[[], None]]:
+    """Let SIGUSR1, which schedulers send before the time limit, end the block at a place that can be returned to.
+
+    Launchers pass the signal to every rank; rank 0's copy counts, so that all ranks leave at the same place.
+
+    Args:
+        comm: Communicator of all ranks that enter the block.
+
+    Yields:
+        Function to call on every rank once the state is saved; it raises `Stopped` if the signal has come.
+    """
+    asked: list[int] = []
+
+    def leave_if_asked() -> None:
+        if on_root(comm, lambda: bool(asked)):
+            raise Stopped("stopped by SIGUSR1 with its state saved: give the same command with --resume to go on")
+
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: asked.append(number))
+    try:
+        yield leave_if_asked
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 @contextmanager

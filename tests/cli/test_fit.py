@@ -210,21 +210,37 @@ def test_two_ranks_find_the_same(folder, estimate):
     assert np.abs(one - two).max() < 1e-3
 
 
-@pytest.fixture(scope="module")
-def killed(folder, fitted) -> list[dict]:
-    """Kill a run in mid-course, when its fourth iterate has been accepted; return its log."""
+def interrupted(folder: Path, out: str, number: signal.Signals) -> tuple[int, str]:
+    """Send a signal to a run in mid-course, when its fourth iterate has been accepted; return status and messages."""
     environment = {**os.environ, "ONCOLOGY_CACHE": str(folder / "cache")}
-    command = [sys.executable, "-m", "oncology", *line(folder, "killed", "--no-report")]
-    process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE)
+    command = [sys.executable, "-m", "oncology", *line(folder, out, "--no-report")]
+    process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120.0
-    while not any(len(log_of(path.parent)) >= 4 for path in folder.glob("killed.tmp-*/log.jsonl")):
+    while not any(len(log_of(path.parent)) >= 4 for path in folder.glob(f"{out}.tmp-*/log.jsonl")):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
-    assert not (folder / "killed").exists()
+    process.send_signal(number)
+    messages = process.communicate(timeout=60)[1]
+    assert not (folder / out).exists()
+    return process.returncode, messages
+
+
+def test_a_warned_run_leaves_with_its_last_iterate_saved(folder, fitted):
+    """Schedulers send SIGUSR1 before the time limit."""
+    status, messages = interrupted(folder, "warned", signal.SIGUSR1)
+    assert (status, messages.count("\n")) == (os.EX_TEMPFAIL, 1)
+    assert "--resume" in messages
+    (work,) = folder.glob("warned.tmp-*")
+    saved = json.loads((work / "checkpoint.json").read_text())["checkpoint"]["x"]
+    last = log_of(work)[-1]
+    np.testing.assert_allclose(np.exp(saved[0]), last["diffusion_white"], rtol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def killed(folder, fitted) -> list[dict]:
+    """Kill a run in mid-course; return its log."""
+    assert interrupted(folder, "killed", signal.SIGKILL)[0] == -signal.SIGKILL
     return log_of(next(folder.glob("killed.tmp-*")))
 
 

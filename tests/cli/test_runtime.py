@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from oncology.cli.runtime import Ended, guarded, world
+from oncology.cli.runtime import Ended, Stopped, exit_status, guarded, stoppable, world
 from oncology.errors import CaseError, NumericalError
 
 PROGRAM = """
@@ -60,6 +61,20 @@ def test_errors_on_all_ranks_have_one_voice():
     if comm.size > 1:
         assert caught.value.status == 1
         assert (caught.value.error is not None) == (comm.rank == 0)
+
+
+@pytest.mark.mpi
+def test_a_signal_ends_all_ranks_where_they_look_for_it():
+    comm = world()
+    before = signal.getsignal(signal.SIGUSR1)
+    with stoppable(comm) as leave_if_asked:
+        leave_if_asked()
+        if comm.rank == 0:
+            signal.raise_signal(signal.SIGUSR1)
+        with pytest.raises(Stopped) as caught:
+            leave_if_asked()
+    assert exit_status(caught.value) == 75
+    assert signal.getsignal(signal.SIGUSR1) == before
 
 
 @pytest.mark.mpi
