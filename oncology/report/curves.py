@@ -1,12 +1,13 @@
 """Growth over time and the course of the fit, as line drawings.
 
 Model volumes are exact for the P1 density: the share of each tetrahedron above a threshold in closed form
-(`oncology.inverse.misfit.volume_fraction`), so the curves are smooth however coarse the mesh.
+(`oncology.inverse.misfit.volume_fraction`), so the curves are smooth however coarse the mesh. Their intervals are those
+that the fit (or `oncology predict`) left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,12 @@ from oncology.inverse.misfit import volume_fraction
 from oncology.meshing import TetMesh
 from oncology.report import style
 from oncology.report.metrics import MM3_PER_ML
-from oncology.report.results import REGIONS, Results
+from oncology.report.results import REGIONS, Curve, Results
 from oncology.trajectory import Trajectory
 
-__all__ = ["draw_convergence", "draw_growth", "volumes_over_time"]
+__all__ = ["draw_convergence", "draw_growth", "growth_curves", "volumes_over_time"]
+
+Floats = NDArray[np.float64]
 
 MARKERS = {"whole": "o", "core": "s"}
 RATES = (("diffusion_white", "D white"), ("diffusion_grey", "D grey"), ("proliferation", "proliferation ρ"))
@@ -46,18 +49,36 @@ def volumes_over_time(trajectory: Trajectory, mesh: TetMesh, threshold: float) -
     )
 
 
-def draw_growth(results: Results) -> str:
-    """Draw volume and equivalent radius of both regions over time; the scans as points. Embedded SVG."""
+def growth_curves(results: Results) -> dict[str, Curve]:
+    """Return the growth of both regions: with intervals where the fit left them, else as the trajectory has it."""
+    growth = results.estimate.growth
+    if growth is not None:
+        return {region: growth.curve(region) for region in REGIONS}
     days = results.trajectory.times
-    with style.figure(180.0, 68.0) as drawing:
+    curves = {}
+    for region in REGIONS:
+        volume = volumes_over_time(results.trajectory, results.mesh, results.threshold[region])
+        curves[region] = Curve(days, volume, volume, volume)
+    return curves
+
+
+def draw_growth(results: Results, curves: Mapping[str, Curve] | None = None, last: float | None = None) -> str:
+    """Draw volume and equivalent radius of both regions over time; the scans as points. Embedded SVG.
+
+    Args:
+        results: what the fit left.
+        curves: growth to draw instead of that which the fit left.
+        last: day of the last session, after which lines are dashed; by default that of the trajectory's end.
+    """
+    curves = growth_curves(results) if curves is None else curves
+    last = float(results.trajectory.times[-1]) if last is None else last
+    with style.figure(180.0, 74.0) as drawing:
         left, right = drawing.subplots(1, 2)
         for region in REGIONS:
-            threshold = results.threshold[region]
-            curve = volumes_over_time(results.trajectory, results.mesh, threshold)
-            scans = _scan_volumes(results, region)
-            label = f"model, density > {threshold:g} ({style.NAMES[region]})"
+            curve, scans = curves[region], _scan_volumes(results, region)
+            label = f"{style.NAMES[region]}, density > {results.threshold[region]:g}"
             for panel, convert in ((left, _same), (right, _radius)):
-                panel.plot(days, convert(curve), color=style.MODEL[region], label=label)
+                _draw_curve(panel, curve, convert, last, style.MODEL[region], f"model, {label}")
                 if scans:
                     at, volume = np.array(scans).T
                     panel.plot(
@@ -76,17 +97,40 @@ def draw_growth(results: Results) -> str:
             panel.set_ylim(bottom=0.0)
             panel.xaxis.set_major_locator(MaxNLocator(6))
             _mark_treatments(panel, results)
+            if curves["whole"].days[-1] > last:
+                panel.axvline(last, color="#888888", linewidth=0.8, label="last session" if panel is left else None)
         handles, labels = left.get_legend_handles_labels()
-        drawing.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=7.0)
+        drawing.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7.0)
         return style.vector(drawing)
 
 
-def _same(volume: NDArray[np.float64]) -> NDArray[np.float64]:
+def _draw_curve(
+    panel: Axes, curve: Curve, convert: Callable[[Floats], Floats], last: float, colour: str, label: str
+) -> None:
+    """A line, dashed after the last session, in its interval."""
+    known, later = curve.days <= last, curve.days >= last
+    if (curve.high > curve.low).any():
+        low, high = convert(curve.low), convert(curve.high)
+        panel.fill_between(
+            curve.days,
+            low,
+            high,
+            color=colour,
+            alpha=0.22,
+            linewidth=0.0,
+            label=label.replace("model", "95 % interval"),
+        )
+    panel.plot(curve.days[known], convert(curve.value[known]), color=colour, label=label)
+    if later.sum() > 1:
+        panel.plot(curve.days[later], convert(curve.value[later]), color=colour, linestyle=(0, (4, 2)))
+
+
+def _same(volume: Floats) -> Floats:
     return volume
 
 
-def _radius(volume: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.cbrt(0.75 / np.pi * MM3_PER_ML * volume)
+def _radius(volume: Floats) -> Floats:
+    return np.asarray(np.cbrt(0.75 / np.pi * MM3_PER_ML * volume))
 
 
 def _scan_volumes(results: Results, region: str) -> list[tuple[float, float]]:

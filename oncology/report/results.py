@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from oncology.errors import InputError
 from oncology.imaging import Case, Volume, read_volume
 from oncology.meshing import TetMesh, read_mesh
 from oncology.trajectory import Trajectory, read_trajectory
 
-__all__ = ["Combination", "Estimate", "Parameter", "ReportError", "Results", "read_results"]
+__all__ = ["Combination", "Curve", "Estimate", "Growth", "Parameter", "ReportError", "Results", "read_results"]
 
 SCHEMA = 1
 REGIONS = ("whole", "core")
@@ -84,6 +86,52 @@ class Volumes(_Part):
     model: float
 
 
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Volume of one region over time with its 95 % interval.
+
+    Attributes:
+        days: (nt,), day.
+        value: (nt,), mL.
+        low: (nt,) lower end, mL; equal to `value` where no interval is known.
+        high: (nt,) upper end, mL.
+    """
+
+    days: NDArray[np.float64]
+    value: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+class VolumeCurve(_Part):
+    """Volumes of one region by day with the ends of their 95 % intervals, mL."""
+
+    volume_ml: tuple[float, ...]
+    low_ml: tuple[float, ...]
+    high_ml: tuple[float, ...]
+
+
+class Growth(_Part):
+    """Growth from onset until some time after the last session, as the parameters' uncertainty spreads it."""
+
+    days: tuple[float, ...]
+    whole: VolumeCurve
+    core: VolumeCurve
+
+    def curve(self, region: str) -> Curve:
+        """Return one region's curve."""
+        volumes: VolumeCurve = getattr(self, region)
+        ends = (volumes.volume_ml, volumes.low_ml, volumes.high_ml)
+        return Curve(np.array(self.days), *(np.array(values) for values in ends))
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> Growth:
+        lengths = {len(getattr(v, end)) for v in (self.whole, self.core) for end in VolumeCurve.model_fields}
+        if lengths != {len(self.days)}:
+            raise ValueError(f"has {len(self.days)} days and volumes of {sorted(lengths)}")
+        return self
+
+
 class Rims(_Part):
     """Cell densities at the rims of the two regions, 0..1."""
 
@@ -119,6 +167,10 @@ class Estimate(_Part):
     prior: Any = None
     eigen: Any = None
     reassigned_fraction: float | None = None
+    single_seed_overlap: float | None = None
+    shape_correction: dict[str, Any] = {}
+    posterior: dict[str, Any] = {}
+    growth: Growth | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,9 @@ sessions of a case share planes and field of view, so that growth shows.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from matplotlib import colors
@@ -20,7 +22,9 @@ from oncology.imaging import Case, Session, Volume, sample
 from oncology.report import style
 from oncology.report.results import REGIONS, Results
 
-__all__ = ["Plane", "draw_session", "field_of_view"]
+__all__ = ["Fill", "Line", "Plane", "background", "draw_planes", "draw_session", "field_of_view", "scan_fills"]
+
+type Floats = NDArray[np.float64]
 
 MARGIN = 22.0  # mm of surroundings on each side of the largest tumour
 LEAST_REACH = 45.0  # mm from the centre to the edge of the picture
@@ -45,7 +49,7 @@ class Plane:
     right: int
     up: int
 
-    def points(self, centre: NDArray[np.float64], offsets: NDArray[np.float64]) -> NDArray[np.float64]:
+    def points(self, centre: Floats, offsets: Floats) -> Floats:
         """RAS mm of the pixels (n * n, 3), rows from the bottom, `offsets` (n,) mm from the centre."""
         result = np.tile(centre, (len(offsets) ** 2, 1))
         result[:, self.right] += np.tile(offsets, len(offsets))
@@ -53,11 +57,31 @@ class Plane:
         return result
 
 
+@dataclass(frozen=True, eq=False)
+class Fill:
+    """A region drawn as a filling: its mask (bool), its colour and its name in the legend."""
+
+    mask: Volume
+    colour: str
+    label: str
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """An iso-line: image, level in the image's unit, colour, name in the legend and style of the line."""
+
+    image: Volume
+    level: float
+    colour: str
+    label: str
+    dashes: Literal["-", "--", ":"] = "-"
+
+
 PLANES = (Plane("axial", 2, 0, 1), Plane("coronal", 1, 0, 2), Plane("sagittal", 0, 1, 2))
 ENDS = (("L", "R"), ("P", "A"), ("I", "S"))
 
 
-def field_of_view(results: Results) -> tuple[NDArray[np.float64], float]:
+def field_of_view(results: Results) -> tuple[Floats, float]:
     """Return where the planes meet (3,), RAS mm, and the mm from there to the pictures' edges.
 
     The planes meet in the middle of the last session's tumour: of the scan's where there is one, else of the model's.
@@ -68,7 +92,7 @@ def field_of_view(results: Results) -> tuple[NDArray[np.float64], float]:
     return centre, max(reach + MARGIN, LEAST_REACH)
 
 
-def _tumour(results: Results, session: str) -> NDArray[np.float64]:
+def _tumour(results: Results, session: str) -> Floats:
     """RAS mm of the voxels of the whole tumour in one session; the densest voxel where the model shows none."""
     density = results.densities[session]
     if results.case is not None:
@@ -83,8 +107,8 @@ def _scan(case: Case, session: str) -> Session:
     return next(scan for scan in case.sessions if scan.id == session)
 
 
-def draw_session(results: Results, session: str, centre: NDArray[np.float64], reach: float) -> str:
-    """Draw one session and return the picture as an embedded PNG.
+def draw_session(results: Results, session: str, centre: Floats, reach: float) -> str:
+    """Draw one session, scan against model, and return the picture as an embedded PNG.
 
     Args:
         results: what the fit left.
@@ -92,58 +116,94 @@ def draw_session(results: Results, session: str, centre: NDArray[np.float64], re
         centre: where the planes meet, (3,), RAS mm.
         reach: mm from there to the edge of the pictures.
     """
+    density = results.densities[session]
+    fills = [] if results.case is None else scan_fills(_scan(results.case, session))
+    lines = [
+        Line(
+            density, results.threshold[r], style.MODEL[r], f"model, density {results.threshold[r]:g} ({style.NAMES[r]})"
+        )
+        for r in REGIONS
+    ]
+    return draw_planes(lambda points: background(results.case, density, points), fills, lines, centre, reach)
+
+
+def scan_fills(scan: Session) -> list[Fill]:
+    """Return the fillings of a segmentation: oedema and core."""
+    oedema = scan.whole.with_data(scan.whole.data & ~scan.core.data)
+    return [
+        Fill(oedema, style.SCAN["whole"], f"scan, {style.NAMES['whole']}"),
+        Fill(scan.core, style.SCAN["core"], f"scan, {style.NAMES['core']}"),
+    ]
+
+
+def draw_planes(
+    behind: Callable[[Floats], Floats], fills: Sequence[Fill], lines: Sequence[Line], centre: Floats, reach: float
+) -> str:
+    """Draw fillings and lines in three planes and return the picture as an embedded PNG.
+
+    Args:
+        behind: brightness 0..1 at points (n, 3), RAS mm.
+        fills: regions, later ones on top.
+        lines: iso-lines.
+        centre: where the planes meet, (3,), RAS mm.
+        reach: mm from there to the edge of the pictures.
+    """
     offsets = np.linspace(-reach, reach, round(2 * reach / PIXEL) + 1)
     with style.figure(180.0, 70.0) as drawing:
         axes = drawing.subplots(1, 3)
         for panel, plane in zip(axes, PLANES, strict=True):
-            _draw_plane(panel, results, session, plane, centre, offsets)
+            _draw_plane(panel, plane, behind, fills, lines, centre, offsets)
+        patches = [Patch(facecolor=fill.colour, alpha=0.75, label=fill.label) for fill in fills]
+        marks = [Line2D([], [], color=line.colour, linestyle=line.dashes, label=line.label) for line in lines]
         drawing.legend(
-            handles=_legend(results), loc="outside lower center", ncols=4, fontsize=7.5, handlelength=2.2, borderpad=0.1
+            handles=[*patches, *marks],
+            loc="outside lower center",
+            ncols=4,
+            fontsize=7.5,
+            handlelength=2.2,
+            borderpad=0.1,
         )
         return style.pixels(drawing)
 
 
 def _draw_plane(
     panel: Axes,
-    results: Results,
-    session: str,
     plane: Plane,
-    centre: NDArray[np.float64],
-    offsets: NDArray[np.float64],
+    behind: Callable[[Floats], Floats],
+    fills: Sequence[Fill],
+    lines: Sequence[Line],
+    centre: Floats,
+    offsets: Floats,
 ) -> None:
     points = plane.points(centre, offsets)
     shape = (len(offsets), len(offsets))
     right, up = centre[plane.right] + offsets, centre[plane.up] + offsets
     extent = (right[0], right[-1], up[0], up[-1])
-    background = _background(results, session, points).reshape(shape)
-    panel.imshow(background, cmap="gray", vmin=0.0, vmax=1.0, origin="lower", extent=extent, interpolation="bilinear")
-    if results.case is not None:
-        scan = _scan(results.case, session)
-        whole, core = (_inside(mask, points).reshape(shape) for mask in (scan.whole, scan.core))
-        _fill(panel, whole & ~core, style.SCAN["whole"], extent)
-        _fill(panel, core, style.SCAN["core"], extent)
-    density = sample(results.densities[session], points).reshape(shape)
-    for region in REGIONS:
-        if density.min() < results.threshold[region] < density.max():
-            lines = panel.contour(
-                right, up, density, [results.threshold[region]], colors=style.MODEL[region], linewidths=1.3
+    brightness = behind(points).reshape(shape)
+    panel.imshow(brightness, cmap="gray", vmin=0.0, vmax=1.0, origin="lower", extent=extent, interpolation="bilinear")
+    for fill in fills:
+        _fill(panel, _inside(fill.mask, points).reshape(shape), fill.colour, extent)
+    for line in lines:
+        values = sample(line.image, points).reshape(shape)
+        if values.min() < line.level < values.max():
+            drawn = panel.contour(
+                right, up, values, [line.level], colors=line.colour, linewidths=1.3, linestyles=[line.dashes]
             )
-            lines.set_path_effects([withStroke(linewidth=2.4, foreground="white")])
+            drawn.set_path_effects([withStroke(linewidth=2.4, foreground="white")])
     _annotate(panel, plane, centre, extent)
 
 
-def _background(results: Results, session: str, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Brightness 0..1: the T1, or the tissue maps, or nothing but the model's density."""
-    case = results.case
+def background(case: Case | None, density: Volume, points: Floats) -> Floats:
+    """Return the brightness 0..1 at points: the T1, or the tissue maps, or nothing but the model's density."""
     if case is None:
-        return 0.35 * np.clip(sample(results.densities[session], points), 0.0, 1.0)
+        return 0.35 * np.clip(sample(density, points), 0.0, 1.0)
     if case.t1 is None:
         return WHITE_SHADE * sample(case.white, points) + GREY_SHADE * sample(case.grey, points)
     low, high = np.percentile(case.t1.data[::2, ::2, ::2], (1.0, 99.5))
     return np.clip((sample(case.t1, points, outside=low) - low) / max(high - low, np.finfo(np.float32).tiny), 0.0, 1.0)
 
 
-def _inside(mask: Volume, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _inside(mask: Volume, points: Floats) -> NDArray[np.bool_]:
     return sample(mask.with_data(mask.data.astype(np.uint8)), points, order=0) > 0.5
 
 
@@ -156,9 +216,7 @@ def _fill(panel: Axes, mask: NDArray[np.bool_], colour: str, extent: tuple[float
     panel.imshow(tint, origin="lower", extent=extent, interpolation="nearest")
 
 
-def _annotate(
-    panel: Axes, plane: Plane, centre: NDArray[np.float64], extent: tuple[float, float, float, float]
-) -> None:
+def _annotate(panel: Axes, plane: Plane, centre: Floats, extent: tuple[float, float, float, float]) -> None:
     """Sides, a scale bar and where the plane lies."""
     panel.set_axis_off()
     where = f"{centre[plane.across]:.0f}".replace("-", "\N{MINUS SIGN}")
@@ -173,12 +231,3 @@ def _annotate(
     panel.text(x, y + 2.0, f"{SCALE_BAR:.0f} mm", color="white", fontsize=6.5, va="bottom", path_effects=halo)
     panel.set_xlim(extent[:2])
     panel.set_ylim(extent[2:])
-
-
-def _legend(results: Results) -> list[Patch | Line2D]:
-    scans = [Patch(facecolor=style.SCAN[r], alpha=0.75, label=f"scan, {style.NAMES[r]}") for r in REGIONS]
-    models = [
-        Line2D([], [], color=style.MODEL[r], label=f"model, density {results.threshold[r]:g} ({style.NAMES[r]})")
-        for r in REGIONS
-    ]
-    return [*(scans if results.case is not None else []), *models]

@@ -84,12 +84,11 @@ def test_a_picture_shows_scan_and_model(results):
 
 
 def test_a_t1_is_the_background_where_there_is_one(toy, toy_out):
-    left = read_results(toy_out, toy)
+    density = read_results(toy_out, toy).densities["ses-01"]
     points = toy.white.world([[5, 5, 5], [14, 17, 13]])
-    brightness = toy.white.data * 900.0 + 100.0
-    bright = read_results(toy_out, _with_t1(toy, toy.white.with_data(brightness)))
-    assert slices._background(bright, "ses-01", points).tolist() == [0.0, 1.0]
-    assert slices._background(left, "ses-01", points)[1] == pytest.approx(slices.WHITE_SHADE)
+    bright = _with_t1(toy, toy.white.with_data(toy.white.data * 900.0 + 100.0))
+    assert slices.background(bright, density, points).tolist() == [0.0, 1.0]
+    assert slices.background(toy, density, points)[1] == pytest.approx(slices.WHITE_SHADE)
 
 
 def _with_t1(case: Case, t1: Volume) -> Case:

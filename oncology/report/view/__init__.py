@@ -1,0 +1,1 @@
+"""The interactive view of a tumour's growth: what a results folder holds, made into one page that a browser draws."""
