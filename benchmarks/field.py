@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the experiment is shared w
 from oncology.fem.field import FieldEstimate, FieldSettings, reconstruct_initial
 from oncology.fem.model import Rates, TumourModel
 from oncology.fem.runtime import world
-from oncology.fem.timegrid import TimeGrid
 from oncology.inverse.field import LogPrior, RegionFraction
 from oncology.inverse.misfit import MaskObservation
+from oncology.inverse.timegrid import TimeGrid
 from oncology.optimise import ConjugateGradient, Fixed, zero
 from tests.fem_field.experiment import RATES, Experiment, Noisy, noisy
 

@@ -91,7 +91,7 @@ def worker(folder: Path) -> None:
     from oncology.fem.forward import SeededGrowth
     from oncology.fem.model import TumourModel
     from oncology.fem.runtime import world
-    from oncology.fem.timegrid import plan_time_grid, step_limit
+    from oncology.inverse.timegrid import plan_time_grid, step_limit
     from oncology.meshing import read_mesh
 
     comm = world()

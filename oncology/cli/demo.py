@@ -36,8 +36,9 @@ def demo(
     comm = world()
     with guarded(comm), output_folder(out, comm, overwrite=overwrite) as work:
         from oncology.cli.fit import mesh_cache, run_fit
-        from oncology.fem.fit import FitSettings
+        from oncology.fem.patient import FiniteElements
         from oncology.imaging import Case
+        from oncology.inverse.fit import FitSettings
         from oncology.parallel import on_root
 
         root = work / "case" / f"sub-{_NAME}"
@@ -47,7 +48,7 @@ def demo(
         patient = on_root(comm, lambda: Case.read(root))
         results = work / "fit"
         on_root(comm, lambda: results.mkdir())
-        estimate = run_fit(comm, patient, FitSettings(size=size, cache=mesh_cache()), results)
+        estimate = run_fit(comm, FiniteElements(comm, cache=mesh_cache()), patient, FitSettings(size=size), results)
         if comm.rank == 0:
             _print_table(json.loads((root / "truth.json").read_text()), estimate)
             print(f"\nresults: {out / 'fit'} (open {out / 'fit' / 'report.html'} in a browser)")

@@ -17,8 +17,8 @@ from oncology.cli.runtime import guarded, stoppable, world
 from oncology.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from oncology.fem.fit import FitSettings
     from oncology.imaging import Case
+    from oncology.inverse.fit import Engine, FitSettings
     from oncology.inverse.identify import Checkpoint
 
 __all__ = ["fit", "growth_law", "run_fit"]
@@ -68,23 +68,23 @@ def fit(
         raise ConfigError(f"--size {size:g} mm is outside 0.5 to 20 mm: 2.5 mm suits most brains")
     comm = world()
     with guarded(comm), output_folder(out, comm, overwrite=overwrite, resume=resume, checkpoint=CHECKPOINT) as work:
-        from oncology.fem.fit import FitSettings
+        from oncology.fem.patient import FiniteElements
         from oncology.imaging import Case
+        from oncology.inverse.fit import FitSettings
         from oncology.meshing import read_mesh
 
         patient = on_root(comm, lambda: Case.read(case))
         settings = FitSettings(
             size=size,
-            route=route,
             law=growth_law(law),
             estimate_thresholds=estimate_thresholds,
             tracer=pet,
             shape=not single_seed,
-            imported=None if mesh is None else on_root(comm, lambda: read_mesh(mesh)),
-            cache=mesh_cache(),
         )
+        imported = None if mesh is None else on_root(comm, lambda: read_mesh(mesh))
         run_fit(
             comm,
+            FiniteElements(comm, route, imported, mesh_cache()),
             patient,
             settings,
             work,
@@ -116,6 +116,7 @@ def mesh_cache() -> Path | None:
 
 def run_fit(
     comm: Any,
+    engine: Engine,
     case: Case,
     settings: FitSettings,
     work: Path,
@@ -126,11 +127,11 @@ def run_fit(
 ) -> dict[str, Any]:
     """Fit a case and write everything into a working folder (collective); return the estimate on every rank."""
     from oncology.cli.results import write_results
-    from oncology.fem.fit import fit_case
+    from oncology.inverse.fit import fit_case
     from oncology.parallel import on_root
 
     started = time.perf_counter()
-    setup = {**_setup(settings), **(arguments or {})}
+    setup = {**_setup(settings), **engine.options, **(arguments or {})}
     checkpoint = on_root(comm, lambda: _read_checkpoint(work / CHECKPOINT, setup)) if resume else None
     log_file = work / "log.jsonl" if comm.rank == 0 else None
     with json_lines(log_file) as record, progress() as show, stoppable(comm) as leave_if_asked:
@@ -158,9 +159,9 @@ def run_fit(
                 _write_checkpoint(work / CHECKPOINT, checkpoint, setup)
             leave_if_asked()
 
-        outcome = fit_case(comm, case, settings, log, save, checkpoint, show)
+        outcome = fit_case(engine, case, settings, log, save, checkpoint, show)
         show("results")
-        estimate = write_results(comm, case, settings, outcome, work, setup)
+        estimate = write_results(comm, case, engine, outcome, work, setup)
     estimate["run"] |= {"seconds": round(time.perf_counter() - started, 2), "peak_memory_gb": _peak_memory(comm)}
 
     def finish() -> None:
@@ -180,8 +181,6 @@ def _setup(settings: FitSettings) -> dict[str, object]:
     """Return the settings as plain values, for config.toml and to recognise a checkpoint."""
     return {
         "size_mm": settings.size,
-        "route": settings.route if settings.imported is None else "imported",
-        "mesh_fingerprint": "" if settings.imported is None else settings.imported.fingerprint,
         "law": type(settings.law).__name__.lower(),
         "estimate_thresholds": settings.estimate_thresholds,
         "tracer": settings.tracer,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from oncology.report.metrics import compare
 from oncology.trajectory import Trajectory, write_trajectory
 
 if TYPE_CHECKING:
-    from oncology.fem.fit import CaseFit, FitSettings, Shape
+    from oncology.inverse.fit import CaseFit, Engine, Shape
 
 __all__ = ["session_density", "versions", "write_results"]
 
@@ -31,14 +31,13 @@ _PACKAGES = ("numpy", "scipy", "nibabel", "h5py", "meshio", "pyvista")
 
 
 def write_results(
-    comm: Any, case: Case, settings: FitSettings, fit: CaseFit, work: Path, setup: dict[str, object]
+    comm: Any, case: Case, engine: Engine, fit: CaseFit, work: Path, setup: dict[str, object]
 ) -> dict[str, Any]:
     """Write densities, trajectory, mesh and configuration; return the estimate for estimate.json on every rank."""
-    discretisation = fit.level.discretisation
-    sessions = [discretisation.gather(u) for u in fit.run.observations]
+    sessions = [fit.level.gather(u) for u in fit.run.observations]
     days = fit.days
     kept = np.unique(np.linspace(0, len(days) - 1, min(_FRAMES, len(days))).round().astype(int))
-    frames = [discretisation.gather(fit.frames[k]) for k in kept]
+    frames = [fit.level.gather(fit.frames[k]) for k in kept]
 
     def write() -> dict[str, Any]:
         mesh = fit.level.mesh
@@ -57,9 +56,9 @@ def write_results(
                 region: compare(mask, predicted.with_data(predicted.data > threshold))
                 for region, (mask, threshold) in rims.items()
             }
-        estimate = _estimate(case, fit, agreements, comm.size)
+        estimate = _estimate(case, engine, fit, agreements, comm.size)
         config = {"settings": setup, "thresholds": estimate["thresholds"], "run": {"ranks": comm.size, "seed": 0}}
-        config |= {"versions": versions()}
+        config |= {"versions": versions(engine.versions)}
         (work / "config.toml").write_text(tomli_w.dumps(config), encoding="utf-8")
         return estimate
 
@@ -74,17 +73,13 @@ def session_density(case: Case, points: Any, cells: Any, values: Any, like: Volu
     return like.with_data(np.clip(data, 0.0, 1.0).astype(np.float32))
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of the package and of what computes for it."""
-    from oncology.fem import probe
-
-    engine = probe.versions()
-    found = {"oncology": oncology.__version__, "python": platform.python_version()}
-    found |= {"dolfinx": engine.dolfinx, "petsc": engine.petsc, "mpi4py": engine.mpi4py, "mpi": engine.mpi}
+def versions(engine: Mapping[str, str]) -> dict[str, str]:
+    """Return the versions of the package, of an engine's parts and of what both build on."""
+    found = {"oncology": oncology.__version__, "python": platform.python_version(), **engine}
     return found | {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
-def _estimate(case: Case, fit: CaseFit, agreements: dict[str, Any], ranks: int) -> dict[str, Any]:
+def _estimate(case: Case, engine: Engine, fit: CaseFit, agreements: dict[str, Any], ranks: int) -> dict[str, Any]:
     """Return the content of estimate.json (schema 1) but for seconds and memory."""
     parametrisation, posterior = fit.parametrisation, fit.posterior
     values = parametrisation.physical(posterior.mean)
@@ -126,7 +121,7 @@ def _estimate(case: Case, fit: CaseFit, agreements: dict[str, Any], ranks: int) 
         "iterations": fit.identified.iterations,
         "gradient_evaluations": fit.identified.gradients,
         "mesh": {"vertices": len(mesh.points), "cells": len(mesh.cells), "size_mm": mesh.size},
-        "run": {"ranks": ranks, "versions": versions()},
+        "run": {"ranks": ranks, "versions": versions(engine.versions)},
         "thresholds": _thresholds(case, fit),
         "intervals": intervals,
         "combinations": [
@@ -151,7 +146,7 @@ def _estimate(case: Case, fit: CaseFit, agreements: dict[str, Any], ranks: int) 
             s: {region: {"scan": a.reference_ml, "model": a.predicted_ml} for region, a in regions.items()}
             for s, regions in agreements.items()
         },
-        "growth_law": type(fit.level.model.law).__name__.lower(),
+        "growth_law": type(fit.level.law).__name__.lower(),
         "prior": {
             name: {"mean": float(m), "sd": float(s)}
             for name, m, s in zip(parametrisation.names, fit.prior.mean, fit.prior.sd, strict=True)

@@ -20,10 +20,10 @@ from oncology.cli.runtime import guarded, world
 from oncology.errors import ConfigError
 
 if TYPE_CHECKING:
-    from oncology.fem.forward import Seed
     from oncology.fem.model import TumourModel
     from oncology.fem.series import Frame
     from oncology.imaging import Case
+    from oncology.inverse.seed import Seed
     from oncology.meshing import TetMesh
 
 __all__ = ["Settings", "simulate"]
@@ -132,9 +132,9 @@ def simulate(
     rates = (diffusion_white, diffusion_grey, proliferation)
     comm = world()
     with guarded(comm), output_folder(out, comm, overwrite=overwrite) as work, progress() as show:
-        from oncology.fem.forward import Seed
         from oncology.fem.patient import patient_model
         from oncology.imaging import Case
+        from oncology.inverse.seed import Seed
         from oncology.parallel import on_root
 
         started = time.perf_counter()
@@ -229,9 +229,10 @@ def _grow(
 ) -> dict[str, Any]:
     """Run the model, write trajectory, series and images, and return the summary on every rank."""
     from oncology.cli.results import versions
+    from oncology.fem import probe
     from oncology.fem.model import Rates
     from oncology.fem.series import frame_days, grow, volumes_above
-    from oncology.fem.timegrid import plan_time_grid, step_limit
+    from oncology.inverse.timegrid import plan_time_grid, step_limit
     from oncology.parallel import on_root
 
     rates = Rates(settings.diffusion_white, settings.diffusion_grey, settings.proliferation)
@@ -267,7 +268,7 @@ def _grow(
         "mesh": {"vertices": len(mesh.points), "cells": len(mesh.cells), "size_mm": mesh.size},
         "frames": rows,
         "notes": notes,
-        "run": {"ranks": comm.size, "versions": versions()},
+        "run": {"ranks": comm.size, "versions": versions(probe.versions().named)},
     }
 
 

@@ -25,9 +25,8 @@ from oncology.fem.derivatives import (
 from oncology.fem.diffusion import BackwardEuler
 from oncology.fem.discretisation import discretise
 from oncology.fem.exact import heat_gaussian
-from oncology.fem.forward import Seed, SeededGrowth
+from oncology.fem.forward import SeededGrowth
 from oncology.fem.model import Rates, TumourModel
-from oncology.fem.timegrid import plan_time_grid
 from oncology.fem.verification import (
     SPHERE_REFERENCE,
     convergence,
@@ -41,6 +40,8 @@ from oncology.fem.verification import (
     wave_problem,
 )
 from oncology.growth import Chemotherapy, Exponential, Radiotherapy, Resection
+from oncology.inverse.seed import Seed
+from oncology.inverse.timegrid import plan_time_grid
 
 __all__ = ["CHECKS", "Check", "run_checks"]
 

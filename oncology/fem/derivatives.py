@@ -14,8 +14,8 @@ import numpy as np
 from oncology.fem.discretisation import Discretisation
 from oncology.fem.forward import SeededGrowth
 from oncology.fem.model import ModelDirection, Rates, Run, TumourModel
-from oncology.fem.timegrid import TimeGrid
 from oncology.inverse.forward import PARAMETERS
+from oncology.inverse.timegrid import TimeGrid
 from oncology.optimise import DotResult, dot_test, taylor_test
 
 __all__ = [

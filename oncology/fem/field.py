@@ -16,7 +16,6 @@ from oncology.errors import ConfigError
 from oncology.fem.discretisation import Discretisation
 from oncology.fem.model import ModelDirection, Rates, Run, TumourModel
 from oncology.fem.sobolev import SobolevSpace
-from oncology.fem.timegrid import TimeGrid
 from oncology.inverse.field import (
     FieldData,
     FieldProblem,
@@ -27,6 +26,7 @@ from oncology.inverse.field import (
     scalar_weights,
 )
 from oncology.inverse.forward import CellSpace
+from oncology.inverse.timegrid import TimeGrid
 from oncology.optimise import (
     Armijo,
     Box,

@@ -1,44 +1,22 @@
 """Forward map of a tumour that grows from a small seed: seven scalars to densities on the observation days.
 
-The seed is `u(x, onset) = A exp(-|x - s|^2 / (2 w^2))` at the vertices. Its position, the onset, D_w, D_g and rho are
+The density at onset is that of `oncology.inverse.seed` at the vertices. Its position, the onset, D_w, D_g and rho are
 the parameters, in the order of `oncology.inverse.forward.PARAMETERS`.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from oncology.fem.discretisation import Discretisation
 from oncology.fem.model import ModelDirection, Rates, Run, TumourModel
-from oncology.fem.timegrid import TimeGrid
 from oncology.inverse.forward import CellSpace
+from oncology.inverse.seed import Seed
+from oncology.inverse.timegrid import TimeGrid
 
-__all__ = ["Seed", "SeededGrowth", "SeededSolution"]
-
-
-@dataclass(frozen=True)
-class Seed:
-    """Initial density of a tumour.
-
-    Attributes:
-        amplitude: density at the centre, 0..1.
-        width: standard deviation, mm.
-    """
-
-    amplitude: float = 0.5
-    width: float = math.sqrt(10.0)
-
-    def density(self, points: np.ndarray, centre: np.ndarray) -> np.ndarray:
-        """Return the density at points (n, d), mm."""
-        squared = ((points - centre) ** 2).sum(axis=1)
-        return np.asarray(self.amplitude * np.exp(-0.5 * squared / self.width**2))
-
-    def slope(self, points: np.ndarray, centre: np.ndarray) -> np.ndarray:
-        """Return the derivative of the density by the centre, (n, d), 1/mm."""
-        return np.asarray(self.density(points, centre)[:, None] * (points - centre) / self.width**2)
+__all__ = ["SeededGrowth", "SeededSolution"]
 
 
 @dataclass(frozen=True)

@@ -7,37 +7,35 @@ negligible.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from oncology.errors import CaseError, MeshError
+from oncology.fem import probe
 from oncology.fem.discretisation import Discretisation, discretise
-from oncology.fem.forward import Seed, SeededGrowth
-from oncology.fem.model import TumourModel
-from oncology.fem.timegrid import TimeGrid, plan_time_grid, step_limit
+from oncology.fem.field import FieldGrowth
+from oncology.fem.forward import SeededGrowth
+from oncology.fem.model import Rates, Run, TumourModel
 from oncology.growth import GrowthLaw, Logistic, Resection
 from oncology.imaging.case import Case
-from oncology.imaging.resample import cell_average, resample_to, sample
-from oncology.imaging.tensor import to_matrices
-from oncology.imaging.volume import Volume
-from oncology.inverse.misfit import MaskObservation, Observation, TracerObservation
+from oncology.imaging.resample import sample
+from oncology.inverse.fit import FitSettings
+from oncology.inverse.forward import CellSpace
+from oncology.inverse.misfit import Observation
 from oncology.inverse.parameters import Parametrisation, Prior
+from oncology.inverse.patient import cavity_at, observations_of, tensors_at, tumour_distance
 from oncology.inverse.problem import Identification
+from oncology.inverse.seed import Seed
+from oncology.inverse.timegrid import TimeGrid, plan_time_grid, step_limit
 from oncology.meshing import Grading, QualityReport, Route, TetMesh, build_mesh, cached_mesh
 from oncology.parallel import on_root
 
-__all__ = ["MeshChoice", "PatientLevel", "make_level", "make_mesh", "patient_model", "tumour_distance"]
+__all__ = ["FiniteElements", "MeshChoice", "PatientLevel", "make_level", "make_mesh", "patient_model"]
 
 Vector = NDArray[np.float64]
-
-# Weight of a tracer's residual beside a segmentation's: uptake follows density only roughly.
-_TRACER_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class MeshChoice:
 
 @dataclass(frozen=True)
 class PatientLevel:
-    """One mesh of a case with what it is compared to (`oncology.inverse.identify.Level`).
+    """One mesh of a case with what it is compared to (`oncology.inverse.fit.PatientLevel`).
 
     Attributes:
         mesh: the mesh, on every rank.
@@ -74,7 +72,7 @@ class PatientLevel:
         days: observation days.
         treatments: treatment events of the case.
         seed: shape of the seed.
-        cut: (owned,) owned vertices next to the artificial cut.
+        cut: (owned + ghosts,) vertices next to the artificial cut.
     """
 
     mesh: TetMesh
@@ -97,6 +95,21 @@ class PatientLevel:
         """Mesh and matrices."""
         return self.model.discretisation
 
+    @property
+    def law(self) -> GrowthLaw:
+        """Growth law."""
+        return self.model.law
+
+    @property
+    def space(self) -> CellSpace:
+        """The cells of this rank."""
+        return self.discretisation.cell_space
+
+    @property
+    def points(self) -> Vector:
+        """Owned vertices, (owned, 3), mm."""
+        return self.discretisation.points[: self.discretisation.owned]
+
     def grid(self, parameters: Vector, until: float | None = None) -> TimeGrid:
         """Return a time grid that suits a parameter vector; `until` a day before any session or treatment, if given."""
         longest = step_limit(float(parameters[2]), float(max(parameters[:2])), self.seed.width)
@@ -116,25 +129,27 @@ class PatientLevel:
         forward = SeededGrowth(self.model, self.grid(parametrisation.physical(x)), self.seed)
         return Identification(forward, self.observations, parametrisation, prior, noise, sharpness)
 
-    def cut_density(self, owned: Vector) -> float:
-        """Return the highest density next to the artificial cut."""
-        highest = owned[self.cut].max(initial=0.0)
+    def grow(self, rates: Vector, initial: Vector, grid: TimeGrid, record: list[Vector] | None = None) -> Run:
+        """Return the run from an initial density (owned,) with D_w, D_g and rho."""
+        return self.model.run(Rates(*map(float, rates)), initial, grid, keep=False, record=record)
+
+    def field(self, grid: TimeGrid) -> FieldGrowth:
+        """Return the forward map of an initial density."""
+        return FieldGrowth(self.model, grid)
+
+    def gather(self, owned: Vector) -> Vector | None:
+        """Return a density in the vertex order of the mesh on rank 0, None elsewhere."""
+        return self.discretisation.gather(owned)
+
+    def cut_density(self, densities: Vector) -> float:
+        """Return the highest of densities at the cell vertices (m, 4) next to the artificial cut."""
+        highest = densities[self.cut[self.discretisation.cells]].max(initial=0.0)
         return self.discretisation.extremes(0.0, float(highest))[1]
 
     def destroy(self) -> None:
         """Free solvers and matrices (collective)."""
         self.model.destroy()
         self.discretisation.destroy()
-
-
-def tumour_distance(case: Case) -> Volume:
-    """Return the distance of every voxel of the tissue maps from the union of all segmentations, mm."""
-    union = np.zeros(case.white.shape, dtype=bool)
-    for session in case.sessions:
-        union |= resample_to(session.whole, case.white, order=0).data > 0.5
-    if not union.any():
-        raise MeshError(f"{case.root}: the segmentations miss the grid of the tissue maps: check their affines")
-    return case.white.with_data(ndimage.distance_transform_edt(~union, sampling=case.white.voxel_sizes))
 
 
 def make_mesh(case: Case, choice: MeshChoice) -> tuple[TetMesh, QualityReport | None]:
@@ -178,63 +193,20 @@ def make_level(
     mesh, quality = on_root(comm, lambda: make_mesh(case, choice))
     model = patient_model(comm, case, mesh, law, tolerance)
     discretisation = model.discretisation
-    observations: list[Observation] = [*_masks(case, discretisation)]
-    if tracer:
-        observations += _tracers(case, discretisation)
-    owned = discretisation.points[: discretisation.owned]
-    distance = sample(tumour_distance(case), owned)
+    observations = observations_of(case, discretisation.cell_space, tracer)
+    distance = sample(tumour_distance(case), discretisation.points)
     reached = choice.margin - 1.5 * choice.size if choice.imported is None else np.inf
     return PatientLevel(
         mesh=mesh,
         margin=choice.margin if choice.imported is None else np.inf,
         quality=quality,
         model=model,
-        observations=tuple(observations),
+        observations=observations,
         days=tuple(session.day for session in case.sessions),
         treatments=case.treatments,
         seed=seed or Seed(),
         cut=distance >= reached,
     )
-
-
-def _masks(case: Case, discretisation: Discretisation) -> list[MaskObservation]:
-    """Return the segmented regions as cell fractions."""
-    given = {"whole": case.thresholds.oedema, "core": case.thresholds.core}
-    return [
-        MaskObservation(
-            region, index, given[region], cell_average(mask, discretisation.points, discretisation.cells, order=0)
-        )
-        for index, session in enumerate(case.sessions)
-        for region, mask in (("whole", session.whole), ("core", session.core))
-    ]
-
-
-def _tracers(case: Case, discretisation: Discretisation) -> list[TracerObservation]:
-    """Return the tracer images of the sessions that have one.
-
-    Uptake is measured above the median of the brain beyond 20 mm from any segmentation, in units of the 95th percentile
-    of the whole tumour, and compared within 5 mm of the whole tumour.
-    """
-    brain = case.white.data + case.grey.data > 0.5
-    away = case.white.world(np.argwhere(brain & (tumour_distance(case).data > 20.0)))
-    observations = []
-    for index, session in enumerate(case.sessions):
-        if session.pet is None:
-            continue
-        background = float(np.median(sample(session.pet, away))) if len(away) else 0.0
-        inside = sample(session.pet, session.whole.world(np.argwhere(session.whole.data)))
-        high = float(np.percentile(inside, 95.0)) - background
-        if not high > 0.0:
-            raise CaseError(
-                f"{session.pet.name}: uptake in the tumour is not above that of the healthy brain ({background:g}): "
-                "fit without --pet"
-            )
-        uptake = cell_average(session.pet, discretisation.points, discretisation.cells, order=1)
-        centres = discretisation.points[discretisation.cells].mean(axis=1)
-        outside = ndimage.distance_transform_edt(~session.whole.data, sampling=session.whole.voxel_sizes)
-        near = sample(session.whole.with_data(outside), centres, outside=np.inf) <= 5.0
-        observations.append(TracerObservation(index, (uptake - background) / high, np.where(near, _TRACER_WEIGHT, 0.0)))
-    return observations
 
 
 def patient_model(
@@ -243,36 +215,60 @@ def patient_model(
     """Return the discrete growth model of a case on a mesh (collective)."""
     tensor = None
     if case.tensor is not None:
-        tensor = _cell_tensors(case.tensor, mesh)
+        tensor = tensors_at(case.tensor, mesh.points[mesh.cells].mean(axis=1))
     discretisation = discretise(comm, mesh.points, mesh.cells, mesh.white, mesh.grey, tensor)
     owned = discretisation.points[: discretisation.owned]
     resections = {
-        number: 1.0 - _cavity(case, treatment)(owned)
+        number: 1.0 - cavity_at(case, treatment, owned)
         for number, treatment in enumerate(case.treatments)
         if isinstance(treatment, Resection)
     }
     return TumourModel(discretisation, law or Logistic(), resections=resections, tolerance=tolerance)
 
 
-def _cavity(case: Case, resection: Resection) -> Callable[[Vector], Vector]:
-    """Return the indicator (0..1) of a resection's cavity at points."""
-    if resection.mask is not None:
-        from oncology.imaging.volume import read_volume
+@dataclass(frozen=True)
+class FiniteElements:
+    """The finite-element engine (`oncology.inverse.fit.Engine`).
 
-        mask = read_volume(resection.mask)
-        return lambda points: sample(mask.with_data((mask.data > 0.5).astype(float)), points)
-    before = [session for session in case.sessions if session.day < resection.day][-1]
-    core = before.core.with_data(before.core.data.astype(float))
-    return lambda points: sample(core, points)
+    Attributes:
+        comm: MPI communicator.
+        route: "stuffing" or "lattice".
+        imported: mesh the user brought, for the fine level.
+        cache: folder of meshes kept by content.
+    """
 
+    comm: Any
+    route: Route = "stuffing"
+    imported: TetMesh | None = None
+    cache: Path | None = None
 
-def _cell_tensors(tensor: Volume, mesh: TetMesh) -> Vector:
-    """Return the tensor at the cell centres divided by its mean diffusivity, (nc, 3, 3); identity where it is zero."""
-    centres = mesh.points[mesh.cells].mean(axis=1)
-    components = [sample(replace(tensor, data=tensor.data[..., k]), centres) for k in range(6)]
-    matrices = to_matrices(np.stack(components, axis=-1))
-    mean = np.trace(matrices, axis1=1, axis2=2) / 3.0
-    result = np.broadcast_to(np.eye(3), matrices.shape).copy()
-    known = mean > 1e-3 * np.median(mean[mean > 0.0]) if (mean > 0.0).any() else mean > 0.0
-    result[known] = matrices[known] / mean[known, None, None]
-    return result
+    def level(self, case: Case, settings: FitSettings, size: float, margin: float, fine: bool) -> PatientLevel:
+        """Return a level of a case (collective).
+
+        Args:
+            case: the patient, on every rank.
+            settings: growth law and data.
+            size: edge length, mm.
+            margin: how far the mesh reaches beyond every segmentation, mm.
+            fine: take the user's mesh, if there is one.
+
+        Raises:
+            MeshError: where no mesh can be made, on every rank.
+        """
+        imported = self.imported if fine else None
+        choice = MeshChoice(size, self.route, margin, self.cache, imported=imported)
+        return make_level(self.comm, case, choice, settings.law, tracer=settings.tracer)
+
+    @property
+    def options(self) -> dict[str, object]:
+        """What was chosen, as plain values."""
+        return {
+            "engine": "fem",
+            "route": self.route if self.imported is None else "imported",
+            "mesh_fingerprint": "" if self.imported is None else self.imported.fingerprint,
+        }
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of what computes."""
+        return probe.versions().named

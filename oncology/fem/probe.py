@@ -27,6 +27,11 @@ class Versions:
     mpi: str
     real: bool
 
+    @property
+    def named(self) -> dict[str, str]:
+        """Versions by name."""
+        return {"dolfinx": self.dolfinx, "petsc": self.petsc, "mpi4py": self.mpi4py, "mpi": self.mpi}
+
 
 def versions() -> Versions:
     """Return what is installed; `real` tells whether PETSc's scalars are real."""

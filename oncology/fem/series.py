@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncology.fem.model import Rates, TumourModel
-from oncology.fem.timegrid import Interval, TimeGrid
 from oncology.inverse.misfit import volume_fraction
+from oncology.inverse.timegrid import Interval, TimeGrid
 
 __all__ = ["Frame", "frame_days", "grow", "volumes_above"]
 

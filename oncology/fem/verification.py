@@ -19,9 +19,9 @@ from oncology.fem.discretisation import Discretisation, discretise
 from oncology.fem.exact import gompertz_gaussian, logistic_wave
 from oncology.fem.model import Rates, Run, TumourModel
 from oncology.fem.projection import project
-from oncology.fem.timegrid import Interval, TimeGrid, plan_time_grid, step_limit
 from oncology.growth import Gompertz, GrowthLaw, Logistic
 from oncology.inverse.misfit import volume_fraction
+from oncology.inverse.timegrid import Interval, TimeGrid, plan_time_grid, step_limit
 
 __all__ = [
     "SPHERE_RATES",

@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 from oncology.fem.derivatives import vertex_noise
 from oncology.fem.diffusion import BackwardEuler, Sdirk2
 from oncology.fem.discretisation import discretise
-from oncology.fem.forward import Seed, SeededGrowth
+from oncology.fem.forward import SeededGrowth
 from oncology.fem.model import Rates, TumourModel
 from oncology.fem.runtime import world
-from oncology.fem.timegrid import plan_time_grid, step_limit
 from oncology.fem.verification import equal_steps, mass_balance
 from oncology.growth import Exponential, Gompertz, Logistic
 from oncology.imaging import Case
+from oncology.inverse.seed import Seed
+from oncology.inverse.timegrid import plan_time_grid, step_limit
 from oncology.meshing import build_mesh
 from tests.fem.meshes import mixed_box, owned
 

@@ -15,10 +15,11 @@ from oncology.fem.derivatives import (
 )
 from oncology.fem.diffusion import BackwardEuler, Sdirk2
 from oncology.fem.discretisation import discretise
-from oncology.fem.forward import Seed, SeededGrowth
+from oncology.fem.forward import SeededGrowth
 from oncology.fem.model import ModelDirection, Rates, TumourModel
-from oncology.fem.timegrid import plan_time_grid
 from oncology.growth import Chemotherapy, Exponential, Gompertz, Logistic, Radiotherapy, Resection
+from oncology.inverse.seed import Seed
+from oncology.inverse.timegrid import plan_time_grid
 from oncology.optimise import taylor_test
 from tests.fem.meshes import mixed_box, owned
 

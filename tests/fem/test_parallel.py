@@ -5,12 +5,13 @@ import pytest
 from mpi4py import MPI
 
 from oncology.fem.derivatives import parameter_gradient
-from oncology.fem.forward import Seed, SeededGrowth
+from oncology.fem.forward import SeededGrowth
 from oncology.fem.model import ModelDirection, Rates, TumourModel
 from oncology.fem.projection import project
-from oncology.fem.timegrid import plan_time_grid
 from oncology.fem.verification import level_radius, sphere_density
 from oncology.growth import Chemotherapy, Radiotherapy, Resection
+from oncology.inverse.seed import Seed
+from oncology.inverse.timegrid import plan_time_grid
 from tests.fem.meshes import mixed_box, owned
 
 PARAMETERS = np.array([0.5, 0.1, 0.06, 7.0, -6.0, 5.0, -30.0])

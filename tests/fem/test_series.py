@@ -12,8 +12,8 @@ from oncology.fem import series
 from oncology.fem.discretisation import discretise
 from oncology.fem.model import Rates, TumourModel
 from oncology.fem.series import frame_days, grow, volumes_above
-from oncology.fem.timegrid import plan_time_grid
 from oncology.growth import Chemotherapy, Radiotherapy, Resection
+from oncology.inverse.timegrid import plan_time_grid
 from oncology.meshing import build_mesh
 from tests.meshing.images import ball_maps
 

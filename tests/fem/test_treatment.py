@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from oncology.fem.derivatives import parameter_gradient, parameter_value
-from oncology.fem.forward import Seed, SeededGrowth
+from oncology.fem.forward import SeededGrowth
 from oncology.fem.model import Rates, TumourModel
-from oncology.fem.timegrid import TimeGrid, plan_time_grid
 from oncology.growth import Chemotherapy, Exponential, Logistic, Radiotherapy, Resection
+from oncology.inverse.seed import Seed
+from oncology.inverse.timegrid import TimeGrid, plan_time_grid
 from tests.fem.meshes import mixed_box, owned
 
 PARAMETERS = np.array([0.5, 0.1, 0.06, 7.0, -6.0, 5.0, -30.0])

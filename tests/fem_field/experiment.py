@@ -15,8 +15,8 @@ import numpy as np
 
 from oncology.fem.discretisation import Discretisation, discretise
 from oncology.fem.model import Rates, TumourModel
-from oncology.fem.timegrid import TimeGrid, plan_time_grid
 from oncology.inverse.field import VertexDensity
+from oncology.inverse.timegrid import TimeGrid, plan_time_grid
 
 RATES = Rates(0.65, 0.13, 0.012)
 

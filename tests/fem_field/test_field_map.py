@@ -14,10 +14,10 @@ from oncology.fem.field import FieldGrowth, FieldSettings, Localisation, localis
 from oncology.fem.model import Rates, TumourModel
 from oncology.fem.runtime import world
 from oncology.fem.sobolev import SobolevSpace
-from oncology.fem.timegrid import plan_time_grid
 from oncology.growth import Exponential, Gompertz, Logistic, Radiotherapy
 from oncology.inverse.field import CellDensity, FieldProblem, LogPrior, Penalty, RegionFraction, Unknowns, VertexDensity
 from oncology.inverse.misfit import MaskObservation
+from oncology.inverse.timegrid import plan_time_grid
 from oncology.optimise import dot_test, taylor_test
 from tests.fem_field.experiment import RATES, Experiment
 

@@ -13,10 +13,10 @@ from oncology.fem.discretisation import discretise
 from oncology.fem.field import FieldEstimate, FieldSettings, landweber_length, reconstruct_initial
 from oncology.fem.model import ModelDirection, Rates, TumourModel
 from oncology.fem.runtime import world
-from oncology.fem.timegrid import plan_time_grid
 from oncology.growth import Exponential
 from oncology.inverse.field import LogPrior, RegionFraction, VertexDensity
 from oncology.inverse.misfit import MaskObservation
+from oncology.inverse.timegrid import plan_time_grid
 from oncology.optimise import ConjugateGradient, Fixed, Status, zero
 from tests.fem_field.experiment import RATES, Experiment, noisy
 

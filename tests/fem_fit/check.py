@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oncology.fem.fit import CaseFit
 from oncology.inverse.estimate import Quantity, combinations, parameter_quantities
+from oncology.inverse.fit import CaseFit
 from oncology.inverse.misfit import MaskObservation
 
 

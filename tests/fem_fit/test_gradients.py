@@ -99,10 +99,9 @@ def test_tracer_is_seen_near_the_tumour_only(level, spheres):
 @pytest.mark.mpi
 def test_mesh_reaches_the_margin_and_knows_its_cut(comm, level):
     assert level.margin == 14.0
-    points = level.discretisation.points[: level.discretisation.owned]
-    away = np.linalg.norm(points - np.array([-26.0, 12.0, 8.0]), axis=1) - 20.0
+    away = np.linalg.norm(level.space.points - np.array([-26.0, 12.0, 8.0]), axis=1) - 20.0
     furthest = -level.discretisation.extremes(-float(away.max()), 0.0)[0]
     assert furthest == pytest.approx(14.0, abs=math.sqrt(3.0) * 3.0 + 0.5 * level.mesh.size)
     assert (away[level.cut] > 0.0).all()
     density = np.where(level.cut, 0.2, 0.9)
-    assert level.cut_density(density) == pytest.approx(0.2)
+    assert level.cut_density(density[level.space.cells]) == pytest.approx(0.2)

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oncology.fem.fit import FitSettings, fit_case
+from oncology.fem.patient import FiniteElements
 from oncology.growth import Radiotherapy
 from oncology.imaging import Case
 from oncology.imaging.case import Thresholds
+from oncology.inverse.fit import FitSettings, fit_case
 from oncology.inverse.parameters import TRACER
 from oncology.parallel import on_root
 from tests.fem_fit.check import Limits, Truth, assert_recovered, quantities
@@ -45,7 +46,7 @@ def grown(comm, folder: Path, phantom: Phantom) -> Case:
 @pytest.mark.parametrize("name", PHANTOMS)
 def test_phantom_comes_back(comm, tmp_path, name):
     phantom = PHANTOMS[name]
-    fit = fit_case(comm, grown(comm, tmp_path, phantom), FitSettings(size=4.0))
+    fit = fit_case(FiniteElements(comm), grown(comm, tmp_path, phantom), FitSettings(size=4.0))
     assert_recovered(fit, truth_of(phantom), Limits())
     assert fit.shape is None and fit.overlap > 0.95
     assert fit.warnings == ()
@@ -53,7 +54,7 @@ def test_phantom_comes_back(comm, tmp_path, name):
 
 def test_example_of_the_repository_comes_back(comm):
     truth = json.loads((EXAMPLE / "truth.json").read_text())
-    fit = fit_case(comm, on_root(comm, lambda: Case.read(EXAMPLE)), FitSettings(size=5.0))
+    fit = fit_case(FiniteElements(comm), on_root(comm, lambda: Case.read(EXAMPLE)), FitSettings(size=5.0))
     expected = Truth(truth["diffusion_white"], truth["proliferation"], tuple(truth["seed_mm"]))
     assert_recovered(fit, expected, Limits())
 
@@ -68,7 +69,7 @@ def with_tracer(case: Case, phantom: Phantom) -> Case:
 def test_tracer_and_masks_agree(comm, tmp_path):
     phantom = PHANTOMS["two scans"]
     case = with_tracer(grown(comm, tmp_path, phantom), phantom)
-    fit = fit_case(comm, case, FitSettings(size=5.0, tracer=True))
+    fit = fit_case(FiniteElements(comm), case, FitSettings(size=5.0, tracer=True))
     assert_recovered(fit, truth_of(phantom), Limits())
     assert fit.posterior.identified(np.eye(fit.parametrisation.size)[fit.parametrisation.level_column(TRACER)])
 
@@ -77,7 +78,7 @@ def test_unknown_thresholds_keep_the_speed_and_widen_the_rest(comm, tmp_path):
     """With rims believed to lie at 0.32 and 0.52 instead of 0.25 and 0.60, but not believed firmly, and a tracer."""
     phantom = PHANTOMS["two scans"]
     case = replace(with_tracer(grown(comm, tmp_path, phantom), phantom), thresholds=Thresholds(0.32, 0.52))
-    fit = fit_case(comm, case, FitSettings(size=5.0, tracer=True, estimate_thresholds=True))
+    fit = fit_case(FiniteElements(comm), case, FitSettings(size=5.0, tracer=True, estimate_thresholds=True))
     assert fit.identified.converged
     found = quantities(fit)
     for name in ("diffusion_white", "proliferation", "front_speed"):
@@ -95,7 +96,7 @@ def test_one_scan_leaves_speed_and_time_to_the_prior(comm, tmp_path):
     """Masks of one day fix the width of the front and the growth since onset, nothing with a day in its unit."""
     phantom = Phantom(days=(0.0,), onset=-220.0)
     folder = comm.bcast(tmp_path)
-    fit = fit_case(comm, grown(comm, folder, phantom), FitSettings(size=5.0))
+    fit = fit_case(FiniteElements(comm), grown(comm, folder, phantom), FitSettings(size=5.0))
     found = quantities(fit)
     identified = {name for name, quantity in found.items() if quantity.identified}
     assert {"infiltration_length", "growth_since_onset"} <= identified

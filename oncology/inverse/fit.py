@@ -1,35 +1,38 @@
 """The whole fit of one case: levels, identification, posterior, correction of the shape, final run.
 
-Coarse and fine mesh cover the neighbourhood of the tumour. The fine mesh reaches six infiltration lengths beyond the
-segmentations; where the density at the cut is not negligible after all, it is made again with a wider margin.
+An engine makes the levels. Coarse and fine level cover the neighbourhood of the tumour; the fine one reaches six
+infiltration lengths beyond the segmentations, and where the density at the cut is not negligible after all, it is made
+again with a wider margin.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oncology.errors import CaseError
-from oncology.fem.field import FieldGrowth
-from oncology.fem.model import Rates, Run
-from oncology.fem.patient import MeshChoice, PatientLevel, make_level, tumour_distance
 from oncology.growth import GrowthLaw, Logistic
 from oncology.imaging.case import Case
 from oncology.imaging.resample import sample
-from oncology.inverse.identify import COARSE_STAGES, Checkpoint, Identified, Log, Save, identify
-from oncology.inverse.misfit import MaskObservation
+from oncology.inverse.field import FieldForward
+from oncology.inverse.forward import CellSpace
+from oncology.inverse.identify import COARSE_STAGES, Checkpoint, Identified, Level, Log, Save, identify
+from oncology.inverse.misfit import MaskObservation, Observation
 from oncology.inverse.parameters import Parametrisation, Prior
+from oncology.inverse.patient import tumour_distance
+from oncology.inverse.seed import Seed
 from oncology.inverse.shape import GaussianLattice, fit_shape, lattice_points, overlap, reshaped
 from oncology.inverse.start import default_prior, starting_points
+from oncology.inverse.timegrid import TimeGrid
 from oncology.inverse.uncertainty import Posterior, posterior
-from oncology.meshing import Route, TetMesh
+from oncology.meshing import QualityReport, TetMesh
 
-__all__ = ["CaseFit", "FitSettings", "Shape", "fit_case"]
+__all__ = ["CaseFit", "Engine", "FitSettings", "Growth", "PatientLevel", "Shape", "fit_case"]
 
 Vector = NDArray[np.float64]
 
@@ -52,27 +55,110 @@ _SPACING, _AROUND = 10.0, 12.0
 
 @dataclass(frozen=True)
 class FitSettings:
-    """Settings of a fit; the defaults suit any case.
+    """Settings of a fit that no engine changes; the defaults suit any case.
 
     Attributes:
-        size: edge length of the fine mesh, mm.
-        route: "stuffing" or "lattice".
+        size: edge length of the fine level's cells, mm.
         law: growth law.
         estimate_thresholds: treat the rim thresholds as unknown, with the given ones as prior medians.
         tracer: use the sessions' tracer images (FET-PET) too.
         shape: correct the density before the first scan where one seed does not explain the tumour's shape.
-        imported: mesh the user brought, for the fine level.
-        cache: folder of meshes kept by content.
     """
 
     size: float = 2.5
-    route: Route = "stuffing"
     law: GrowthLaw = field(default_factory=Logistic)
     estimate_thresholds: bool = False
     tracer: bool = False
     shape: bool = True
-    imported: TetMesh | None = None
-    cache: Path | None = None
+
+
+class Growth(Protocol):
+    """A forward run: its time grid, densities (owned,) on the observation days, and the range of all densities."""
+
+    @property
+    def grid(self) -> TimeGrid:
+        """Its time grid."""
+
+    @property
+    def observations(self) -> tuple[Vector, ...]:
+        """Density on each observation day, (owned,) each."""
+
+    @property
+    def lowest(self) -> float:
+        """Smallest density of the run."""
+
+    @property
+    def highest(self) -> float:
+        """Largest density of the run."""
+
+
+class PatientLevel(Level, Protocol):
+    """One mesh of a case with what it is compared to; vectors hold the vertices that this rank owns."""
+
+    @property
+    def mesh(self) -> TetMesh:
+        """The mesh on which densities are P1 functions, on every rank."""
+
+    @property
+    def margin(self) -> float:
+        """How far it reaches beyond every segmentation, mm; infinite where it cannot be made wider."""
+
+    @property
+    def quality(self) -> QualityReport | None:
+        """Quality of the mesh, where it was measured."""
+
+    @property
+    def law(self) -> GrowthLaw:
+        """Growth law."""
+
+    @property
+    def seed(self) -> Seed:
+        """Shape of the seed."""
+
+    @property
+    def observations(self) -> tuple[Observation, ...]:
+        """Segmented regions and tracer images on the cells of this rank."""
+
+    @property
+    def space(self) -> CellSpace:
+        """The cells of this rank."""
+
+    @property
+    def points(self) -> Vector:
+        """Owned vertices, (owned, 3), mm."""
+
+    def grid(self, parameters: Vector, until: float | None = None) -> TimeGrid:
+        """Return a time grid that suits a parameter vector; `until` a day before any session or treatment, if given."""
+
+    def grow(self, rates: Vector, initial: Vector, grid: TimeGrid, record: list[Vector] | None = None) -> Growth:
+        """Return the run from an initial density (owned,); `record` receives the density after every step."""
+
+    def field(self, grid: TimeGrid) -> FieldForward:
+        """Return the forward map of an initial density."""
+
+    def gather(self, owned: Vector) -> Vector | None:
+        """Return a density in the vertex order of the mesh on rank 0, None elsewhere."""
+
+    def cut_density(self, densities: Vector) -> float:
+        """Return the highest of densities at the cell vertices (m, 4) next to the artificial cut."""
+
+    def destroy(self) -> None:
+        """Free what the level holds (collective)."""
+
+
+class Engine(Protocol):
+    """Makes the levels of a case."""
+
+    def level(self, case: Case, settings: FitSettings, size: float, margin: float, fine: bool) -> PatientLevel:
+        """Return a level with cells of a size (mm) that reaches a margin (mm) beyond every segmentation."""
+
+    @property
+    def options(self) -> dict[str, object]:
+        """What was chosen, as plain values; `engine` names the engine."""
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of what computes."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +200,7 @@ class CaseFit:
     posterior: Posterior
     prior: Prior
     level: PatientLevel
-    run: Run
+    run: Growth
     days: Vector
     frames: list[Vector]
     shape: Shape | None
@@ -124,7 +210,7 @@ class CaseFit:
 
 
 def fit_case(
-    comm: Any,
+    engine: Engine,
     case: Case,
     settings: FitSettings,
     log: Log = lambda stage, state, problem: None,
@@ -135,7 +221,7 @@ def fit_case(
     """Identify one case (collective).
 
     Args:
-        comm: MPI communicator.
+        engine: makes the levels.
         case: the patient, on every rank.
         settings: of the fit.
         log: called at every accepted iterate.
@@ -156,29 +242,25 @@ def fit_case(
     starts = starting_points(case, parametrisation, given)
     prior = default_prior(parametrisation, 3.0 * starts[0][3:6], given)
     levels: dict[str, PatientLevel] = {}
-    choice = MeshChoice(settings.size, settings.route, cache=settings.cache)
 
     def coarse() -> PatientLevel:
         tell("coarse mesh")
-        coarsened = replace(choice, size=_COARSENING * choice.size, margin=_COARSE_MARGIN)
-        levels["coarse"] = make_level(comm, case, coarsened, settings.law, tracer=settings.tracer)
+        levels["coarse"] = _coarse(engine, case, settings)
         return levels["coarse"]
 
     def fine(x: Vector, least: float = 0.0) -> PatientLevel:
         tell("fine mesh")
         length = float(np.exp(0.5 * (x[0] - x[2])))
         margin = max(float(np.clip(_MARGIN_LENGTHS * length, *_MARGIN_RANGE)), least)
-        chosen = replace(choice, margin=margin, imported=settings.imported)
-        made = make_level(comm, case, chosen, settings.law, tracer=settings.tracer)
-        levels["fine"] = made
-        return made
+        levels["fine"] = engine.level(case, settings, settings.size, margin, fine=True)
+        return levels["fine"]
 
     identified = identify(parametrisation, coarse, fine, starts, prior, log, save, resume)
     level = levels["fine"]
     warnings: list[str] = []
     limit = _CUT * case.thresholds.oedema
     cut = _cut_density(level, identified)
-    if cut > limit and settings.imported is None:
+    if cut > limit and math.isfinite(level.margin):
         tell("wider mesh")
         wider = 1.5 * level.margin
         level.destroy()
@@ -198,12 +280,15 @@ def fit_case(
             f"the density at the edge of the meshed region is {cut:.3f}: the tumour may reach beyond it; "
             "its parameters depend on that edge"
         )
-    return _finish(comm, case, settings, parametrisation, prior, identified, levels, cut, warnings, tell)
+    return _finish(engine, case, settings, parametrisation, prior, identified, levels, cut, warnings, tell)
 
 
 def _cut_density(level: PatientLevel, identified: Identified) -> float:
-    solution = identified.problem.solve(identified.x)
-    return level.cut_density(solution.run.observations[-1])  # type: ignore[attr-defined]
+    return level.cut_density(identified.problem.solve(identified.x).densities[-1])
+
+
+def _coarse(engine: Engine, case: Case, settings: FitSettings) -> PatientLevel:
+    return engine.level(case, settings, _COARSENING * settings.size, _COARSE_MARGIN, fine=False)
 
 
 def first_day(case: Case) -> float:
@@ -212,7 +297,7 @@ def first_day(case: Case) -> float:
 
 
 def _finish(
-    comm: Any,
+    engine: Engine,
     case: Case,
     settings: FitSettings,
     parametrisation: Parametrisation,
@@ -230,20 +315,19 @@ def _finish(
     laplace = posterior(x, identified.information, prior, shift, rim_error)
     sums = np.array(
         [
-            overlap(level.discretisation.volumes, seen.residual + observation.fractions, observation.fractions)
+            overlap(level.space.volumes, seen.residual + observation.fractions, observation.fractions)
             for observation, seen in identified.problem.observe(x)
             if isinstance(observation, MaskObservation) and observation.region == "whole"
         ]
     )
-    both, either = level.discretisation.total(sums).T
+    both, either = level.space.total(sums).T
     single = float((both / either).min())
     values = parametrisation.physical(x)
     shape = None
     if settings.shape and single < _SINGLE_SEED:
         tell("shape of the tumour")
         if "coarse" not in levels:
-            coarsened = MeshChoice(_COARSENING * settings.size, settings.route, _COARSE_MARGIN, settings.cache)
-            levels["coarse"] = make_level(comm, case, coarsened, settings.law)
+            levels["coarse"] = _coarse(engine, case, settings)
         shape = _fit_shape(case, parametrisation, identified, levels)
         warnings.append(
             f"one seed explains the shape of the whole tumour only to an overlap of {single:.2f}: its density was "
@@ -259,19 +343,17 @@ def _finish(
     )
 
 
-def _final_run(level: PatientLevel, values: Vector, shape: Shape | None) -> tuple[Run, Vector, list[Vector]]:
+def _final_run(level: PatientLevel, values: Vector, shape: Shape | None) -> tuple[Growth, Vector, list[Vector]]:
     """Return the run with the estimate, and the day and density of every step since onset."""
-    rates = Rates(*map(float, values[:3]))
-    points = level.discretisation.points[: level.discretisation.owned]
-    start, onset = level.seed.density(points, values[3:6]), float(values[6])
+    start, onset = level.seed.density(level.points, values[3:6]), float(values[6])
     days, frames = np.empty(0), [start]
     if shape is not None:
         before = level.grid(values, until=shape.day)
-        level.model.run(rates, start, before, keep=False, record=frames)
-        start, onset = reshaped(frames[-1], shape.lattice.basis(points) @ shape.heights), shape.day
+        level.grow(values[:3], start, before, frames)
+        start, onset = reshaped(frames[-1], shape.lattice.basis(level.points) @ shape.heights), shape.day
         days, frames = before.days[:-1], [*frames[:-1], start]
     grid = level.grid(_with_onset(values, onset))
-    run = level.model.run(rates, start, grid, keep=False, record=frames)
+    run = level.grow(values[:3], start, grid, frames)
     return run, np.concatenate([days, grid.days]), frames
 
 
@@ -287,15 +369,14 @@ def _fit_shape(
     heights = None
     for name, sharpness, iterations in (("coarse", (10.0, 25.0, None), 15), ("fine", (None,), 6)):
         level = levels[name]
-        points = level.discretisation.points[: level.discretisation.owned]
-        seed = level.seed.density(points, values[3:6])
-        until = level.model.run(Rates(*map(float, values[:3])), seed, level.grid(values, until=day), keep=False)
+        seed = level.seed.density(level.points, values[3:6])
+        until = level.grow(values[:3], seed, level.grid(values, until=day))
         heights = fit_shape(
-            FieldGrowth(level.model, level.grid(_with_onset(values, day))),
+            level.field(level.grid(_with_onset(values, day))),
             tuple(o for o in level.observations if isinstance(o, MaskObservation)),
             values[:3],
             until.observations[-1],
-            lattice.basis(points),
+            lattice.basis(level.points),
             identified.problem.noise,
             heights,
             sharpness,

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oncology.errors import ConfigError
-from oncology.fem.timegrid import plan_time_grid, step_limit
 from oncology.growth import Chemotherapy, Radiotherapy, Resection
+from oncology.inverse.timegrid import plan_time_grid, step_limit
 
 days = st.floats(0.1, 400.0)
 treatments = st.lists(
