@@ -13,8 +13,10 @@ import numpy as np
 import tomli_w
 
 import oncology
+from oncology.cli.growth import growth_content
 from oncology.imaging import Case, Volume, resample_to, write_volume
 from oncology.inverse.estimate import combinations, parameter_quantities, seed_sd
+from oncology.inverse.fitted import fitted_tumour, posterior_content, shape_content
 from oncology.meshing import write_mesh
 from oncology.meshing.raster import rasterise
 from oncology.parallel import on_root
@@ -22,7 +24,7 @@ from oncology.report.metrics import compare
 from oncology.trajectory import Trajectory, write_trajectory
 
 if TYPE_CHECKING:
-    from oncology.inverse.fit import CaseFit, Engine, Shape
+    from oncology.inverse.fit import CaseFit, Engine
 
 __all__ = ["session_density", "versions", "write_results"]
 
@@ -34,9 +36,11 @@ def write_results(
     comm: Any, case: Case, engine: Engine, fit: CaseFit, work: Path, setup: dict[str, object]
 ) -> dict[str, Any]:
     """Write densities, trajectory, mesh and configuration; return the estimate for estimate.json on every rank."""
+    tumour = fitted_tumour(fit, {"whole": case.thresholds.oedema, "core": case.thresholds.core}, case.treatments)
+    days = tuple(session.day for session in case.sessions)
+    growth = growth_content(fit.level, tumour, days) if engine.options["engine"] == "fem" else None
     sessions = [fit.level.gather(u) for u in fit.run.observations]
-    days = fit.days
-    kept = np.unique(np.linspace(0, len(days) - 1, min(_FRAMES, len(days))).round().astype(int))
+    kept = np.unique(np.linspace(0, len(fit.days) - 1, min(_FRAMES, len(fit.days))).round().astype(int))
     frames = [fit.level.gather(fit.frames[k]) for k in kept]
 
     def write() -> dict[str, Any]:
@@ -45,7 +49,7 @@ def write_results(
         write_mesh(work / "mesh.h5", mesh, quality)
         density = np.stack([frame for frame in frames if frame is not None]).astype(np.float32)
         meta: dict[str, float | str] = {"case": case.id, "version": oncology.__version__}
-        write_trajectory(work / "trajectory.h5", Trajectory(days[kept], density, mesh.fingerprint, meta))
+        write_trajectory(work / "trajectory.h5", Trajectory(fit.days[kept], density, mesh.fingerprint, meta))
         agreements, thresholds = {}, _thresholds(case, fit)
         for session, values in zip(case.sessions, sessions, strict=True):
             assert values is not None
@@ -57,6 +61,7 @@ def write_results(
                 for region, (mask, threshold) in rims.items()
             }
         estimate = _estimate(case, engine, fit, agreements, comm.size)
+        estimate |= {"posterior": posterior_content(tumour), "growth": growth}
         config = {"settings": setup, "thresholds": estimate["thresholds"], "run": {"ranks": comm.size, "seed": 0}}
         config |= {"versions": versions(engine.versions)}
         (work / "config.toml").write_text(tomli_w.dumps(config), encoding="utf-8")
@@ -139,7 +144,7 @@ def _estimate(case: Case, engine: Engine, fit: CaseFit, agreements: dict[str, An
         "density_range": [fit.run.lowest, fit.run.highest],
         "cut_density": fit.cut_density,
         "single_seed_overlap": fit.overlap,
-        "shape_correction": {} if fit.shape is None else _shape(fit.shape),
+        "shape_correction": shape_content(fit.shape),
         "treatments": [_plain(treatment) for treatment in case.treatments],
         "mesh_quality": {} if fit.level.quality is None else fit.level.quality.as_dict(),
         "volumes_ml": {
@@ -168,19 +173,6 @@ def _thresholds(case: Case, fit: CaseFit) -> dict[str, float]:
     x, p = fit.posterior.mean, fit.parametrisation
     given = {"oedema": ("whole", case.thresholds.oedema), "core": ("core", case.thresholds.core)}
     return {name: p.level(x, region, value)[0] for name, (region, value) in given.items()}
-
-
-def _shape(shape: Shape) -> dict[str, Any]:
-    """Return when the density was corrected and where most."""
-    largest = np.argsort(-np.abs(shape.heights))[:20]
-    return {
-        "day": shape.day,
-        "width_mm": shape.lattice.width,
-        "gaussians": len(shape.heights),
-        "largest": [
-            {"position_mm": shape.lattice.centres[k].tolist(), "log_odds": float(shape.heights[k])} for k in largest
-        ],
-    }
 
 
 def _eigen(names: Iterable[str], strengths: np.ndarray, directions: np.ndarray) -> list[dict[str, Any]]:
