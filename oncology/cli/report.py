@@ -11,7 +11,7 @@ from oncology.cli.runtime import launched_rank
 if TYPE_CHECKING:
     from oncology.imaging import Case
 
-__all__ = ["report"]
+__all__ = ["fitted_case", "report"]
 
 
 def report(out: Path, /, *, case: Path | None = None) -> int:
@@ -30,15 +30,15 @@ def report(out: Path, /, *, case: Path | None = None) -> int:
         return 0
     from oncology.report import build_report
 
-    found = _case(out, case)
+    found = fitted_case(out, case)
     print(build_report(out, found))
     if found is None:
         print("oncology: the case was not at hand, so no scan is shown: give --case CASE", file=sys.stderr)
     return 0
 
 
-def _case(out: Path, given: Path | None) -> Case | None:
-    """The case that was given, else that of the settings if it is still there."""
+def fitted_case(out: Path, given: Path | None) -> Case | None:
+    """Return the case that was given, else that of the settings of a fit if it is still there, else None."""
     from oncology.imaging import Case
     from oncology.report.results import read_config
 

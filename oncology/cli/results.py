@@ -14,6 +14,7 @@ import tomli_w
 
 import oncology
 from oncology.cli.growth import growth_content
+from oncology.growth import Treatment
 from oncology.imaging import Case, Volume, resample_to, write_volume
 from oncology.inverse.estimate import combinations, parameter_quantities, seed_sd
 from oncology.inverse.fitted import fitted_tumour, posterior_content, shape_content
@@ -26,7 +27,7 @@ from oncology.trajectory import Trajectory, write_trajectory
 if TYPE_CHECKING:
     from oncology.inverse.fit import CaseFit, Engine
 
-__all__ = ["session_density", "versions", "write_results"]
+__all__ = ["plain_treatment", "session_density", "versions", "write_results"]
 
 _FRAMES = 60
 _PACKAGES = ("numpy", "scipy", "nibabel", "h5py", "meshio", "pyvista")
@@ -145,7 +146,7 @@ def _estimate(case: Case, engine: Engine, fit: CaseFit, agreements: dict[str, An
         "cut_density": fit.cut_density,
         "single_seed_overlap": fit.overlap,
         "shape_correction": shape_content(fit.shape),
-        "treatments": [_plain(treatment) for treatment in case.treatments],
+        "treatments": [plain_treatment(treatment) for treatment in case.treatments],
         "mesh_quality": {} if fit.level.quality is None else fit.level.quality.as_dict(),
         "volumes_ml": {
             s: {region: {"scan": a.reference_ml, "model": a.predicted_ml} for region, a in regions.items()}
@@ -186,7 +187,8 @@ def _eigen(names: Iterable[str], strengths: np.ndarray, directions: np.ndarray) 
     return rows
 
 
-def _plain(treatment: Any) -> dict[str, Any]:
+def plain_treatment(treatment: Treatment) -> dict[str, Any]:
+    """Return a treatment as plain values, as `estimate.json` has it."""
     entries = {"kind": type(treatment).__name__.lower(), **asdict(treatment)}
     return {
         key: str(value) if isinstance(value, Path) else value for key, value in entries.items() if value is not None

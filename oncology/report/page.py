@@ -40,7 +40,7 @@ from oncology.report.words import (
     treatment,
 )
 
-__all__ = ["build_report", "compose"]
+__all__ = ["Picture", "build_report", "compose", "fill", "flat", "write_page", "written"]
 
 NAME = "report.html"
 PROMINENT = ("diffusion_white", "proliferation", "onset")
@@ -93,24 +93,12 @@ def build_report(out: Path, case: Case | None = None) -> Path:
         OutputError: the page cannot be written.
     """
     path = Path(out) / NAME
-    page = compose(read_results(Path(out), case))
-    temporary = path.with_name(f".tmp-{os.getpid()}-{NAME}")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}): choose a folder you can write to") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_page(path, compose(read_results(Path(out), case)))
     return path
 
 
 def compose(results: Results) -> str:
     """Return the page as text."""
-    strict = jinja2.StrictUndefined
-    template = jinja2.Environment(autoescape=True, undefined=strict, trim_blocks=True, lstrip_blocks=True)
-    template.filters |= {"number": number, "symbols": symbols, "formula": formula}
-    source = files("oncology.report").joinpath("template.html").read_text(encoding="utf-8")
     estimate = results.estimate
     with ThreadPoolExecutor(1) as pool:  # the rendering runs in another process meanwhile
         view = pool.submit(_view, results)
@@ -136,7 +124,40 @@ def compose(results: Results) -> str:
             "settings": _settings(results),
             "view": view.result(),
         }
-    return template.from_string(source).render(content)
+    return fill("template.html", content)
+
+
+def fill(template: str, content: Mapping[str, Any]) -> str:
+    """Return a page made of one of this folder's templates."""
+
+    def load(name: str) -> str:
+        return files("oncology.report").joinpath(name).read_text(encoding="utf-8")
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(load),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "symbols": symbols, "formula": formula}
+    return environment.get_template(template).render(content)
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page, whole or not at all.
+
+    Raises:
+        OutputError: the page cannot be written.
+    """
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}): choose a folder you can write to") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _scan(results: Results, session: str) -> Session | None:
@@ -169,7 +190,7 @@ def _labels(case: Case | None) -> str:
 def _treatments(results: Results) -> list[str]:
     if results.case is not None:
         return [treatment(given) for given in results.case.treatments]
-    return [_written(given) for given in results.estimate.treatments]
+    return [written(given) for given in results.estimate.treatments]
 
 
 def _cards(results: Results) -> Iterator[tuple[str, str, str, str]]:
@@ -271,7 +292,7 @@ def _view(results: Results) -> Picture:
 def _quality(results: Results) -> list[tuple[str, str]]:
     rows = []
     for name, value in results.estimate.mesh_quality.items():
-        text = _written(value)
+        text = written(value)
         if isinstance(value, float):
             share = name.endswith(SHARES)
             text = f"{number(100 * value)} %" if share else f"{number(value)} {UNITS.get(name.split('_')[-1], '')}"
@@ -285,23 +306,24 @@ def _settings(results: Results) -> list[tuple[str, str]]:
     run = {**config.pop("run", {}), **estimate.run}
     if run.get("versions") == config.get("versions"):
         run.pop("versions", None)
-    return list(_flat({**config, "run": run, "prior": estimate.prior, **(estimate.model_extra or {})}))
+    return list(flat({**config, "run": run, "prior": estimate.prior, **(estimate.model_extra or {})}))
 
 
-def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested settings as lines of dotted name and value."""
+def flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield nested settings as lines of dotted name and value."""
     for name, value in content.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         elif value not in (None, "", [], ()):
-            yield f"{prefix}{name}", _written(value)
+            yield f"{prefix}{name}", written(value)
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """Return a setting as text."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {_written(part)}" for name, part in value.items())
+        return ", ".join(f"{name}: {written(part)}" for name, part in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(_written(part) for part in value)
+        return ", ".join(written(part) for part in value)
     if isinstance(value, float):
         return f"{value:.6g}".replace("-", "−")
     return str(value)
