@@ -8,6 +8,7 @@ The running cost is averaged over the samples as the others are, so that a batch
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -136,6 +137,24 @@ class Terminal:
             mean = (p * move).sum(-1, keepdim=True)
             total = total + c.entropy * (p * (move - mean) ** 2).sum()
         return float(total) / len(final)
+
+    def line(self, final: Tensor, xi: Tensor, slope: float, rest: float) -> Callable[[float], tuple[float, float]]:
+        """Derivative by beta, and its slope, of the cost at x(T) + beta xi: strictly increasing in beta (B1.6).
+
+        Args:
+            final: x(T), (K, n).
+            xi: derivative of x(T) along the direction, (K, n).
+            slope: derivative of the whole cost along the direction.
+            rest: curvature of the other terms, which are quadratic along the direction.
+        """
+        constant = slope - self.entropy_along(final, xi, 0.0)[0]
+        quadratic = rest + (self.cost.squared + self.cost.magnitude) * float(_squares(xi)) / len(final)
+
+        def phi(beta: float) -> tuple[float, float]:
+            first, second = self.entropy_along(final, xi, beta)
+            return constant + quadratic * beta + first, quadratic + second
+
+        return phi
 
     def entropy_along(self, final: Tensor, xi: Tensor, beta: float) -> tuple[float, float]:
         """First and second derivative by beta of the cross-entropy at x(T) + beta xi."""

@@ -6,7 +6,6 @@ for the derivative and one sensitivity solve for the curvature along a direction
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -164,17 +163,7 @@ class TrainingEvaluation:
             rest += float((direction * apply(problem.penalty, direction)).sum())
         curvature = rest + problem.terminal.curvature(run.final, xi.final)
         second = curvature + run.second(self.adjoint, xi) if problem.second else None
-        model = self._model(direction, xi.final, rest) if problem.cost.entropy else None
-        return Tangent(curvature, second, model)
-
-    def _model(self, direction: Tensor, xi: Tensor, rest: float) -> Callable[[float], tuple[float, float]]:
-        """Derivative by beta of the cost with linearised state, strictly increasing in beta (B1.6)."""
-        terminal, final, cost = self.problem.terminal, self.run.final, self.problem.cost
-        slope = float((self.derivative() * direction).sum()) - terminal.entropy_along(final, xi, 0.0)[0]
-        quadratic = rest + (cost.squared + cost.magnitude) * float((xi * xi).sum()) / len(final)
-
-        def phi(beta: float) -> tuple[float, float]:
-            first, second = terminal.entropy_along(final, xi, beta)
-            return slope + quadratic * beta + first, quadratic + second
-
-        return phi
+        if problem.cost.entropy == 0:
+            return Tangent(curvature, second)
+        slope = float((self.derivative() * direction).sum())
+        return Tangent(curvature, second, problem.terminal.line(run.final, xi.final, slope, rest))
