@@ -21,13 +21,16 @@ from oncology.cli.runtime import Ended, exit_status, launched_rank, report_error
 __all__ = ["COMMANDS", "build_app", "main", "run"]
 
 COMMANDS = {
+    "cohort": "oncology.cli.cohort:cohort",
     "doctor": "oncology.cli.doctor:doctor",
     "demo": "oncology.cli.demo:demo",
     "fit": "oncology.cli.fit:fit",
     "mesh": "oncology.cli.mesh:mesh",
+    "predict": "oncology.cli.predict:predict",
     "report": "oncology.cli.report:report",
     "simulate": "oncology.cli.simulate:simulate",
     "verify": "oncology.cli.verify:verify",
+    "view": "oncology.cli.view:view",
 }
 
 

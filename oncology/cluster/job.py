@@ -1,0 +1,82 @@
+"""One job of an array: `python -m oncology.cluster.job LISTING INDEX`, which the batch scripts of `slurm` run.
+
+Slurm warns it with SIGUSR1 before the time limit; it passes the warning on, and when the fit has left with its iterate
+saved, puts its own job back into the queue, where it goes on. A fit that fails is noted and ends this job alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from oncology.cluster.execute import Running, command_line, start
+from oncology.cluster.store import State, Store
+from oncology.cluster.tasks import Task
+
+__all__ = ["main"]
+
+_PERIOD = 0.1  # seconds between two looks at the process
+_TRIALS = 20  # looks at a lock that may only be somebody looking
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one task of a listing.
+
+    Args:
+        arguments: File with the tasks of the array, and the index of one.
+
+    Returns:
+        0 if it is finished, goes back into the queue or is run by another; 1 if it failed.
+    """
+    warned: list[int] = []
+    signal.signal(signal.SIGUSR1, lambda number, frame: warned.append(number))
+    listing = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    task, store = Task.from_dict(listing["tasks"][int(arguments[1])]), Store(Path(listing["out"]))
+    command = command_line(task, listing["python"], listing["launcher"])
+    running = _start(task, store, command, Path(listing["folder"]))
+    if running is None:
+        return 0
+    while running.process.poll() is None:
+        if warned:
+            running.ask_to_leave()
+        if running.asked_for() > listing["patience"]:
+            running.end()
+        time.sleep(_PERIOD)
+    state = running.conclude(store)
+    if state.name == "stopped":
+        state = _requeue(task, store, listing["requeues"])
+    return 1 if state.name == "failed" else 0
+
+
+def _start(task: Task, store: Store, command: Sequence[str], folder: Path) -> Running | None:
+    for _ in range(_TRIALS):
+        if store.is_finished(task):
+            return None
+        if (running := start(task, store, command, folder)) is not None:
+            return running
+        time.sleep(_PERIOD)
+    return None
+
+
+def _requeue(task: Task, store: Store, limit: int, environment: Mapping[str, str] = os.environ) -> State:
+    """Put this job back into the queue; its task counts as failed where that is not possible."""
+    restarts = int(environment.get("SLURM_RESTART_COUNT", "0"))
+    message = f"reached its time limit {restarts + 1} times: raise time or requeues in [slurm], or use more ranks"
+    if restarts < limit:
+        job = f"{environment['SLURM_ARRAY_JOB_ID']}_{environment['SLURM_ARRAY_TASK_ID']}"
+        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return State("stopped")
+        message = f"stopped before its time limit, and could not be requeued ({' '.join(done.stderr.split())})"
+    store.note(task, "failed", message)
+    return State("failed", message)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
