@@ -76,9 +76,11 @@ def densest_target(density: Volume, brain: Volume, count: int) -> Volume:
         ConfigError: the brain has fewer voxels, or the density is zero everywhere in it.
     """
     seen = (density.data > FAINTEST) & brain.data
-    distance = _distance(density.with_data(seen))
-    # nearer voxels first among those without density, and all of them after those with some
-    return density.with_data(_first(np.where(seen, -density.data, distance), brain, count))
+    rank = -density.data
+    if count > seen.sum():
+        # nearer voxels first among those without density, and all of them after those with some
+        rank = np.where(seen, rank, _distance(density.with_data(seen)))
+    return density.with_data(_first(rank, brain, count))
 
 
 def voxel_count(volume_ml: float, image: Volume) -> int:
