@@ -62,7 +62,8 @@ def write_results(
                 for region, (mask, threshold) in rims.items()
             }
         estimate = _estimate(case, engine, fit, agreements, comm.size)
-        estimate |= {"posterior": posterior_content(tumour), "growth": growth}
+        reach = float(fit.level.margin) if np.isfinite(fit.level.margin) else None
+        estimate |= {"posterior": posterior_content(tumour), "growth": growth, "mesh_margin_mm": reach}
         config = {"settings": setup, "thresholds": estimate["thresholds"], "run": {"ranks": comm.size, "seed": 0}}
         config |= {"versions": versions(engine.versions)}
         (work / "config.toml").write_text(tomli_w.dumps(config), encoding="utf-8")

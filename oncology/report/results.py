@@ -170,6 +170,7 @@ class Estimate(_Part):
     single_seed_overlap: float | None = None
     shape_correction: dict[str, Any] = {}
     posterior: dict[str, Any] = {}
+    mesh_margin_mm: float | None = None
     growth: Growth | None = None
 
 
