@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
 from oncology.node.activation import TANH, Activation
+from oncology.node.cost import Cost
 from oncology.node.depth import DepthGrid, Kind
 from oncology.node.model import StandaloneNODE
-from oncology.node.problem import Samples
+from oncology.node.problem import Samples, TrainingProblem
 from oncology.node.scheme import EULER, Scheme
+from oncology.optimise import Stop, minimise
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -38,3 +42,12 @@ def batch(number: int = 9, seed: int = 1) -> Samples:
 def like(tensor: Tensor, seed: int = 2) -> Tensor:
     """Random tensor of the same shape."""
     return torch.randn(tensor.shape, generator=generator(seed), dtype=torch.float64)
+
+
+@cache
+def trained(cells: int = 12, number: int = 60) -> tuple[StandaloneNODE, Tensor, Samples]:
+    """A network that tells the inside of the circle from its outside."""
+    model, samples = net(cells=cells), batch(number)
+    problem = TrainingProblem(model, Cost(squared=1.0, decay=1e-3), samples)
+    result = minimise(problem, model.initial(generator()), model.space(0.5), stop=Stop(max_iterations=60))
+    return model, result.x, samples
