@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["Broadcaster", "on_root"]
+__all__ = ["Alone", "Broadcaster", "on_root"]
 
 
 class Broadcaster(Protocol):
@@ -21,6 +21,32 @@ class Broadcaster(Protocol):
 
     def bcast(self, obj: Any, root: int = 0) -> Any:
         """Return rank `root`'s object on every rank."""
+
+
+class Alone:
+    """A communicator of this process alone, where no MPI is needed (mpi4py's names)."""
+
+    rank = 0
+    size = 1
+
+    def bcast(self, obj: Any, root: int = 0) -> Any:
+        """Return the object."""
+        return obj
+
+    def allgather(self, obj: Any) -> list[Any]:
+        """Return the object as the only one."""
+        return [obj]
+
+    def Barrier(self) -> None:
+        """There is nobody to wait for."""
+
+    def Dup(self) -> Alone:
+        """Return a communicator of this process alone."""
+        return Alone()
+
+    def Abort(self, errorcode: int = 0) -> None:
+        """End this process."""
+        raise SystemExit(errorcode)
 
 
 def on_root[T](comm: Broadcaster | None, function: Callable[[], T]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import resource
@@ -13,13 +14,14 @@ import numpy as np
 from cyclopts import Parameter
 
 from oncology.cli.output import json_lines, output_folder, progress
-from oncology.cli.runtime import guarded, stoppable, world
+from oncology.cli.runtime import guarded, launched_size, stoppable, world
 from oncology.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from oncology.imaging import Case
     from oncology.inverse.fit import Engine, FitSettings
     from oncology.inverse.identify import Checkpoint
+    from oncology.meshing import Route
 
 __all__ = ["fit", "growth_law", "run_fit"]
 
@@ -32,9 +34,12 @@ def fit(
     /,
     *,
     out: Path,
+    engine: Literal["fem", "voxel"] = "fem",
     size: float = 2.5,
-    route: Literal["stuffing", "lattice"] = "stuffing",
+    route: Literal["stuffing", "lattice"] | None = None,
     mesh: Path | None = None,
+    device: Literal["cpu", "cuda"] | None = None,
+    precision: Literal["single", "double"] | None = None,
     law: Law = "logistic",
     estimate_thresholds: Annotated[bool, Parameter(negative="")] = False,
     pet: Annotated[bool, Parameter(negative="")] = False,
@@ -51,9 +56,13 @@ def fit(
     Args:
         case: Folder of the case, which holds case.toml.
         out: Folder for the results; made whole at the end, or not at all.
-        size: Edge length of the mesh around the tumour, mm.
-        route: How the mesh is made: stuffing (smooth surface) or lattice (no obtuse angle).
-        mesh: Mesh file to use instead (mesh.h5 of `oncology mesh`).
+        engine: What solves the equations: fem (finite elements on N cores) or voxel (finite volumes in torch, in one
+            process, on a GPU if there is one; needs no FEniCS).
+        size: Edge length of the mesh around the tumour, or of the voxels, mm.
+        route: How the mesh is made: stuffing (smooth surface, the default) or lattice (no obtuse angle); fem only.
+        mesh: Mesh file to use instead (mesh.h5 of `oncology mesh`); fem only.
+        device: Where the voxel engine computes: cpu or cuda (a GPU if there is one, if not given).
+        precision: Of the voxel engine: single or double (double on the CPU and single on a GPU, if not given).
         law: Growth law.
         estimate_thresholds: Treat the rim thresholds as unknown around the values of case.toml.
         pet: Use the sessions' FET-PET too, as linear in the density with an unknown scale.
@@ -62,16 +71,15 @@ def fit(
         resume: Go on from the last accepted iterate of a run that was stopped.
         report: Write report.html with pictures.
     """
-    from oncology.parallel import on_root
+    from oncology.parallel import Alone, on_root
 
     if not 0.5 <= size <= 20.0:
         raise ConfigError(f"--size {size:g} mm is outside 0.5 to 20 mm: 2.5 mm suits most brains")
-    comm = world()
+    _check_engine(engine, {"--route": route, "--mesh": mesh, "--device": device, "--precision": precision})
+    comm = Alone() if engine == "voxel" else world()
     with guarded(comm), output_folder(out, comm, overwrite=overwrite, resume=resume, checkpoint=CHECKPOINT) as work:
-        from oncology.fem.patient import FiniteElements
         from oncology.imaging import Case
         from oncology.inverse.fit import FitSettings
-        from oncology.meshing import read_mesh
 
         patient = on_root(comm, lambda: Case.read(case))
         settings = FitSettings(
@@ -81,10 +89,9 @@ def fit(
             tracer=pet,
             shape=not single_seed,
         )
-        imported = None if mesh is None else on_root(comm, lambda: read_mesh(mesh))
         run_fit(
             comm,
-            FiniteElements(comm, route, imported, mesh_cache()),
+            _voxels(device, precision) if engine == "voxel" else _finite_elements(comm, route, mesh),
             patient,
             settings,
             work,
@@ -92,6 +99,35 @@ def fit(
             report=report,
             arguments={"case": str(case.resolve()), "law": law},
         )
+
+
+def _check_engine(engine: str, options: dict[str, object]) -> None:
+    """Refuse options of the other engine, and several ranks where there is nothing to share between them."""
+    foreign = {"fem": ("--device", "--precision"), "voxel": ("--route", "--mesh")}[engine]
+    given = [name for name in foreign if options[name] is not None]
+    if given:
+        raise ConfigError(
+            f"--engine {engine} has no use for {', '.join(given)}: leave it out, or take the other engine"
+        )
+    if engine == "voxel" and launched_size() > 1:
+        raise ConfigError("--engine voxel runs in one process: start it without mpiexec, one process a patient")
+
+
+def _finite_elements(comm: Any, route: Route | None, mesh: Path | None) -> Engine:
+    from oncology.fem.patient import FiniteElements
+    from oncology.meshing import read_mesh
+    from oncology.parallel import on_root
+
+    imported = None if mesh is None else on_root(comm, lambda: read_mesh(mesh))
+    return FiniteElements(comm, route or "stuffing", imported, mesh_cache())
+
+
+def _voxels(device: str | None, precision: str | None) -> Engine:
+    if importlib.util.find_spec("torch") is None:
+        raise ConfigError("--engine voxel needs torch, which is not installed: pip install 'oncology[node]'")
+    from oncology.node.voxel.patient import VoxelEngine
+
+    return VoxelEngine.choose(device, precision)
 
 
 def growth_law(name: Law) -> Any:

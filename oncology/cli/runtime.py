@@ -27,6 +27,7 @@ __all__ = [
     "exit_status",
     "guarded",
     "launched_rank",
+    "launched_size",
     "report_error",
     "stoppable",
     "world",
@@ -78,6 +79,11 @@ def _first_integer(environment: MutableMapping[str, str], names: tuple[str, ...]
 def launched_rank(environment: MutableMapping[str, str] = os.environ) -> int:
     """Return the rank the launcher gave this process, without initialising MPI (0 without a launcher)."""
     return _first_integer(environment, _RANK_VARIABLES) or 0
+
+
+def launched_size(environment: MutableMapping[str, str] = os.environ) -> int:
+    """Return how many processes the launcher started (1 without a launcher)."""
+    return _first_integer(environment, _SIZE_VARIABLES) or 1
 
 
 def set_launch_defaults(environment: MutableMapping[str, str] = os.environ) -> None:

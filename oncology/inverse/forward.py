@@ -34,7 +34,7 @@ class CellSpace:
     """
 
     points: Vector
-    cells: Vector
+    cells: NDArray[np.int64]
     volumes: Vector
     total: Callable[[Vector], Vector]
 

@@ -26,7 +26,7 @@ from oncology.meshing.topology import cell_volumes
 __all__ = ["TetMesh", "read_mesh", "read_quality", "write_mesh"]
 
 FORMAT = 1
-ROUTES = ("stuffing", "lattice", "imported")
+ROUTES = ("stuffing", "lattice", "imported", "voxel")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class TetMesh:
         white: (nc,) white-matter fraction averaged over the cell, 0..1.
         grey: (nc,) grey-matter fraction averaged over the cell, 0..1.
         size: requested edge length, mm (the mean edge length of an imported mesh).
-        route: "stuffing", "lattice" or "imported".
+        route: "stuffing", "lattice", "imported" or "voxel" (between the centres of voxels).
 
     Raises:
         MeshError: array shapes that do not belong together, vertex numbers out of range, an unknown route.
