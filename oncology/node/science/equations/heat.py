@@ -1,0 +1,103 @@
+"""Heat equation `u_t = div(kappa grad u) + s` with its exact solutions H1 and H2 (B2.4).
+
+H1 is the fundamental solution in free space, H2 the cosine mode between walls without flux, also of the semi-discrete
+equation, whose eigenvalue is `(4/h^2) sin^2(k pi h / 2L)`. Evans, Partial Differential Equations, chapter 2.3.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from oncology.node.science.equation import Coefficient, Coefficients
+from oncology.node.science.grid import Grid
+
+__all__ = ["Heat", "cosine_mode", "heat_kernel", "mode_rate"]
+
+
+@dataclass(frozen=True, eq=False)
+class Heat:
+    """Heat conduction with a source; coefficients "conductivity" (1) and "source" (n).
+
+    Attributes:
+        grid: cells, with their walls.
+    """
+
+    grid: Grid
+    name: str = "heat"
+
+    @property
+    def size(self) -> int:
+        """n, number of cells."""
+        return self.grid.size
+
+    @property
+    def coefficients(self) -> tuple[Coefficient, ...]:
+        """Conductivity, mm^2/day, and source, 1/day."""
+        return Coefficient("conductivity", 1, "mm^2/day", positive=True), Coefficient("source", self.size, "1/day")
+
+    @property
+    def weights(self) -> Tensor:
+        """Volumes of the cells."""
+        return self.grid.weights
+
+    @property
+    def pattern(self) -> scipy.sparse.csr_array:
+        """Neighbouring cells."""
+        return self.grid.pattern
+
+    def value(self, u: Tensor, q: Coefficients) -> Tensor:
+        """Kappa times the Laplacian of u, plus s."""
+        return q[0] * self.grid.laplacian(u) + q[1]
+
+    def pushforward(self, u: Tensor, q: Coefficients, du: Tensor, dq: Coefficients) -> Tensor:
+        """Derivative along state, conductivity and source."""
+        linear = self.grid.laplacian(du) - self.grid.laplacian(torch.zeros_like(du))
+        return q[0] * linear + dq[0] * self.grid.laplacian(u) + dq[1]
+
+    def pullback(self, u: Tensor, q: Coefficients, covector: Tensor) -> tuple[Tensor, Coefficients]:
+        """Transposed products; the Laplacian is symmetric."""
+        linear = self.grid.laplacian(covector) - self.grid.laplacian(torch.zeros_like(covector))
+        return q[0] * linear, ((covector * self.grid.laplacian(u)).sum().reshape(1), covector.sum(0))
+
+    def modes(self, u: Tensor) -> Tensor:
+        """Transform in which the Laplacian is diagonal."""
+        return self.grid.modes(u)
+
+    def values(self, modes: Tensor) -> Tensor:
+        """Its inverse."""
+        return self.grid.values(modes)
+
+    def eigenvalues(self, q: Coefficients) -> Tensor:
+        """Kappa times those of the Laplacian."""
+        return q[0] * self.grid.laplacian_eigenvalues
+
+
+def heat_kernel(points: Tensor, time: float, conductivity: float, started: float) -> Tensor:
+    """H1: `(4 pi kappa (t + t0))^(-d/2) exp(-|x|^2 / (4 kappa (t + t0)))`, (1, n).
+
+    Args:
+        points: (n, d), mm.
+        time: t, day.
+        conductivity: kappa, mm^2/day.
+        started: t0 > 0, day, how long before t = 0 it was a point.
+    """
+    spread = 4.0 * conductivity * (time + started)
+    radius = (points**2).sum(-1)
+    return (math.pi * spread) ** (-0.5 * points.shape[1]) * torch.exp(-radius / spread)[None]
+
+
+def mode_rate(mode: int, length: float, cells: int | None = None) -> float:
+    """H2: eigenvalue of -Laplacian for the mode k on (0, L), 1/mm^2; of the cells where their number is given."""
+    if cells is None:
+        return (mode * math.pi / length) ** 2
+    return (2.0 * cells / length * math.sin(0.5 * mode * math.pi / cells)) ** 2
+
+
+def cosine_mode(points: Tensor, length: float, mode: int) -> Tensor:
+    """H2: `cos(k pi x / L)` at points (n, 1): (1, n)."""
+    return torch.cos(mode * math.pi / length * points[:, 0])[None]
