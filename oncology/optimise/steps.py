@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 ROUNDING = 8.0 * sys.float_info.epsilon
-"""Relative changes of a cost below this cannot be told from rounding."""
+"""Relative changes of a cost in double precision below this cannot be told from rounding."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ class Line[V: Vector]:
             return None
         return Trial(length, x, evaluation, change) if math.isfinite(evaluation.value) else None
 
-    def descends(self, trial: Trial[V], sufficient: float) -> bool:
-        """Armijo's test, `E(x + beta d) <= E(x) + sufficient E'[step]`, up to rounding of E."""
-        slack = ROUNDING * abs(self.here.value)
+    def descends(self, trial: Trial[V], sufficient: float, rounding: float = ROUNDING) -> bool:
+        """Armijo's test, `E(x + beta d) <= E(x) + sufficient E'[step]`, up to a relative rounding error of E."""
+        slack = rounding * abs(self.here.value)
         return trial.change < 0 and trial.evaluation.value <= self.here.value + sufficient * trial.change + slack
 
 
@@ -244,12 +244,14 @@ class Armijo:
         sufficient: wanted share of the first-order decrease.
         shrink: factor of each backtracking.
         trials: most lengths tried.
+        rounding: relative rounding error of the cost; take a larger one for costs in single precision.
     """
 
     proposal: Proposal = sensitivity_step
     sufficient: float = 1e-4
     shrink: float = 0.5
     trials: int = 40
+    rounding: float = ROUNDING
 
     def __call__[V: Vector](self, line: Line[V]) -> tuple[Trial[V] | None, Counts]:
         """First acceptable point."""
@@ -257,7 +259,7 @@ class Armijo:
         for _ in range(self.trials):
             trial = line.at(length)
             counts += Counts(forward=1)
-            if trial is not None and line.descends(trial, self.sufficient):
+            if trial is not None and line.descends(trial, self.sufficient, self.rounding):
                 return trial, counts
             length *= self.shrink
         return None, counts

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from oncology.errors import ConfigError
 from oncology.optimise.problem import Counts, Vector
-from oncology.optimise.steps import Line, Proposal, Trial, scaled_previous
+from oncology.optimise.steps import ROUNDING, Line, Proposal, Trial, scaled_previous
 
 __all__ = ["StrongWolfe"]
 
@@ -33,12 +33,14 @@ class StrongWolfe:
         sufficient: wanted share of the first-order decrease.
         curvature: wanted reduction of the slope, in (sufficient, 1); at most 0.5 for conjugate gradients.
         trials: most lengths tried; then the best point with sufficient decrease is taken.
+        rounding: relative rounding error of the cost.
     """
 
     proposal: Proposal = scaled_previous
     sufficient: float = 1e-4
     curvature: float = 0.1
     trials: int = 30
+    rounding: float = ROUNDING
 
     def __post_init__(self) -> None:
         if not 0 < self.sufficient < self.curvature < 1:
@@ -57,7 +59,8 @@ class StrongWolfe:
             trial = line.at(length)
             counts += Counts(forward=1)
             value = math.inf if trial is None else trial.evaluation.value
-            if trial is None or not line.descends(trial, self.sufficient) or (low.length > 0 and value >= low.value):
+            falls = trial is not None and line.descends(trial, self.sufficient, self.rounding)
+            if trial is None or not falls or (low.length > 0 and value >= low.value):
                 high = _End(length, value)
             else:
                 derivative = trial.evaluation.derivative()

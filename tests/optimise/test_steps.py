@@ -175,3 +175,13 @@ def test_impossible_settings_are_refused(make) -> None:
 def test_strong_wolfe_refuses_bounds() -> None:
     with pytest.raises(ConfigError, match="Armijo"):
         StrongWolfe()(descent_line(ROSENBROCK, np.zeros(2), bounds=Box(0.0, 1.0)))
+
+
+@pytest.mark.parametrize("rule", [Armijo, StrongWolfe])
+def test_a_cost_in_single_precision_may_rise_by_its_rounding(rule) -> None:
+    """At the least value that single precision can show, every step seems to lead up by a unit in the last place."""
+    unit = float(np.finfo(np.float32).eps)
+    flat = FunctionProblem(lambda x: 1.0 if x[0] == 1.0 else 1.0 + unit, lambda x: 1e-9 * x)
+    line = descent_line(flat, np.array([1.0]))
+    assert rule(proposal=scaled_previous, trials=5)(line)[0] is None
+    assert rule(proposal=scaled_previous, trials=5, rounding=8.0 * unit)(line)[0] is not None
