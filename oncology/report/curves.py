@@ -99,9 +99,16 @@ def draw_growth(results: Results, curves: Mapping[str, Curve] | None = None, las
             _mark_treatments(panel, results)
             if curves["whole"].days[-1] > last:
                 panel.axvline(last, color="#888888", linewidth=0.8, label="last session" if panel is left else None)
-        handles, labels = left.get_legend_handles_labels()
+        entries = sorted(zip(*left.get_legend_handles_labels(), strict=True), key=lambda entry: _place(entry[1]))
+        handles, labels = zip(*entries, strict=True)
         drawing.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7.0)
         return style.vector(drawing)
+
+
+def _place(label: str) -> tuple[int, str]:
+    """Order of the legend, whose columns then hold one region each."""
+    regions = [style.NAMES[region] for region in REGIONS]
+    return next((k for k, name in enumerate(regions) if name in label), len(regions)), label
 
 
 def _draw_curve(

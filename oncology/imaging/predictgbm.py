@@ -1,0 +1,106 @@
+"""Inputs of the PREDICT-GBM benchmark as a case: `NNNNN-{gm,wm,csf,tumorseg}.nii.gz` and, where there is one, `-pet`.
+
+The benchmark (github.com/BrainLesion/PredictGBM) mounts a folder with one `Patient-NNNNN` and takes one density image
+`NNNNN.nii.gz` back, which it clips to 0..1 and ranks by. Segmentations hold necrosis 1, oedema 2, enhancing tumour 3
+(4 in older ones); tissue maps are probabilities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from oncology.errors import CaseError
+from oncology.imaging.resample import resample_to
+from oncology.imaging.volume import Volume, read_volume, write_volume
+
+__all__ = ["BenchmarkPatient", "find_patients", "write_benchmark_case"]
+
+NEEDED = ("gm", "wm", "csf", "tumorseg")
+SEGMENTATION = "-tumorseg.nii.gz"
+SESSION = "ses-01"
+TOML = """[subject]
+id = "{id}"
+[labels]
+table = "brats2021"
+[thresholds]
+oedema = 0.25
+core = 0.60
+[[session]]
+id = "ses-01"
+day = 0.0
+"""
+
+
+@dataclass(frozen=True)
+class BenchmarkPatient:
+    """A patient of the benchmark: its number and its folder."""
+
+    number: str
+    folder: Path
+
+    def path(self, kind: str) -> Path:
+        """Return the image of a kind: "gm", "wm", "csf", "tumorseg" or "pet"."""
+        return self.folder / f"{self.number}-{kind}.nii.gz"
+
+
+def find_patients(folder: Path) -> tuple[BenchmarkPatient, ...]:
+    """Return the patients of a folder, which is one patient's or holds some.
+
+    Raises:
+        CaseError: there is none, or one has two segmentations or lacks an image.
+    """
+    if not folder.is_dir():
+        raise CaseError(f"{folder}: no such folder: give the one with NNNNN-gm.nii.gz and its companions")
+    own = sorted(folder.glob(f"*{SEGMENTATION}"))
+    found = own or sorted(folder.glob(f"*/*{SEGMENTATION}"))
+    if not found:
+        raise CaseError(f"{folder}: holds no NNNNN{SEGMENTATION}: give a folder of the PREDICT-GBM layout")
+    patients = tuple(BenchmarkPatient(path.name.removesuffix(SEGMENTATION), path.parent) for path in found)
+    folders = [patient.folder for patient in patients]
+    for patient in patients:
+        if folders.count(patient.folder) > 1:
+            raise CaseError(f"{patient.folder}: holds several segmentations: give each patient a folder")
+        missing = [patient.path(kind).name for kind in NEEDED if not patient.path(kind).is_file()]
+        if missing:
+            raise CaseError(f"{patient.folder}: lacks {', '.join(missing)}: put them there")
+    return patients
+
+
+def write_benchmark_case(patient: BenchmarkPatient, root: Path) -> None:
+    """Write a patient's images as a case folder of one session, its PET as the session's tracer image if it has one.
+
+    The three tissue maps are brought to a sum of at most one.
+
+    Args:
+        patient: what to convert.
+        root: folder to fill.
+
+    Raises:
+        ImageError: an image cannot be read.
+    """
+    identity = "".join(letter for letter in patient.number if letter.isalnum() and letter.isascii()) or "patient"
+    white, grey, fluid = (read_volume(patient.path(kind)) for kind in ("wm", "gm", "csf"))
+    grey, fluid = (resample_to(image, white) for image in (grey, fluid))
+    total = np.maximum(white.data + grey.data + fluid.data, 1.0)
+    stem = f"sub-{identity}"
+    _write(root / "anat" / f"{stem}_label-WM_probseg.nii.gz", white.with_data(white.data / total))
+    _write(root / "anat" / f"{stem}_label-GM_probseg.nii.gz", grey.with_data(grey.data / total))
+    scan = root / SESSION / "anat" / f"{stem}_{SESSION}_desc-tumor_dseg.nii.gz"
+    _copy(patient.path("tumorseg"), scan)
+    if patient.path("pet").is_file():
+        _copy(patient.path("pet"), root / SESSION / "pet" / f"{stem}_{SESSION}_trc-FET_pet.nii.gz")
+    (root / "case.toml").write_text(TOML.format(id=identity), encoding="utf-8")
+
+
+def _write(path: Path, volume: Volume) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_volume(path, volume, np.float32)
+
+
+def _copy(source: Path, path: Path) -> None:
+    """Copy an image as it is, so that its header and whatever is wrong with it stay."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(source.read_bytes())
