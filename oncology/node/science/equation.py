@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 import scipy.sparse
 import torch
+import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 
 from oncology.errors import ConfigError
@@ -93,16 +94,21 @@ class SemiLinear(Equation, Protocol):
 def pushforward_of(
     value: Callable[[Tensor, Coefficients], Tensor], u: Tensor, q: Coefficients, du: Tensor, dq: Coefficients
 ) -> Tensor:
-    """Directional derivative of a right-hand side by forward differentiation (torch.func)."""
-    return torch.func.jvp(value, (u, q), (du, dq))[1]
+    """Directional derivative of a right-hand side by torch's forward differentiation."""
+    with forward_ad.dual_level():
+        moving = tuple(forward_ad.make_dual(part, change) for part, change in zip((u, *q), (du, *dq), strict=True))
+        primal, tangent = forward_ad.unpack_dual(value(moving[0], moving[1:]))
+    return torch.zeros_like(primal) if tangent is None else tangent
 
 
 def pullback_of(
     value: Callable[[Tensor, Coefficients], Tensor], u: Tensor, q: Coefficients, covector: Tensor
 ) -> tuple[Tensor, Coefficients]:
-    """Transposed products of a right-hand side by reverse differentiation (torch.func)."""
-    state, coefficients = torch.func.vjp(value, u, q)[1](covector)
-    return state, coefficients
+    """Transposed products of a right-hand side by torch's reverse differentiation."""
+    with torch.enable_grad():
+        inputs = tuple(part.detach().requires_grad_() for part in (u, *q))
+        duals = torch.autograd.grad(value(inputs[0], inputs[1:]), inputs, covector, materialize_grads=True)
+    return duals[0], duals[1:]
 
 
 def by_name(equation: Equation, values: dict[str, Tensor]) -> Coefficients:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from oncology.errors import ConfigError
-from oncology.node.science.equation import Coefficients, Equation, SemiLinear
+from oncology.node.science.equation import Coefficients, Equation, SemiLinear, pullback_of, pushforward_of
 
 __all__ = ["ETDRK2", "Exponential", "ExponentialStep", "phi_functions"]
 
@@ -87,6 +87,9 @@ class ExponentialStep:
         """Those of L, (n,)."""
         return self.equation.eigenvalues(self.q[0])
 
+    def _growth(self, _: Tensor, q: Coefficients) -> Tensor:
+        return self.equation.eigenvalues(q)
+
     @cached_property
     def phi(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """phi_0 to phi_3 of h times the eigenvalues."""
@@ -116,7 +119,7 @@ class ExponentialStep:
         """Derivative along the first state and the coefficients of both stages."""
         equation, h, values = self.equation, self.length, self.eigenvalues
         (u, force), (cells, a, later), (p0, p1, p2, p3) = self.modes, self.middle, self.phi
-        moved = torch.func.jvp(equation.eigenvalues, (self.q[0],), (dq[0],))[1]
+        moved = pushforward_of(self._growth, values, self.q[0], torch.zeros_like(values), dq[0])
         d_u = equation.modes(du)
         d_force = equation.modes(equation.pushforward(self.start, self.q[0], du, dq[0])) - values * d_u - moved * u
         d_a = p0 * d_u + h * p1 * d_force + h * moved * (p0 * u + h * (p1 - p2) * force)
@@ -138,5 +141,5 @@ class ExponentialStep:
         moved = moved + h * (p0 * u + h * (p1 - p2) * force) * d_a - u * d_force
         pushed, first = equation.pullback(self.start, self.q[0], equation.values(d_force))
         state = equation.values(p0 * d_a - values * d_force) + pushed
-        (by_eigenvalues,) = torch.func.vjp(equation.eigenvalues, self.q[0])[1](moved.sum(0))
+        _, by_eigenvalues = pullback_of(self._growth, values, self.q[0], moved.sum(0))
         return state, [tuple(x + y for x, y in zip(first, by_eigenvalues, strict=True)), second]
