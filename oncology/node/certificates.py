@@ -188,12 +188,12 @@ def continuous_lipschitz(model: StandaloneNODE, theta: Tensor, norm: float = 2.0
 def rounding_of_step(net: EulerNet, layer: int, magnitude: Tensor) -> Tensor:
     """Bound of the rounding error of one computed layer, for states of at most the given components (..., n).
 
-    Holds for every order of summation, for activations good to eight units in the last place.
+    Holds for every order of summation, and for activations good to eight roundings of their value and of one.
     """
     weights, n = net.matrices[layer].abs(), magnitude.shape[-1]
     argument = magnitude @ weights.mT + net.biases[layer].abs()
     slope = argument + abs(net.activation.at_zero)
-    return net.unit * ((n + 16) * net.step * slope + 2.0 * (magnitude + net.step * slope))
+    return net.unit * (net.step * ((n + 16) * slope + 8.0) + 2.0 * (magnitude + net.step * slope))
 
 
 def product_radius(model: StandaloneNODE, theta: Tensor, run: Run, norm: float = 2.0) -> Tensor:
