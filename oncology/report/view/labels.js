@@ -1,0 +1,111 @@
+// What is written over the picture, so that screenshots and films carry it: day, legend, sides, scale, colour bar.
+const Labels = (() => {
+  const FONT = "system-ui, 'DejaVu Sans', sans-serif";
+
+  function write(view, canvas, ratio) {
+    const { picture, state } = view, [width, height] = [canvas.clientWidth, canvas.clientHeight];
+    canvas.width = Math.round(width * ratio); canvas.height = Math.round(height * ratio);
+    const pen = canvas.getContext("2d"), light = state.theme === "light";
+    pen.scale(ratio, ratio);
+    const ink = light ? "#1b2026" : "#e9edf2", soft = light ? "#56616e" : "#a4afbc";
+    legend(pen, view, ink, soft);
+    axes(pen, view, picture.areas[0], ink);
+    bar(pen, view, picture.areas[0], ink, soft);
+    PLANES.forEach((plane, k) => panel(pen, view, plane, picture.areas[k + 1]));
+  }
+
+  function legend(pen, view, ink, soft) {
+    const { state, scene, picture } = view;
+    pen.textAlign = "left"; pen.textBaseline = "alphabetic";
+    pen.fillStyle = ink; pen.font = `600 19px ${FONT}`;
+    pen.fillText(`Day ${number(state.day, 1)}`, 16, 30);
+    let y = 52;
+    pen.font = `13px ${FONT}`;
+    state.levels.forEach((level) => {
+      if (!level.on || level.opacity < 0.01) return;
+      pen.fillStyle = level.colour;
+      pen.fillRect(16, y - 10, 13, 11);
+      pen.fillStyle = ink;
+      pen.fillText(`${level.name}, density > ${level.density.toFixed(level.density < 0.1 ? 3 : 2)}: ${millilitres(view.volume(state.day, level.density))} mL`, 36, y);
+      y += 19;
+    });
+    if (picture.band) {
+      pen.strokeStyle = ink; pen.lineWidth = 2; pen.setLineDash([3, 2]);
+      pen.strokeRect(17, y - 9, 11, 9); pen.setLineDash([]);
+      pen.fillStyle = ink;
+      pen.fillText(`95 % band of ${state.levels[state.band].name.toLowerCase()}`, 36, y);
+      y += 19;
+    }
+    if (picture.arrays[`labels_${picture.session}`] && state.segmentation > 0.01) {
+      pen.fillStyle = soft;
+      pen.fillText(`hatched: segmentation of ${picture.session} (blue whole, orange core)`, 16, y);
+    }
+  }
+
+  // Directions of the body in the corner of the view.
+  function axes(pen, view, area, ink) {
+    const { right, top } = view.picture.eye(), middle = [area.x + 52, area.y + area.h - 52];
+    const back = Draw.cross(right, top);
+    const ends = [["R", 0, 1], ["L", 0, -1], ["A", 1, 1], ["P", 1, -1], ["S", 2, 1], ["I", 2, -1]]
+      .map(([letter, axis, sign]) => ({ letter, sign, dx: sign * right[axis], dy: -sign * top[axis], near: sign * back[axis] })).sort((a, b) => a.near - b.near);
+    pen.textAlign = "center"; pen.textBaseline = "middle"; pen.font = `600 12px ${FONT}`;
+    for (const { letter, sign, dx, dy, near } of ends) {
+      pen.globalAlpha = 0.45 + 0.55 * (near + 1) / 2;
+      pen.strokeStyle = pen.fillStyle = ink;
+      pen.lineWidth = sign > 0 ? 2.2 : 1;
+      pen.beginPath(); pen.moveTo(...middle); pen.lineTo(middle[0] + 26 * dx, middle[1] + 26 * dy); pen.stroke();
+      if (Math.hypot(dx, dy) > 0.3) pen.fillText(letter, middle[0] + 38 * dx, middle[1] + 38 * dy);
+    }
+    pen.globalAlpha = 1;
+  }
+
+  function bar(pen, view, area, ink, soft) {
+    const { colours } = view.arrays, wide = Math.min(190, area.w - 150), x = area.x + area.w - wide - 44, y = area.y + area.h - 40;
+    if (wide < 60) return;
+    for (let i = 0; i < wide; i += 1) {
+      const c = 4 * Math.round(255 * i / (wide - 1));
+      pen.fillStyle = `rgb(${colours[c]}, ${colours[c + 1]}, ${colours[c + 2]})`;
+      pen.fillRect(x + i, y, 1.5, 10);
+    }
+    pen.strokeStyle = soft; pen.lineWidth = 1; pen.strokeRect(x - 0.5, y - 0.5, wide + 1, 11);
+    pen.fillStyle = ink; pen.font = `11px ${FONT}`; pen.textAlign = "center"; pen.textBaseline = "alphabetic";
+    for (const u of [0, 0.25, 0.5, 0.75, 1]) pen.fillText(`${u}`, x + u * wide, y + 23);
+    pen.fillText("cell density in the slices (share of capacity)", x + wide / 2, y - 7);
+    for (const level of view.state.levels.filter((l) => l.on)) {
+      pen.fillStyle = level.colour;
+      pen.beginPath(); pen.moveTo(x + level.density * wide, y + 2); pen.lineTo(x + level.density * wide - 4, y - 4); pen.lineTo(x + level.density * wide + 4, y - 4); pen.fill();
+    }
+  }
+
+  function panel(pen, view, plane, area) {
+    const { state, picture } = view, span = picture.span(area), longer = Math.max(area.w, area.h);
+    const middle = [area.x + area.w / 2, area.y + area.h / 2];
+    const x = middle[0] + (state.cross[plane.right] - state.centre[plane.right]) / span * longer;
+    const y = middle[1] - (state.cross[plane.up] - state.centre[plane.up]) / span * longer;
+    pen.save();
+    pen.beginPath(); pen.rect(area.x, area.y, area.w, area.h); pen.clip();
+    pen.strokeStyle = "rgba(255, 255, 255, 0.45)"; pen.lineWidth = 1;
+    for (const [x0, y0, x1, y1] of [[area.x, y, x - 9, y], [x + 9, y, area.x + area.w, y], [x, area.y, x, y - 9], [x, y + 9, x, area.y + area.h]]) {
+      pen.beginPath(); pen.moveTo(x0, y0); pen.lineTo(x1, y1); pen.stroke();
+    }
+    const text = (words, at, up, align) => {
+      pen.textAlign = align; pen.lineWidth = 3; pen.strokeStyle = "rgba(0, 0, 0, 0.75)";
+      pen.strokeText(words, at, up);
+      pen.fillText(words, at, up);
+    };
+    pen.fillStyle = "#ffffff"; pen.textBaseline = "middle"; pen.font = `600 12px ${FONT}`;
+    const [left, right, low, high] = plane.ends;
+    text(left, area.x + 10, middle[1], "center"); text(right, area.x + area.w - 10, middle[1], "center");
+    text(low, middle[0], area.y + area.h - 28, "center"); text(high, middle[0], area.y + 11, "center");
+    pen.font = `12px ${FONT}`;
+    if (area.w > 150) text(`${plane.name}, ${"xyz"[plane.across]} = ${number(state.cross[plane.across], 1)} mm`, area.x + 8, area.y + area.h - 12, "left");
+    const long = 20 / span * longer, base = area.y + area.h - 11;
+    pen.lineWidth = 3; pen.strokeStyle = "#ffffff";
+    pen.beginPath(); pen.moveTo(area.x + area.w - 8 - long, base); pen.lineTo(area.x + area.w - 8, base); pen.stroke();
+    pen.font = `10px ${FONT}`;
+    text("20 mm", area.x + area.w - 8 - long / 2, base - 9, "center");
+    pen.restore();
+  }
+
+  return { write };
+})();
