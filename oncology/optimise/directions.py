@@ -155,16 +155,24 @@ class ConjugateGradient:
 
 @dataclass(frozen=True)
 class Search[V: Vector]:
-    """A descent direction d with its slope G[d] and the conjugate coefficient that made it."""
+    """A descent direction.
+
+    Attributes:
+        direction: d.
+        slope: G[d].
+        coefficient: conjugate coefficient that made it.
+        squared: |d|_H^2.
+    """
 
     direction: V
     slope: float
     coefficient: float
+    squared: float
 
 
 def steepest[V: Vector](gradient: Gradient[V]) -> Search[V]:
     """Steepest descent `d = -g`."""
-    return Search(-1.0 * gradient.riesz, -gradient.squared, 0.0)
+    return Search(-1.0 * gradient.riesz, -gradient.squared, 0.0, gradient.squared)
 
 
 def conjugate[V: Vector](
@@ -186,13 +194,15 @@ def conjugate[V: Vector](
         gp=space.dual(old.derivative, new.riesz),
         gd=space.dual(new.derivative, last.direction),
         pd=last.slope,
-        dd=space.inner(last.direction, last.direction),
+        dd=last.squared,
     )
     gamma = rule.coefficient(products, iteration)
     if gamma == 0.0:
         return steepest(new)
     direction = gamma * last.direction - new.riesz
     slope = space.dual(new.derivative, direction)
+    # (g, d)_H = G[d], so that the norm follows from products at hand: an inner product in H1 costs as much as a solve
+    squared = gamma * gamma * products.dd - 2.0 * gamma * products.gd + products.gg
     # written so that a slope or norm that overflowed to nan or inf restarts as well
-    downhill = -math.inf < slope <= -rule.descent * new.norm * space.norm(direction)
-    return Search(direction, slope, gamma) if downhill else steepest(new)
+    downhill = -math.inf < slope <= -rule.descent * new.norm * math.sqrt(max(squared, 0.0))
+    return Search(direction, slope, gamma, squared) if downhill else steepest(new)

@@ -203,5 +203,6 @@ def _inward[V: Vector](setting: _Setting[V], x: V, gradient: Gradient[V], search
     """The search without what the bounds forbid; leaving that out only steepens it, since it pointed uphill."""
     if setting.bounds is None:
         return search
-    direction = setting.bounds.inward(x, search.direction)
-    return Search(direction, setting.space.dual(gradient.derivative, direction), search.coefficient)
+    space, direction = setting.space, setting.bounds.inward(x, search.direction)
+    slope, squared = space.dual(gradient.derivative, direction), space.inner(direction, direction)
+    return Search(direction, slope, search.coefficient, squared)

@@ -101,7 +101,9 @@ def test_the_direction_is_always_downhill(new, old, last, beta, powell) -> None:
     space = metric(np.diag([1.0, 3.0, 0.1, 10.0]))
     gradient, previous = gradient_of(space, new), gradient_of(space, old)
     rule = ConjugateGradient(beta, powell=powell)
-    search = conjugate(rule, space, gradient, previous, Search(last, space.dual(old, last), 0.0), iteration=1)
+    before = Search(last, space.dual(old, last), 0.0, space.inner(last, last))
+    search = conjugate(rule, space, gradient, previous, before, iteration=1)
+    assert search.squared == pytest.approx(space.inner(search.direction, search.direction), rel=1e-7, abs=1e-7)
     assert np.isfinite(search.direction).all()
     assert search.slope == pytest.approx(space.dual(new, search.direction), rel=1e-9, abs=1e-300)
     assert search.slope <= -rule.descent * gradient.norm * space.norm(search.direction) * (1.0 - 1e-12)
@@ -110,7 +112,7 @@ def test_the_direction_is_always_downhill(new, old, last, beta, powell) -> None:
 def test_an_overflowing_direction_restarts() -> None:
     space = euclidean()
     gradient, previous = Gradient(np.ones(2), np.ones(2), 2.0), Gradient(1e-3 * np.ones(2), 1e-3 * np.ones(2), 2e-6)
-    last = Search(np.array([1e200, -1e200]), -1.0, 0.0)
+    last = Search(np.array([1e200, -1e200]), -1.0, 0.0, math.inf)
     with np.errstate(over="ignore", invalid="ignore"):
         search = conjugate(ConjugateGradient(fletcher_reeves), space, gradient, previous, last, iteration=1)
     assert np.array_equal(search.direction, steepest(gradient).direction)
