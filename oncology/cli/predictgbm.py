@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["answer_benchmark"]
 
 SIZE = 2.5  # mm
+LATEST = 3650.0  # day after the scan
 SUFFIXES = (".nii.gz", ".nii")
 
 
@@ -48,6 +49,9 @@ def answer_benchmark(
         raise ConfigError(
             f"--days {len(days)} days: PREDICT-GBM takes one density: give one day, or none for the scan's"
         )
+    for day in days:
+        if not 0.0 <= day <= LATEST:
+            raise ConfigError(f"--days {day:g} is out of range: give a day after the scan, 0 to {LATEST:g}")
     comm = world()
     with guarded(comm):
         from oncology.imaging.predictgbm import find_patients
