@@ -36,10 +36,12 @@ class ConvolutionalNODE:
         grid: depth interval and the grid of the weights.
         basis: kernel functions.
         inputs: channels that hold the input image; the others start at zero.
-        outputs: channels whose integral over the box is the output (average pooling).
+        outputs: channels whose mean over the box is the output (average pooling).
         activation: elementwise sigma.
         scheme: explicit Runge-Kutta scheme.
         pooling: flows applied after the depth cells of the given numbers.
+        gain: weight of the read-out; states move by at most T sup|sigma|, so that means over a box that is mostly
+            background need one well above 1 to serve as arguments of a softmax.
 
     Raises:
         ConfigError: a channel lies outside, or a pooling flow stands after a cell that is not there.
@@ -53,6 +55,7 @@ class ConvolutionalNODE:
     activation: Elementwise = TANH
     scheme: Scheme = EULER
     pooling: Mapping[int, PoolingFlow] = field(default_factory=dict)
+    gain: float = 1.0
 
     def __post_init__(self) -> None:
         for name, channels in (("inputs", self.inputs), ("outputs", self.outputs)):
@@ -93,12 +96,12 @@ class ConvolutionalNODE:
         return march(self.activation, self.scheme, step, self.basis, self.pooling, stages, theta, state, torus)
 
     def read(self, state: Tensor) -> Tensor:
-        """Outputs (K, outputs): means over the box, which do not depend on the number of pixels."""
-        return state[:, list(self.outputs)].flatten(2).mean(-1)
+        """Outputs (K, outputs): gain times means over the box, which do not depend on the number of pixels."""
+        return self.gain * state[:, list(self.outputs)].flatten(2).mean(-1)
 
     def write(self, outputs: Tensor, pixels: tuple[int, ...]) -> Tensor:
         """Transpose of `read`: states (K, c, *pixels) of covectors (K, outputs)."""
-        share = outputs.reshape(*outputs.shape, *[1] * len(pixels)) / math.prod(pixels)
+        share = (self.gain / math.prod(pixels)) * outputs.reshape(*outputs.shape, *[1] * len(pixels))
         state = outputs.new_zeros(len(outputs), self.channels, *pixels)
         state[:, list(self.outputs)] = share.expand(*outputs.shape, *pixels)
         return state

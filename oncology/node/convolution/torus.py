@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor
@@ -17,6 +17,22 @@ from oncology.errors import ConfigError
 from oncology.node.convolution.basis import KernelBasis
 
 __all__ = ["Torus"]
+
+DENSE = 400
+"""Most pixels whose transform is one product with a dense matrix: several times faster there than an FFT."""
+
+
+@cache
+def _dense(pixels: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Matrices of the transform and of its inverse, real and imaginary parts in turn: (N, 2 F) and (2 F, N)."""
+    axes = tuple(range(1, len(pixels) + 1))
+    number, half = math.prod(pixels), pixels[-1] // 2 + 1
+    units = torch.eye(number, dtype=torch.float64).reshape(number, *pixels)
+    forward = torch.view_as_real(torch.fft.rfftn(units, dim=axes).flatten(1)).flatten(1)
+    modes = number // pixels[-1] * half
+    ones = torch.view_as_complex(torch.eye(2 * modes, dtype=torch.float64).unflatten(-1, (-1, 2)))
+    backward = torch.fft.irfftn(ones.unflatten(-1, (*pixels[:-1], half)), s=pixels, dim=axes).flatten(1)
+    return forward.to(device, dtype), backward.to(device, dtype)
 
 
 @dataclass(frozen=True)
@@ -59,12 +75,18 @@ class Torus:
 
     def forward(self, images: Tensor) -> Tensor:
         """Fourier coefficients of real images (..., *pixels): (..., F), half of the spectrum."""
-        return torch.fft.rfftn(images, dim=self._axes).flatten(-self.dimension)
+        if self.number > DENSE:
+            return torch.fft.rfftn(images, dim=self._axes).flatten(-self.dimension)
+        parts = images.flatten(-self.dimension) @ _dense(self.pixels, images.dtype, images.device)[0]
+        return torch.view_as_complex(parts.unflatten(-1, (-1, 2)))
 
     def backward(self, spectrum: Tensor) -> Tensor:
         """Real images of Fourier coefficients (..., F)."""
-        shape = (*self.pixels[:-1], self.pixels[-1] // 2 + 1)
-        return torch.fft.irfftn(spectrum.unflatten(-1, shape), s=self.pixels, dim=self._axes)
+        if self.number > DENSE:
+            shape = (*self.pixels[:-1], self.pixels[-1] // 2 + 1)
+            return torch.fft.irfftn(spectrum.unflatten(-1, shape), s=self.pixels, dim=self._axes)
+        parts = torch.view_as_real(spectrum.resolve_conj().contiguous()).flatten(-2)
+        return (parts @ _dense(self.pixels, parts.dtype, parts.device)[1]).unflatten(-1, self.pixels)
 
     @cached_property
     def parseval(self) -> Tensor:
