@@ -50,7 +50,7 @@ class _QueueKeys(_Section):
     @classmethod
     def _is_a_time(cls, value: str | None) -> str | None:
         if value is not None and seconds_of(value) is None:
-            raise ValueError(f"{value!r} is no time of Slurm: give 'HH:MM:SS', 'D-HH:MM:SS' or minutes")
+            raise ValueError(f"time = {value!r} is no time of Slurm: give 'HH:MM:SS', 'D-HH:MM:SS' or minutes")
         return value
 
 
@@ -216,7 +216,8 @@ def _first_line(error: ValidationError) -> str:
     # An unknown key is the usual cause (a typing error) of the missing key that is listed before it.
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     names = [str(part) for part in problem["loc"]]
-    key = ".".join(name for name in names if not name.isdigit() and "[" not in name)
+    names = names[: {"fit": 2, "variant": 3}.get(names[0] if names else "")]  # what follows names types of values
+    key = ".".join(name for name in names if not name.isdigit())
     section = _section(names[:-1])
     match problem["type"]:
         case "extra_forbidden":
