@@ -5,13 +5,16 @@ Finite elements only: other engines leave the entry empty, and the report then s
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from oncology.fem.forecast import Band
     from oncology.inverse.fitted import FittedTumour
 
-__all__ = ["HORIZON", "band_content", "growth_content"]
+__all__ = ["HORIZON", "band_content", "growth_content", "never_shrinking"]
 
 HORIZON = 90.0  # day, beyond the last session
 _POINTS = 24
@@ -40,11 +43,23 @@ def growth_content(level: Any, tumour: FittedTumour, sessions: tuple[float, ...]
     limit = _CUT * min(tumour.thresholds.values())
     cut = [level.cut_density(level.discretisation.to_cells(density)) for density in forecast.densities]
     kept = [k for k, day in enumerate(days) if day <= last or cut[k] <= limit]
+    bands = forecast.volumes
+    if not tumour.treatments:
+        bands = {region: never_shrinking(band) for region, band in bands.items()}
     return {
         "days": [days[k] for k in kept],
-        **{region: band_content(band, kept) for region, band in forecast.volumes.items()},
+        **{region: band_content(band, kept) for region, band in bands.items()},
         "method": "linearised",
     }
+
+
+def never_shrinking(band: Band) -> Band:
+    """Return the band of an untreated tumour: its volume on a day is at most that on any later day.
+
+    Linearised intervals are far too wide where a region is about to appear; what is known of later days bounds them.
+    """
+    capped = np.minimum.accumulate(band.high[::-1])[::-1]
+    return replace(band, high=np.maximum(capped, band.value))
 
 
 def band_content(band: Band, kept: list[int]) -> dict[str, list[float]]:

@@ -97,7 +97,7 @@ def draw_growth(results: Results, curves: Mapping[str, Curve] | None = None, las
             panel.set_ylim(bottom=0.0)
             panel.xaxis.set_major_locator(MaxNLocator(6))
             _mark_treatments(panel, results)
-            if curves["whole"].days[-1] > last:
+            if curves["whole"].days[-1] > last + 1e-6:
                 panel.axvline(last, color="#888888", linewidth=0.8, label="last session" if panel is left else None)
         entries = sorted(zip(*left.get_legend_handles_labels(), strict=True), key=lambda entry: _place(entry[1]))
         handles, labels = zip(*entries, strict=True)

@@ -18,7 +18,8 @@ import jinja2
 
 from oncology import __version__
 from oncology.errors import OutputError
-from oncology.imaging import Case, Session
+from oncology.imaging import Case, Session, Volume
+from oncology.meshing.quality import TOLERANCE
 from oncology.report import style
 from oncology.report.anatomy import brain_and_tumour
 from oncology.report.curves import draw_convergence, draw_growth
@@ -43,6 +44,7 @@ from oncology.report.words import (
 __all__ = ["Picture", "build_report", "compose", "fill", "flat", "write_page", "written"]
 
 NAME = "report.html"
+SAME_DAY = 1e-6
 PROMINENT = ("diffusion_white", "proliferation", "onset")
 DERIVED = {"front_speed": "2√(Dρ)", "infiltration_length": "√(D/ρ)"}
 SHARES = ("_error", "_difference", "_inside", "_outside")  # endings of the mesh figures that are fractions
@@ -117,6 +119,10 @@ def compose(results: Results) -> str:
             "directions": _directions(estimate.eigen),
             "slices": _slices(results),
             "background": _background(results.case),
+            "images": _images(results.case),
+            "shape": _shape(results),
+            "forecast": list(_forecast(results)),
+            "tolerance": TOLERANCE,
             "matches": list(_matches(results)),
             "growth": Picture("growth of the modelled tumour", draw_growth(results)),
             "convergence": Picture("course of the fit", draw_convergence(results.log) if results.log else ""),
@@ -172,7 +178,7 @@ def _sessions(results: Results) -> list[dict[str, str]]:
         day = voxels = "–"
         if scan is not None:
             day = plain(scan.day)
-            voxels = " × ".join(f"{size:.3g}" for size in scan.labels.voxel_sizes)
+            voxels = _sizes(scan.labels)
         volumes = results.estimate.volumes_ml.get(session, {})
         row = {"id": session, "day": day, "voxels": voxels, "pet": "yes" if scan is not None and scan.pet else "no"}
         rows.append(row | {region: number(volumes[region].scan) if region in volumes else "–" for region in REGIONS})
@@ -191,6 +197,50 @@ def _treatments(results: Results) -> list[str]:
     if results.case is not None:
         return [treatment(given) for given in results.case.treatments]
     return [written(given) for given in results.estimate.treatments]
+
+
+def _images(case: Case | None) -> str:
+    """What images were given besides the segmentations."""
+    if case is None:
+        return ""
+    grid = f"{' × '.join(map(str, case.white.shape))} voxels of {_sizes(case.white)} mm"
+    extra = {"T1-weighted scan": case.t1, "diffusion tensor": case.tensor}
+    given = [name for name, image in extra.items() if image is not None] or ["nothing else"]
+    return f"Images: probability maps of white and grey matter ({grid}); {' and '.join(given)}."
+
+
+def _sizes(image: Volume) -> str:
+    return " × ".join(f"{size:.3g}" for size in image.voxel_sizes)
+
+
+def _shape(results: Results) -> str:
+    """How well one seed explains the tumour, and what was done where it does not."""
+    estimate = results.estimate
+    if estimate.single_seed_overlap is None:
+        return ""
+    text = (
+        f"A tumour from one seed overlaps with the segmentations by {number(estimate.single_seed_overlap, 2)} (Dice)."
+    )
+    change = estimate.shape_correction
+    if not change:
+        return f"{text} Its shape was left as it is."
+    return (
+        f"{text} Its shape was therefore corrected on day {plain(change['day'])}, by {change['gaussians']} Gaussians "
+        f"of {plain(change['width_mm'])} mm in the log-odds of the density; the parameters are those of the one seed."
+    )
+
+
+def _forecast(results: Results) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
+    """Day, days after the last session, and volumes with intervals: from the last session on, as the fit left them."""
+    growth = results.estimate.growth
+    if growth is None:
+        return
+    last = float(results.trajectory.times[-1])
+    curves = [growth.curve(region) for region in REGIONS]
+    for k, day in enumerate(growth.days):
+        if day >= last - SAME_DAY:
+            cells = [(number(c.value[k]), f"{number(c.low[k])} to {number(c.high[k])}") for c in curves]
+            yield plain(day), plain(day - last), cells
 
 
 def _cards(results: Results) -> Iterator[tuple[str, str, str, str]]:

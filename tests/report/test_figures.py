@@ -10,7 +10,7 @@ import pytest
 from oncology.imaging import Case, Volume
 from oncology.meshing import build_mesh
 from oncology.report import anatomy, curves, scene, slices, style
-from oncology.report.results import read_results
+from oncology.report.results import Curve, read_results
 from oncology.trajectory import Trajectory
 from tests.cases import write_case
 from tests.report.synthetic import write_results
@@ -45,6 +45,24 @@ def test_volume_above_a_plane_is_exact():
         shares = np.array([0.0, 1.0 - threshold / 0.8, 1.0 - threshold])
         found = curves.volumes_over_time(trajectory, mesh, threshold)
         np.testing.assert_allclose(found, shares * mesh.volumes.sum() / 1000, rtol=1e-9, atol=1e-12)
+
+
+def test_curves_are_the_trajectory_where_no_intervals_were_left(results):
+    for region, curve in curves.growth_curves(results).items():
+        wanted = curves.volumes_over_time(results.trajectory, results.mesh, results.threshold[region])
+        np.testing.assert_array_equal(curve.value, wanted)
+        np.testing.assert_array_equal(curve.low, curve.high)
+
+
+def test_intervals_and_later_days_are_drawn(results):
+    days = np.array([-100.0, 0.0, 40.0, 90.0])
+    value = np.array([1.0, 20.0, 30.0, 50.0])
+    sharp = {region: Curve(days, value, value, value) for region in ("whole", "core")}
+    wide = {region: Curve(days, value, 0.8 * value, 1.3 * value) for region in ("whole", "core")}
+    plain, banded = (curves.draw_growth(results, given, 40.0) for given in (sharp, wide))
+    svg = [base64.b64decode(uri.partition(",")[2]).decode() for uri in (plain, banded)]
+    assert [text.count("FillBetweenPolyCollection") for text in svg] == [0, 4]
+    assert all(text.count("stroke-dasharray") >= 4 for text in svg), "both regions in both panels"
 
 
 def test_planes_meet_in_the_tumour(results):

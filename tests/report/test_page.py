@@ -102,6 +102,45 @@ def test_it_can_be_made_without_the_case(out, monkeypatch):
     assert "0.155" in text
 
 
+def growth(days: list[float]) -> dict[str, object]:
+    """Curves of volumes day / 2 and day / 4, between 0.9 and 1.2 times that, on days after the toy's onset."""
+    volumes = {"whole": [0.5 * (day + 160.0) for day in days], "core": [0.25 * (day + 160.0) for day in days]}
+    ends = {"volume_ml": 1.0, "low_ml": 0.9, "high_ml": 1.2}
+    curves = {r: {end: [factor * v for v in values] for end, factor in ends.items()} for r, values in volumes.items()}
+    return {"days": days, **curves}
+
+
+def test_growth_is_shown_with_intervals_and_beyond_the_last_session(toy, out, monkeypatch):
+    monkeypatch.setattr(page, "render", lambda made: b"")
+    change(out, growth=growth([-100.0, 0.0, 40.0, 60.0]))
+    text = Page(build_report(out, toy).read_text()).text
+    assert "40 0 100 90.0 to 120 50.0 45.0 to 60.0" in text
+    assert "60 20 110 99.0 to 132 55.0 49.5 to 66.0" in text
+    assert "−100" not in text.partition("5 · Growth over time")[2].partition("6 ·")[0]
+    assert "They are no prognosis" in text
+
+
+def test_without_intervals_it_says_so(built):
+    assert "No intervals were left with this fit" in Page(built).text
+
+
+def test_curves_of_different_lengths_are_refused(toy, out):
+    damaged = growth([0.0, 40.0])
+    damaged["days"] = [0.0]
+    change(out, growth=damaged)
+    with pytest.raises(InputError, match=r"estimate\.json: growth"):
+        build_report(out, toy)
+
+
+def test_a_corrected_shape_is_told_in_words(toy, out, no_rendering):
+    corrected = {"day": -40.0, "width_mm": 5.0, "gaussians": 123, "positions_mm": [[1.0, 2.0, 3.0]] * 123}
+    change(out, single_seed_overlap=0.8, shape_correction=corrected, posterior={"names": ["ln_proliferation"]})
+    text = Page(build_report(out, toy).read_text()).text
+    assert "overlaps with the segmentations by 0.80 (Dice)" in text
+    assert "corrected on day −40, by 123 Gaussians of 5 mm" in text
+    assert "positions_mm" not in text and "ln_proliferation" in text
+
+
 def test_a_machine_that_cannot_render_still_gets_its_page(toy, out, no_rendering):
     text = Page(build_report(out, toy).read_text()).text
     assert "This picture could not be drawn. 3-D view: no EGL here: run `oncology doctor`" in text
@@ -200,4 +239,5 @@ def test_the_template_is_in_the_wheel(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
-    assert "oncology/report/template.html" in zipfile.ZipFile(wheel).namelist()
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".html")}
+    assert names >= {f"oncology/report/{name}.html" for name in ("base", "macros", "prediction", "template")}
