@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "CaseError",
     "ConfigError",
+    "DataError",
     "ImageError",
     "InputError",
     "MeshError",
@@ -40,6 +41,10 @@ class MeshError(InputError):
 
 class ConfigError(InputError):
     """A setting is unknown, out of range or contradicts another."""
+
+
+class DataError(InputError):
+    """A file of samples is missing, malformed or does not fit the network."""
 
 
 class OutputError(InputError):
