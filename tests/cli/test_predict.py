@@ -22,6 +22,7 @@ from oncology.imaging.target import brain_mask
 from oncology.meshing import read_mesh
 from oncology.trajectory import read_trajectory
 from tests.cases import save, write_case, write_toml
+from tests.fem_fit.phantom import Phantom
 
 ROOT = Path(__file__).parents[2]
 SIZE = ("--size", "4")
@@ -297,3 +298,23 @@ def test_a_fit_of_an_earlier_version_is_refused(folder, capsys):
 def test_neither_a_fit_nor_a_benchmark(folder, capsys):
     assert cli.run(["predict", "--days", "30", "--out", str(folder / "never")]) == 2
     assert "none is given" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_tumour_of_another_solver_is_where_it_was_predicted(tmp_path, monkeypatch):
+    """Finite volumes grow a tumour to day 75; the fit sees days 0 and 40, the prediction is for day 75."""
+    monkeypatch.setenv("ONCOLOGY_CACHE", str(tmp_path / "cache"))
+    truth = Phantom(days=(0.0, 40.0, 75.0))
+    later = truth.grow()[-1]
+    seen = Phantom().write(tmp_path)
+    assert cli.run(["fit", str(seen), "--out", str(tmp_path / "fit"), "--size", "4", "--no-report"]) == 0
+    words = ["--days", "75", "--absolute", "--out", str(tmp_path / "out"), "--no-report"]
+    assert cli.run(["predict", str(tmp_path / "fit"), *words]) == 0
+    predicted = read_volume(tmp_path / "out" / "density_day-75.nii.gz")
+    volumes = json.loads((tmp_path / "out" / "prediction.json").read_text())["volumes"]
+    for region, rim in (("whole", 0.25), ("core", 0.60)):
+        model, real = predicted.data > rim, later > rim
+        assert 2.0 * (model & real).sum() / (model.sum() + real.sum()) > 0.97, region
+        low, high = (volumes[region][end][-1] for end in ("low_ml", "high_ml"))
+        wanted = real.sum() * predicted.voxel_volume / 1e3
+        assert low <= wanted <= high, region
