@@ -64,8 +64,8 @@ def load_progress(path: Path, device: torch.device | str = "cpu") -> tuple[Progr
     """
     content = _read(path, device, "progress")
     progress: Progress = _unpacked(content["progress"])
-    on_cpu = {"order": progress.order.cpu(), "generator": progress.generator.cpu()}
-    return dataclasses.replace(progress, **on_cpu), content["setting"]
+    progress = dataclasses.replace(progress, order=progress.order.cpu(), generator=progress.generator.cpu())
+    return progress, content["setting"]
 
 
 def save_model(path: Path, model: StandaloneNODE, theta: Tensor) -> None:
@@ -92,7 +92,7 @@ def _packed(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_packed(item) for item in value]
     name = type(value).__name__
-    if KNOWN.get(name) is type(value):
+    if dataclasses.is_dataclass(value) and name in KNOWN:
         fields = {field.name: _packed(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {CLASS: name, **fields}
     return value
