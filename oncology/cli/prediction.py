@@ -155,6 +155,12 @@ def _content(results: Results, case: Case, plan: Plan, course: Course, ranks: in
     days, forecast = course.forecast.days, course.forecast
     uncertainty: dict[str, Any] = {"method": "linearised"}
     notes = list(course.notes)
+    engine = results.config.get("settings", {}).get("engine", "fem")
+    if engine != "fem":
+        notes.append(
+            f"fitted by the {engine} engine, predicted by finite elements on its mesh: the density at the last session "
+            "is that of the fit only to the accuracy of both"
+        )
     if plan.samples:
         uncertainty = {"method": "ensemble", "samples": plan.samples, "seed": plan.seed, "redrawn": forecast.redrawn}
     elif vague := [name.replace("_", " ") for name in results.estimate.not_identified if name in PACE]:

@@ -295,6 +295,16 @@ def test_a_fit_of_an_earlier_version_is_refused(folder, capsys):
     assert "holds no posterior" in capsys.readouterr().err
 
 
+def test_a_fit_of_another_engine_goes_on_with_a_note(folder, content):
+    other = Path(shutil.copytree(folder / "fit", folder / "other"))
+    config = (other / "config.toml").read_text()
+    (other / "config.toml").write_text(config.replace('engine = "fem"', 'engine = "voxel"'))
+    assert cli.run(["predict", str(other), "--days", "0", "--out", str(folder / "voxel"), "--no-report"]) == 0
+    notes = json.loads((folder / "voxel" / "prediction.json").read_text())["notes"]
+    assert [note for note in notes if "voxel engine" in note]
+    assert not [note for note in content["notes"] if "engine" in note]
+
+
 def test_neither_a_fit_nor_a_benchmark(folder, capsys):
     assert cli.run(["predict", "--days", "30", "--out", str(folder / "never")]) == 2
     assert "none is given" in capsys.readouterr().err
