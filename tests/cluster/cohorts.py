@@ -61,6 +61,9 @@ class Cohort:
     def half_written(self) -> list[Path]:
         return [*self.results.rglob("*.tmp-*"), *self.results.rglob("*.new")]
 
+    def log(self, task: str) -> str:
+        return (self.results / ".cohort" / "logs" / f"{task}.log").read_text()
+
     def events(self, sign: str = "") -> list[str]:
         """Return the script's lines, or the cases of those that begin with a sign."""
         path = self.folder / "events"

@@ -216,7 +216,7 @@ def fits(folder: Path, names: list[str], launcher: list[str]) -> Cohort:
         "cases": "patients/sub-*",
         "out": "results",
         "ranks": 2,
-        "fit": {"size": 12.0, "single_seed": True, "report": False},
+        "fit": {"size": 20.0, "single_seed": True, "report": False},
         "slurm": {"launcher": launcher},
     }
     cohort.plan.write_text(tomli_w.dumps(plan))
@@ -233,49 +233,47 @@ def log_of(folder: Path) -> list[dict]:
 
 @needs_slurm
 @pytest.mark.slow
+@pytest.mark.timeout(1500)  # ranks that wait for each other are slow where others keep the cores busy
 def test_mpi_fits_are_stopped_killed_and_go_on(tmp_path, slurm, launcher, monkeypatch):
-    """One is warned as before its time limit, one is killed as by a failed node, one is broken, one is undisturbed."""
+    """One is warned as before its time limit, one is killed as by a failed node, one is broken."""
     monkeypatch.setenv("ONCOLOGY_CACHE", str(tmp_path / "cache"))
-    names = ["sub-00", "sub-01", "sub-02", "sub-03"]
-    cohort = fits(tmp_path, ["00", "01", "02", "03"], launcher)
+    cohort = fits(tmp_path, ["00", "01", "02"], launcher)
     (cohort.case("02") / "case.toml").unlink()
     assert cohort.run("submit").status == 0
-    job = listed(cohort)
+    job, before = listed(cohort), {}
     for name, words in (("sub-00", ["scancel", "--signal=USR1", "--batch"]), ("sub-01", ["scontrol", "requeue"])):
-        wait_for(lambda name=name: checkpoint(cohort, name))
-        subprocess.run([*words, job[name]], env=slurm, check=True)
-    before = {}
-    for name in names[:2]:
-        wait_for(lambda name=name: f"{job[name]} PD" in jobs(slurm))
+        wait_for(lambda name=name: checkpoint(cohort, name), seconds=400.0)
+        with subprocess.Popen([*words, job[name]], env=slurm, stderr=subprocess.DEVNULL) as sender:
+            wait_for(lambda name=name: f"{job[name]} PD" in jobs(slurm))
+            sender.kill()  # scancel may not have noticed that the job is gone, and would stop the next one too
         (saved,) = checkpoint(cohort, name)
         before[name] = log_of(saved.parent)
         assert not (cohort.results / name).exists()
+    for name in before:
         hasten(slurm, job[name])
     wait_for(lambda: not jobs(slurm), seconds=400.0)
-    assert cohort.finished() == {"sub-00", "sub-01", "sub-03"}
+    assert cohort.finished() == {"sub-00", "sub-01"}
     assert not cohort.half_written()
     for name, records in before.items():
         after = log_of(cohort.results / name)
         assert after[: len(records)] == records and len(after) > len(records), "it went on"
-        went_on = after[len(records)]
-        candidates = [record["diffusion_white"] for record in records[-2:]]
-        assert any(np.isclose(went_on["diffusion_white"], value, rtol=1e-9) for value in candidates)
-    text = (cohort.results / ".cohort" / "logs" / "sub-00.log").read_text()
-    assert "stopped by SIGUSR1 with its state saved" in text
-    estimates = [json.loads((cohort.results / name / "estimate.json").read_text()) for name in ("sub-00", "sub-03")]
-    assert [estimate["run"]["ranks"] for estimate in estimates] == [2, 2]
+        # the iterate itself, or the one before where the kill fell between log and checkpoint
+        values = [record["diffusion_white"] for record in (records[-2:] if name == "sub-01" else records[-1:])]
+        assert any(np.isclose(after[len(records)]["diffusion_white"], value, rtol=1e-9) for value in values)
+        assert json.loads((cohort.results / name / "estimate.json").read_text())["run"]["ranks"] == 2
+    assert "stopped by SIGUSR1 with its state saved" in cohort.log("sub-00")
     assert "case.toml: no such file" in cohort.run("status").out
     with (cohort.results / "cohort.csv").open() as handle:
-        states = [row["state"] for row in csv.DictReader(handle)]
-    assert states == ["finished", "finished", "failed", "finished"]
+        assert [row["state"] for row in csv.DictReader(handle)] == ["finished", "finished", "failed"]
 
 
 @needs_slurm
 @pytest.mark.slow
+@pytest.mark.timeout(1500)  # ranks that wait for each other are slow where others keep the cores busy
 def test_the_launcher_of_mpi_works_inside_a_job_too(tmp_path, slurm, monkeypatch):
     monkeypatch.setenv("ONCOLOGY_CACHE", str(tmp_path / "cache"))
     cohort = fits(tmp_path, ["00"], [mpiexec()])
     assert cohort.run("submit").status == 0
-    wait_for(lambda: not jobs(slurm), seconds=300.0)
-    assert cohort.finished() == {"sub-00"}, (cohort.results / ".cohort" / "logs" / "sub-00.log").read_text()
+    wait_for(lambda: not jobs(slurm), seconds=400.0)
+    assert cohort.finished() == {"sub-00"}, cohort.log("sub-00")
     assert json.loads((cohort.results / "sub-00" / "estimate.json").read_text())["run"]["ranks"] == 2
