@@ -1,5 +1,7 @@
 """The command: a file, or a server that says where it is, refuses strangers and ends with Ctrl-C; bad input."""
 
+import base64
+import json
 import os
 import re
 import signal
@@ -7,12 +9,15 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from oncology.cli.main import run
+from tests.cases import write_case
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,6 +83,26 @@ def test_a_shorter_horizon_cuts_a_longer_one_of_a_simulation_is_refused(out, toy
     (out / "estimate.json").unlink()
     assert run(["view", str(out), "--case", str(toy.root), "--horizon", "30", "--html", str(page)]) == 2
     assert "simulate --days" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_past_the_end_of_a_fit_its_growth_is_solved_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("ONCOLOGY_CACHE", str(tmp_path / "cache"))
+    case, fit, page = write_case(tmp_path), tmp_path / "fit", tmp_path / "growth.html"
+    assert run(["fit", str(case), "--out", str(fit), "--size", "6", "--no-report"]) == 0
+    assert run(["view", str(fit), "--horizon", "20", "--html", str(page)]) == 0
+    scene = json.loads(re.search(r'id="scene">(.*?)</script>', page.read_text())[1])
+    first, last = scene["days"][0], scene["days"][-1]
+    assert last == pytest.approx(40.0 + 20.0)
+    whole = scene["intervals"]["whole"]
+    assert whole["days"][-1] == pytest.approx(last)
+    assert first < whole["days"][0] < 0.0  # those of the fit go before
+    assert np.all(np.diff(whole["days"]) > 0)
+    table = np.frombuffer(
+        zlib.decompress(base64.b64decode(re.search(r'id="array-volumes">(.*?)<', page.read_text())[1])), "<f4"
+    )
+    table = table.reshape(-1, len(scene["tables"]["levels"]))
+    assert table[-1, scene["tables"]["levels"].index(0.25)] == pytest.approx(whole["value"][-1], rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -2,29 +2,30 @@
 const Draw = (() => {
   const HEAD = "#version 300 es\nprecision highp float;\nprecision highp sampler3D;\n";
 
-  // Surfaces seen from either side. Glass is clear where it faces the eye and dense at its rim.
+  // Surfaces seen from either side, lit at their vertices: where the processor draws, every sum in a pixel tells.
+  // Glass is clear where it faces the eye and dense at its rim. Colours are premultiplied by their opacity.
   const SURFACE = [`
 in vec3 point; in vec3 normal;
 uniform mat4 view, projection;
-out vec3 place, across;
+uniform vec3 colour; uniform float opacity, glass;
+out vec4 tint;
 void main() {
-  vec4 eye = view * vec4(point, 1.0);
-  place = eye.xyz; across = mat3(view) * normal;
-  gl_Position = projection * eye;
-}`, `
-in vec3 place, across;
-uniform vec3 colour; uniform float opacity, glass, hatched;
-out vec4 pixel;
-void main() {
-  vec3 n = normalize(across), eye = normalize(-place);
+  vec4 place = view * vec4(point, 1.0);
+  vec3 n = mat3(view) * normal, eye = normalize(-place.xyz), lamp = normalize(vec3(-0.35, 0.55, 0.9));
   if (dot(n, eye) < 0.0) n = -n;
   float facing = dot(n, eye);
-  vec3 lamp = normalize(vec3(-0.35, 0.55, 0.9));
   float light = 0.34 + 0.52 * max(dot(n, lamp), 0.0) + 0.22 * facing;
   float shine = 0.22 * pow(max(dot(reflect(-lamp, n), eye), 0.0), 28.0);
   float alpha = mix(opacity, opacity * (0.10 + 0.90 * pow(1.0 - facing, 2.2)), glass);
-  if (hatched > 0.5 && mod(gl_FragCoord.x + gl_FragCoord.y, 7.0) > 2.4) alpha *= 0.15;
-  pixel = vec4((colour * light + shine) * alpha, alpha);
+  tint = vec4((colour * light + shine) * alpha, alpha);
+  gl_Position = projection * place;
+}`, `
+in vec4 tint;
+uniform float hatched;
+out vec4 pixel;
+void main() {
+  if (hatched > 0.5 && mod(gl_FragCoord.x + gl_FragCoord.y, 7.0) > 2.4) discard;
+  pixel = tint;
 }`];
 
   // A plane through the images: scan, segmentation, density, lines where it passes the levels, band of uncertainty.
@@ -150,6 +151,17 @@ void main() {
     return texture;
   }
 
+  // Whether the processor does the drawing, by the name of what draws.
+  function bySoftware() {
+    const gl = document.createElement("canvas").getContext("webgl2");
+    if (!gl) return true;
+    const known = gl.getExtension("WEBGL_debug_renderer_info");
+    const name = String(gl.getParameter(known ? known.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+    const ending = gl.getExtension("WEBGL_lose_context");
+    if (ending) ending.loseContext();
+    return /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
+  }
+
   const cross = (a, b) => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
   const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
   const unit = (a) => { const l = Math.hypot(...a); return a.map((x) => x / l); };
@@ -173,5 +185,5 @@ void main() {
 
   const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16) / 255);
 
-  return { SURFACE, SLICE, program, Body, volume, refill, palette, lookAt, perspective, parallel, cross, dot, unit, rgb };
+  return { bySoftware, SURFACE, SLICE, program, Body, volume, refill, palette, lookAt, perspective, parallel, cross, dot, unit, rgb };
 })();

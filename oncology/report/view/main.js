@@ -1,4 +1,6 @@
 // Puts picture, controls and time together: state, interaction, what is written over the picture, exports.
+const FILM_RATE = 20;  // pictures a second
+
 class View {
   constructor(scene, arrays) {
     Object.assign(this, { scene, arrays, first: scene.days[0], last: scene.days[scene.days.length - 1] });
@@ -78,16 +80,17 @@ class View {
   }
 
   render() {
-    const { picture } = this;
+    const { picture } = this, quality = this.moving && picture.software ? 0.5 : 1;
+    // coarser pixels and surfaces while things move where the processor draws them
+    this.anew = this.anew || quality !== picture.quality;
+    picture.quality = quality;
     if (this.anew) picture.update();
     this.anew = false;
-    // coarser pixels while things move where the processor draws them
-    picture.quality = this.moving && picture.software ? 0.5 : 1;
     picture.draw();
     Labels.write(this, this.labels, picture.ratio);
-    if (this.recording) this.compose(this.recording);
-    if (this.taken) this.taken();
+    const { taken } = this;
     this.taken = null;
+    if (taken) taken();
     this.controls.show();
     this.timeline.draw();
     clearTimeout(this.settling);
@@ -191,28 +194,38 @@ class View {
     this.settle();
   }
 
-  // Play from onset to the end and record it.
+  // Draw from onset to the end and record it. Every picture is waited for: a slow computer makes a slower film, not
+  // one with gaps.
   film() {
     const note = document.getElementById("filming"), button = document.getElementById("film");
     const kind = ["video/mp4;codecs=avc1.42E01E", "video/mp4", "video/webm;codecs=vp9", "video/webm"].find((k) => window.MediaRecorder && MediaRecorder.isTypeSupported(k));
     if (!kind) { note.textContent = "This browser cannot record films: use a recent Chrome, Edge, Firefox or Safari."; return; }
-    const canvas = document.createElement("canvas"), parts = [];
-    Object.assign(canvas, { width: this.labels.width, height: this.labels.height });
-    const recorder = new MediaRecorder(canvas.captureStream(30), { mimeType: kind, videoBitsPerSecond: 8e6 });
+    const canvas = document.createElement("canvas"), parts = [], { width, height } = this.labels;
+    Object.assign(canvas, { width: width - width % 2, height: height - height % 2 });  // as films need it
+    canvas.getContext("2d");
+    const stream = canvas.captureStream(0), [track] = stream.getVideoTracks();
+    const recorder = new MediaRecorder(stream, { mimeType: kind, videoBitsPerSecond: 8e6 });
     recorder.ondataavailable = (event) => parts.push(event.data);
     recorder.onstop = () => {
-      this.recording = null;
       button.disabled = false;
       note.textContent = "";
       this.save(new Blob(parts, { type: kind }), `growth.${kind.includes("mp4") ? "mp4" : "webm"}`);
     };
-    this.recording = canvas;
     button.disabled = true;
-    note.textContent = "Recording from onset to the last day …";
     this.timeline.stop();
-    this.setDay(this.first);
+    const count = Math.max(2, Math.round(FILM_RATE * this.timeline.seconds));
+    const step = (k) => {
+      note.textContent = `Recording: ${Math.round(100 * k / count)} %`;
+      this.taken = () => {
+        canvas.getContext("2d").drawImage(this.compose(this.still), 0, 0);
+        track.requestFrame();
+        setTimeout(() => (k < count ? step(k + 1) : recorder.stop()), k < count ? 1000 / FILM_RATE : 400);
+      };
+      this.setDay(this.first + (this.last - this.first) * k / count);
+    };
+    this.still = document.createElement("canvas");
     recorder.start();
-    this.timeline.play(() => setTimeout(() => recorder.stop(), 400));
+    step(0);
   }
 }
 

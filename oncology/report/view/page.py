@@ -24,11 +24,12 @@ from oncology.report import style
 from oncology.report.view.grids import BAND, HIGH, LOW, DensityGrid, ImageGrid, density_grid, image_grid
 from oncology.report.view.measures import FRONTS, front_distances, level_table, volumes_above
 from oncology.report.view.sources import Subject
-from oncology.report.view.surfaces import Surface, anatomy
+from oncology.report.view.surfaces import Surface, anatomy, decimated
 
 __all__ = ["build_page", "pack"]
 
 FRONT = 0.05  # density of the outermost surface that is shown at first
+COARSER = 4  # times fewer triangles while things move and the processor draws
 MOST_DISTANCES = 16  # frames for which the distance of the front is measured
 SCRIPTS = ("field.js", "draw.js", "scene.js", "timeline.js", "labels.js", "controls.js", "main.js")
 HUES = {"core": style.VERMILLION, "whole": style.SKY, "front": style.PURPLE}
@@ -54,7 +55,8 @@ def build_page(subject: Subject, tell: Tell = lambda text, share: None) -> str:
     tell("page", 0.95)
     arrays |= _grids(image, density)
     for name, surface in surfaces.items():
-        arrays |= {f"{name}_points": surface.points, f"{name}_triangles": surface.triangles}
+        for detail, shown in (("", surface), ("_coarse", decimated(surface, len(surface.triangles) // COARSER))):
+            arrays |= {f"{name}{detail}_points": shown.points, f"{name}{detail}_triangles": shown.triangles}
     scene = _scene(subject, image, density, surfaces) | {"tables": tables}
     return _rendered(scene, arrays)
 

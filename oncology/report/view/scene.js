@@ -7,24 +7,24 @@ const PLANES = [
 
 class Scene {
   constructor(canvas, scene, arrays, state) {
-    // Refused where the processor must do the drawing: smoothed edges would cost four times the pixels there.
-    const quick = document.createElement("canvas").getContext("webgl2", { failIfMajorPerformanceCaveat: true });
-    if (quick && quick.getExtension("WEBGL_lose_context")) quick.getExtension("WEBGL_lose_context").loseContext();
-    const gl = canvas.getContext("webgl2", { antialias: Boolean(quick), alpha: false });
+    // Smoothed edges cost four times the pixels where the processor does the drawing.
+    const software = Draw.bySoftware(), gl = canvas.getContext("webgl2", { antialias: !software, alpha: false });
     if (!gl) throw new Error("This browser offers no WebGL 2. Switch on hardware or software rendering in its settings, or use a recent Firefox, Chrome, Edge or Safari.");
-    Object.assign(this, { canvas, gl, scene, arrays, state, quality: 1, drawn: 0, software: !quick });
+    Object.assign(this, { canvas, gl, scene, arrays, state, quality: 1, drawn: 0, software });
     this.surfaceProgram = Draw.program(gl, Draw.SURFACE, ["point", "normal"]);
     this.sliceProgram = Draw.program(gl, Draw.SLICE, ["point"]);
-    this.anatomy = scene.surfaces.map(({ key }) => {
-      const body = new Draw.Body(gl), points = arrays[`${key}_points`], triangles = arrays[`${key}_triangles`];
+    [this.anatomy, this.coarse] = ["", "_coarse"].map((detail) => scene.surfaces.map(({ key }) => {
+      const body = new Draw.Body(gl), points = arrays[`${key}${detail}_points`], triangles = arrays[`${key}${detail}_triangles`];
       body.fill(points, triangles, Field.normals(points, triangles));
       return body;
-    });
+    }));
     this.tumour = scene.levels.map(() => new Draw.Body(gl));
     this.rims = [new Draw.Body(gl), new Draw.Body(gl)];
     const n = scene.grid.shape.reduce((a, b) => a * b);
     this.field = new Float32Array(n);
     this.inside = Float32Array.from(arrays.distance, (byte) => scene.band * (byte / 127.5 - 1));
+    const { shape, spacing, origin } = scene.grid;
+    this.thin = { values: Field.thinned(this.field, shape), inside: Field.thinned(this.inside, shape), grid: { shape: shape.map((m) => Math.ceil(m / 2)), spacing: 2 * spacing, origin } };
     this.textures = this.makeTextures();
     this.quad = new Draw.Body(gl);
     this.setLabels();
@@ -56,15 +56,17 @@ class Scene {
     const { gl, scene, state, arrays, textures } = this, { shape } = scene.grid;
     Field.atDay(scene, arrays.frames, state.day, this.field);
     Draw.refill(gl, textures.field, shape, this.field);
-    state.levels.forEach((level, k) => this.contour(this.tumour[k], level.on && level.opacity > 0 ? this.field : null, level.density));
+    if (this.quality < 1) Field.thinned(this.field, shape, this.thin.values);
+    state.levels.forEach((level, k) => this.contour(this.tumour[k], level.on && level.opacity > 0, level.density));
     this.band = state.band >= 0 ? Field.band(scene, arrays.volumes, state.day, state.levels[state.band].density) : null;
-    this.rims.forEach((body, k) => this.contour(body, this.band ? this.field : null, this.band ? this.band[k] : 0.5));
+    this.rims.forEach((body, k) => this.contour(body, Boolean(this.band), this.band ? this.band[k] : 0.5));
     this.setLabels();
   }
 
-  contour(body, values, density) {
-    const { points, triangles } = values
-      ? Field.surface(values, this.inside, Field.logit(density), this.scene.grid)
+  contour(body, shown, density) {
+    const { values, inside, grid } = this.quality < 1 ? this.thin : { values: this.field, inside: this.inside, grid: this.scene.grid };
+    const { points, triangles } = shown
+      ? Field.surface(values, inside, Field.logit(density), grid)
       : { points: new Float32Array(0), triangles: new Uint32Array(0) };
     body.fill(points, triangles, Field.normals(points, triangles));
     body.mm3 = Field.enclosed(points, triangles);
@@ -134,15 +136,17 @@ class Scene {
     gl.uniformMatrix4fv(uniforms.view, false, matrix);
     gl.uniformMatrix4fv(uniforms.projection, false, projection);
     const shells = this.shells();
+    gl.enable(gl.CULL_FACE);
+    gl.cullFace(gl.BACK);
     for (const shell of shells.filter((s) => s.opacity > 0.985)) this.drawShell(shell);
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     gl.depthMask(false);
-    gl.enable(gl.CULL_FACE);
-    // nested shells from back to front: far sides from the outermost inwards, near sides from the innermost outwards
+    // nested shells from back to front: far sides from the outermost inwards, near sides from the innermost outwards;
+    // near sides alone while things move where the processor draws them
     const clear = shells.filter((s) => s.opacity <= 0.985);
     gl.cullFace(gl.FRONT);
-    for (const shell of clear) this.drawShell(shell);
+    if (this.quality === 1) for (const shell of clear) this.drawShell(shell);
     gl.cullFace(gl.BACK);
     for (const shell of [...clear].reverse()) this.drawShell(shell);
     gl.disable(gl.CULL_FACE);
@@ -153,10 +157,10 @@ class Scene {
   // Outermost first.
   shells() {
     const { state, scene } = this;
-    const around = scene.surfaces.map(({ colour }, k) => ({ body: this.anatomy[k], colour, opacity: state.anatomy[k], glass: 1 }));
+    const around = scene.surfaces.map(({ colour }, k) => ({ body: (this.quality < 1 ? this.coarse : this.anatomy)[k], colour, opacity: state.anatomy[k], glass: 1 }));
     const inner = state.levels.map((level, k) => ({ body: this.tumour[k], colour: level.colour, opacity: level.on ? level.opacity : 0, glass: 0.35, density: level.density }));
     const hue = state.theme === "light" ? "#30363d" : "#f4f6f8";
-    if (this.band) this.band.forEach((density, k) => inner.push({ body: this.rims[k], colour: hue, opacity: 0.62, glass: 1, hatched: 1, density: density + 1e-6 * (2 * k - 1) }));
+    if (this.band) this.band.forEach((density, k) => inner.push({ body: this.rims[k], colour: hue, opacity: 0.45, glass: 1, hatched: 1, density: density + 1e-6 * (2 * k - 1) }));
     inner.sort((a, b) => a.density - b.density);
     return [...around, ...inner].filter((s) => s.opacity > 0.004 && s.body.count);
   }

@@ -25,11 +25,11 @@ class Timeline {
     this.slider = root.querySelector("#day");
     this.button = root.querySelector("#play");
     this.slider.step = (last - first) / 1000;
-    this.slider.addEventListener("input", () => { this.stop(); view.setDay(Number(this.slider.value)); });
+    this.slider.addEventListener("input", () => { this.stop(); view.setDay(Number(this.slider.value), true); });
     this.button.addEventListener("click", () => (this.playing ? this.stop() : this.play()));
     const drag = (event) => {
       if (event.type === "pointerdown") { this.chart.setPointerCapture(event.pointerId); this.stop(); }
-      if (event.buttons & 1) view.setDay(this.dayAt(event.offsetX));
+      if (event.buttons & 1) view.setDay(this.dayAt(event.offsetX), true);
     };
     this.chart.addEventListener("pointerdown", drag);
     this.chart.addEventListener("pointermove", drag);
@@ -40,16 +40,18 @@ class Timeline {
     return first + (last - first) * Math.min(1, Math.max(0, share));
   }
 
-  play(done) {
+  // How long growth from onset to the end plays.
+  get seconds() { return Number(this.root.querySelector("#speed").value); }
+
+  play() {
     const { view } = this, { first, last } = view;
     let day = view.state.day >= last - 1e-6 ? first : view.state.day, before = null;
     this.playing = true;
-    this.done = done;
     this.button.textContent = "❚❚ Pause";
     this.button.setAttribute("aria-pressed", "true");
     const step = (now) => {
       if (!this.playing) return;
-      if (before !== null) day += (last - first) * Math.min(now - before, 400) / 1000 / Number(this.root.querySelector("#speed").value);
+      if (before !== null) day += (last - first) * Math.min(now - before, 400) / 1000 / this.seconds;
       before = now;
       view.setDay(Math.min(day, last), true);
       if (day >= last) this.stop(); else requestAnimationFrame(step);
@@ -62,8 +64,6 @@ class Timeline {
     this.playing = false;
     this.button.textContent = "▶ Play";
     this.button.setAttribute("aria-pressed", "false");
-    if (this.done) this.done();
-    this.done = null;
     this.view.settle();
   }
 
