@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from oncology.node.science.equation import Coefficients, Equation
+from oncology.node.science.equation import Coefficients, Equation, curvature_of
 
 __all__ = ["EquationActivation"]
 
@@ -61,13 +61,9 @@ class EquationActivation:
         return self.equation.pullback(_rows(memory), self.q, _rows(covector))[0].reshape(memory.shape)
 
     def curvature(self, z: Tensor, direction: Tensor) -> Tensor:
-        """S''(z)[dz, dz], by forward differentiation of the pushforward."""
-        rows, moves = _rows(z), _rows(direction)
-
-        def along(point: Tensor) -> Tensor:
-            return torch.func.jvp(lambda u: self.equation.value(u, self.q), (point,), (moves,))[1]
-
-        return torch.func.jvp(along, (rows,), (moves,))[1].reshape(z.shape)
+        """S''(z)[dz, dz]."""
+        bent = curvature_of(lambda u: self.equation.value(u, self.q), _rows(z), _rows(direction))
+        return bent.reshape(z.shape)
 
 
 def _rows(z: Tensor) -> Tensor:

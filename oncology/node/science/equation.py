@@ -13,12 +13,20 @@ from typing import Protocol, runtime_checkable
 
 import scipy.sparse
 import torch
-import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 
 from oncology.errors import ConfigError
 
-__all__ = ["Coefficient", "Coefficients", "Equation", "SemiLinear", "by_name", "pullback_of", "pushforward_of"]
+__all__ = [
+    "Coefficient",
+    "Coefficients",
+    "Equation",
+    "SemiLinear",
+    "by_name",
+    "curvature_of",
+    "pullback_of",
+    "pushforward_of",
+]
 
 type Coefficients = tuple[Tensor, ...]
 """Values of an equation's coefficients in their order, each (size,)."""
@@ -94,11 +102,15 @@ class SemiLinear(Equation, Protocol):
 def pushforward_of(
     value: Callable[[Tensor, Coefficients], Tensor], u: Tensor, q: Coefficients, du: Tensor, dq: Coefficients
 ) -> Tensor:
-    """Directional derivative of a right-hand side by torch's forward differentiation."""
-    with forward_ad.dual_level():
-        moving = tuple(forward_ad.make_dual(part, change) for part, change in zip((u, *q), (du, *dq), strict=True))
-        primal, tangent = forward_ad.unpack_dual(value(moving[0], moving[1:]))
-    return torch.zeros_like(primal) if tangent is None else tangent
+    """Directional derivative of a right-hand side, as the transpose of its pullback: `S' d = d/dw (w S')(d)`.
+
+    Torch's forward differentiation would do the same, but its first call loads a compiler for many seconds.
+    """
+    with torch.enable_grad():
+        inputs = tuple(part.detach().requires_grad_() for part in (u, *q))
+        image = value(inputs[0], inputs[1:])
+        probe = torch.zeros_like(image, requires_grad=True)
+        return _by_probe(_along((image * probe).sum(), inputs, (du, *dq)), probe)
 
 
 def pullback_of(
@@ -107,8 +119,32 @@ def pullback_of(
     """Transposed products of a right-hand side by torch's reverse differentiation."""
     with torch.enable_grad():
         inputs = tuple(part.detach().requires_grad_() for part in (u, *q))
-        duals = torch.autograd.grad(value(inputs[0], inputs[1:]), inputs, covector, materialize_grads=True)
+        paired = (value(inputs[0], inputs[1:]) * covector).sum()
+        duals = torch.autograd.grad(paired, inputs, materialize_grads=True)
     return duals[0], duals[1:]
+
+
+def curvature_of(value: Callable[[Tensor], Tensor], u: Tensor, du: Tensor) -> Tensor:
+    """Second derivative along a direction, S''(u)[du, du], of a right-hand side with given coefficients."""
+    with torch.enable_grad():
+        state = u.detach().requires_grad_()
+        image = value(state)
+        probe = torch.zeros_like(image, requires_grad=True)
+        first = _along((image * probe).sum(), (state,), (du,))
+        return _by_probe(_along(first, (state,), (du,)), probe)
+
+
+def _by_probe(paired: Tensor, probe: Tensor) -> Tensor:
+    """Derivative by the probe, zero where nothing depends on it."""
+    if not paired.requires_grad:
+        return torch.zeros_like(probe)
+    return torch.autograd.grad(paired, probe, materialize_grads=True)[0]
+
+
+def _along(paired: Tensor, inputs: Coefficients, directions: Coefficients) -> Tensor:
+    """Derivative of a number along directions of its inputs, itself differentiable."""
+    slopes = torch.autograd.grad(paired, inputs, create_graph=True, materialize_grads=True)
+    return torch.stack([(slope * move).sum() for slope, move in zip(slopes, directions, strict=True)]).sum()
 
 
 def by_name(equation: Equation, values: dict[str, Tensor]) -> Coefficients:

@@ -93,6 +93,8 @@ def test_equations_follow_the_activation_protocol_of_the_core():
     h = 1e-3
     second = (activation.value(z + h * d) - 2.0 * activation.value(z) + activation.value(z - h * d)) / h**2
     assert torch.allclose(activation.curvature(z, d), second, rtol=1e-3, atol=1e-4)
+    linear = EquationActivation(heat("noflux"), (numbers(0.4), normal(SIZE)))
+    assert not linear.curvature(z, d).any()
 
 
 @pytest.mark.parametrize("gain", [0.5, 2.0])
