@@ -1,10 +1,10 @@
 """Certified radii from the slopes that a ball of inputs reaches: a tube around each trajectory (B1.9, last line).
 
-Around the run of a sample every layer is its linearisation plus an error, `delta -> (I + h C W) delta + e`, where
-`|e| <= h R |W delta|` componentwise and R bounds how far secant slopes stray from the slope C at the sample. Errors
-are carried to the output through the linearised layers that follow, each with its sign (a zonotope), so that for small
-margins the radius approaches the linearised one, which no certificate can exceed. Rounding of the two runs and of this
-computation enters e.
+Around the run of a sample every layer is linear up to an error, `delta -> (I + h C W) delta + e`, where
+`|e| <= h R |W delta|` componentwise, C are the slopes at the sample (or in the middle of those that the ball reaches)
+and R bounds how far secant slopes stray from them. Errors are carried to the output through the linear layers that
+follow, each with its sign (a zonotope), so that for small margins the radius approaches the linearised one, which no
+certificate can exceed. Rounding of the two runs and of this computation enters e.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NUMBERS = 2**23
 
 
 def certified_radius(
-    model: StandaloneNODE, theta: Tensor, run: Run, norm: float = 2.0, candidates: int = 16, rounds: int = 2
+    model: StandaloneNODE, theta: Tensor, run: Run, norm: float = 2.0, candidates: int = 16, rounds: int = 3
 ) -> Tensor:
     """Radius within which no input of another class lies, at least that of `product_radius`, (K,).
 
@@ -47,7 +47,8 @@ def certified_radius(
         run: its forward run; the class of a sample is that of its largest output.
         norm: 2 or inf, in which the radius is measured.
         candidates: radii tried at once.
-        rounds: times that the interval between the last success and the next failure is tried again.
+        rounds: of candidates, each between the last success and the next failure; the second also looks beyond it, with
+            slopes in the middle of their range.
 
     Raises:
         ConfigError: no guarantee can be given of this network, or the norm is neither 2 nor inf.
@@ -79,14 +80,15 @@ def _search(
     rounds: int,
 ) -> Tensor:
     shares = torch.linspace(0.0, 1.0, candidates + 1, dtype=torch.float64, device=states.device)[1:]
-    low = torch.maximum(best, 1e-3 * upper)
-    high = torch.maximum(upper, low)
-    for _ in range(rounds):
+    low, high = torch.maximum(best, 1e-3 * upper), torch.maximum(best, upper)
+    for attempt in range(rounds):
         radii = low[:, None] * (high / low.clamp(min=1e-300))[:, None] ** shares
-        held = tube_holds(model, net, states, radii, norm)
+        # slopes in the middle of their range stray less, but for that a radius must be known already
+        held = tube_holds(model, net, states, radii, norm, candidates // 2 if attempt else None)
         best = torch.maximum(best, torch.where(held, radii, 0.0).amax(1))
-        high = torch.where(~held & (radii > best[:, None]), radii, high[:, None]).amin(1)
-        low = torch.maximum(torch.minimum(low, high), best)
+        low = torch.maximum(low, best)
+        failed = torch.where(~held & (radii > best[:, None]), radii, high[:, None]).amin(1)
+        high = torch.maximum(low, failed if attempt else torch.minimum(high, 1.6 * low))
     return best
 
 
@@ -97,18 +99,16 @@ def _check(net: EulerNet, norm: float) -> None:
         raise ConfigError(f"slopes of {net.activation.name!r} on an interval are not known; take one of {names}")
 
 
-def _deviation(net: EulerNet, z: Tensor, slope: Tensor, reach: Tensor) -> Tensor:
-    """Largest |sigma'(z + u) - slope| over |u| <= reach."""
+def _slopes(net: EulerNet, z: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
+    """Lowest and highest sigma'(z + u) over |u| <= reach."""
     sigma = net.activation
 
     def at(point: Tensor) -> Tensor:
         return sigma.slope(point, sigma.value(point))
 
     if sigma.name in PEAKED:
-        lowest, highest = at(z.abs() + reach), at((z.abs() - reach).clamp(min=0.0))
-    else:
-        lowest, highest = at(z - reach), at(z + reach)
-    return torch.maximum(highest - slope, slope - lowest).clamp(min=0.0) + 8.0 * UNIT
+        return at(z.abs() + reach), at((z.abs() - reach).clamp(min=0.0))
+    return at(z - reach), at(z + reach)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +135,9 @@ class _Differences:
         return rows[..., None] * radii[:, None] + self.errors.abs() @ self.sizes
 
 
-def tube_holds(model: StandaloneNODE, net: EulerNet, states: Tensor, radii: Tensor, norm: float) -> Tensor:
+def tube_holds(
+    model: StandaloneNODE, net: EulerNet, states: Tensor, radii: Tensor, norm: float, centre: int | None = None
+) -> Tensor:
     """Whether no input within each radius has another class, (K, radii); false where it cannot be told.
 
     Args:
@@ -144,6 +146,7 @@ def tube_holds(model: StandaloneNODE, net: EulerNet, states: Tensor, radii: Tens
         states: computed states of the samples, (layers + 1, K, n), double precision.
         radii: (K, radii).
         norm: 2 or inf.
+        centre: index of the radius whose slopes have C in the middle of their range; None for the slopes at the sample.
     """
     size, n = states.shape[1:]
     count, order = radii.shape[1], dual_order(norm)
@@ -151,7 +154,7 @@ def tube_holds(model: StandaloneNODE, net: EulerNet, states: Tensor, radii: Tens
     start[:, list(model.inputs), torch.arange(len(model.inputs))] = 1.0
     moved = _Differences(start, start.new_zeros(size, n, 0), start.new_zeros(size, 0, count))
     for layer in range(len(net.matrices)):
-        moved = _layer(net, layer, states[layer], moved, radii, order)
+        moved = _layer(net, layer, states[layer], moved, radii, order, centre)
     classes, margins = margins_of(model.read(states[-1]))
     outputs = list(model.outputs)
     box = moved.box(radii, order)[:, outputs]
@@ -166,7 +169,15 @@ def tube_holds(model: StandaloneNODE, net: EulerNet, states: Tensor, radii: Tens
     return (SAFETY * (apart + fuzz) < margins[..., None]).all(1)
 
 
-def _layer(net: EulerNet, layer: int, state: Tensor, moved: _Differences, radii: Tensor, order: float) -> _Differences:
+def _layer(
+    net: EulerNet,
+    layer: int,
+    state: Tensor,
+    moved: _Differences,
+    radii: Tensor,
+    order: float,
+    centre: int | None,
+) -> _Differences:
     """Differences after a layer; the errors that it adds become new generators."""
     h, matrix, n = net.step, net.matrices[layer], state.shape[1]
     z = state @ matrix.mT + net.biases[layer]
@@ -177,10 +188,14 @@ def _layer(net: EulerNet, layer: int, state: Tensor, moved: _Differences, radii:
     image = moved.through(matrix)
     argument = image.box(radii, order) + (n + 4) * UNIT * pushed
     wobble = (n + 4) * UNIT * (matrix.abs() @ magnitude + net.biases[layer].abs()[:, None])
-    stray = torch.zeros_like(argument)
+    lowest, highest = torch.zeros_like(argument), torch.zeros_like(argument)
     for panel in range(1, PANELS + 1):
-        reach = panel / PANELS * argument + wobble
-        stray += _deviation(net, z[..., None], slope[..., None], reach) / PANELS
+        low, high = _slopes(net, z[..., None], panel / PANELS * argument + wobble)
+        lowest, highest = lowest + low / PANELS, highest + high / PANELS
+    if centre is not None:
+        middle = 0.5 * (lowest + highest)[..., centre]
+        slope = torch.where(middle.isfinite(), middle, slope)
+    stray = torch.maximum(highest - slope[..., None], slope[..., None] - lowest).clamp(min=0.0) + 8.0 * UNIT
     rounding = rounding_of_step(net, layer, magnitude.mT).mT
     defect = (n + 8) * UNIT * (box + h * pushed)
     sizes = SAFETY * (h * stray * argument + 2.0 * rounding + defect)
