@@ -191,6 +191,7 @@ def _read(fit: Path, given: Path | None) -> tuple[Results, Case, FittedTumour]:
 
     case = fitted_case(fit, given)
     if case is None:
+        read_results(fit)  # says what else may be wrong with the folder
         raise ConfigError(f"{fit}: the case that it was fitted to is not at hand: give its folder with --case")
     results = read_results(fit, case)
     estimate, last = results.estimate, case.sessions[-1].day

@@ -295,6 +295,17 @@ def test_a_fit_of_an_earlier_version_is_refused(folder, capsys):
     assert "holds no posterior" in capsys.readouterr().err
 
 
+def test_a_folder_without_a_fit_and_a_fit_without_its_case(folder, tmp_path, capsys):
+    assert cli.run(["predict", str(tmp_path), "--days", "30", "--out", str(folder / "never")]) == 2
+    assert "estimate.json: no such file" in capsys.readouterr().err
+    lost = Path(shutil.copytree(folder / "fit", tmp_path / "lost"))
+    config = (lost / "config.toml").read_text()
+    (lost / "config.toml").write_text(config.replace("sub-toy01", "sub-gone"))
+    assert cli.run(["predict", str(lost), "--days", "30", "--out", str(folder / "never")]) == 2
+    text = capsys.readouterr().err
+    assert "give its folder with --case" in text and text.count("\n") == 1
+
+
 def test_a_fit_of_another_engine_goes_on_with_a_note(folder, content):
     other = Path(shutil.copytree(folder / "fit", folder / "other"))
     config = (other / "config.toml").read_text()
