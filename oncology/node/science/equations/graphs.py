@@ -8,7 +8,6 @@ interval a radius in R^d (B2.4). Gage and Hamilton, J. Differential Geometry 23,
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -66,6 +65,9 @@ CURVE_SHORTENING = SlopeFlux(torch.atan)
 LENGTH_FLOW = SlopeFlux(lambda slope: slope / torch.sqrt(1.0 + slope * slope))
 
 
+EXPONENT = Coefficient("exponent", 1, "1", positive=True)
+
+
 @dataclass(frozen=True)
 class PowerFlux:
     """`(u_x^2 + eps^2)^((p-2)/2) u_x` with the coefficient "exponent" p > 1.
@@ -75,7 +77,7 @@ class PowerFlux:
     """
 
     softness: float
-    coefficient: Coefficient | None = Coefficient("exponent", 1, "1", positive=True)
+    coefficient: Coefficient | None = EXPONENT
 
     def value(self, slope: Tensor, q: Tensor | None) -> Tensor:
         """F(u_x; p)."""
@@ -105,7 +107,9 @@ class GraphFlow:
 
     def __post_init__(self) -> None:
         if len(self.grid.axes) != 1 or self.dimension < 1:
-            raise ConfigError(f"{len(self.grid.axes)} axes in dimension {self.dimension}; need one axis, dimension >= 1")
+            raise ConfigError(
+                f"{len(self.grid.axes)} axes in dimension {self.dimension}; need one axis, dimension >= 1"
+            )
         if self.dimension > 1 and self.grid.axes[0].lower != 0.0:
             raise ConfigError(f"a radius from {self.grid.axes[0].lower:g}; it starts at 0")
 
@@ -187,8 +191,3 @@ def barenblatt(r: Tensor, time: float, p: float, dimension: int, constant: float
     q = (p - 2.0) / p * k ** (1.0 / (p - 1.0))
     inside = (constant - q * (r * time**-k) ** (p / (p - 1.0))).clamp(min=0.0)
     return (time ** (-dimension * k) * inside ** ((p - 1.0) / (p - 2.0)))[None]
-
-
-def slope_of_reaper(x: float) -> float:
-    """Slope of the grim reaper."""
-    return math.tan(x)

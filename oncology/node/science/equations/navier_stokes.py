@@ -48,7 +48,7 @@ class NavierStokes:
 
     @property
     def size(self) -> int:
-        """d times the number of pixels."""
+        """Number of pixels times d."""
         return self.dimension * self.grid.size
 
     @property
@@ -141,7 +141,9 @@ def torus(cells: int, dimension: int, length: float = 2.0 * math.pi) -> Grid:
     return Grid(tuple(Axis(0.0, length, cells, "periodic") for _ in range(dimension)))
 
 
-def taylor_green(grid: Grid, time: float, viscosity: float, k: int = 1, wind: tuple[float, float] = (0.0, 0.0)) -> Tensor:
+def taylor_green(
+    grid: Grid, time: float, viscosity: float, k: int = 1, wind: tuple[float, float] = (0.0, 0.0)
+) -> Tensor:
     """N1 in the frame of a mean wind U: `U + (cos kX sin kY, -sin kX cos kY) exp(-2 nu k^2 t)`, `X = x - U t`.
 
     Args:
