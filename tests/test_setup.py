@@ -10,9 +10,11 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cyclopts import App
 
 from oncology.cli import main as cli
 
@@ -133,13 +135,25 @@ def test_the_readme_shows_every_command():
     assert [line.split()[1] for line in recipes()] == ["demo"]
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+def functions() -> dict[str, Callable[..., object]]:
+    """Return every command's function by its words; groups hold several."""
+    found = {}
+    for name, target in cli.COMMANDS.items():
+        module, attribute = target.split(":")
+        command = getattr(importlib.import_module(module), attribute)
+        if isinstance(command, App):
+            found |= {f"{name} {part}": command[part].default_command for part in command if not part.startswith("-")}
+        else:
+            found[name] = command
+    return found
+
+
+@pytest.mark.parametrize("name", functions())
 def test_every_command_explains_itself_and_all_its_options(name, capsys):
-    module, function = cli.COMMANDS[name].split(":")
-    command = getattr(importlib.import_module(module), function)
+    command = functions()[name]
     for parameter in inspect.signature(command).parameters:
         assert re.search(rf"(?m)^ +{parameter}: \w", command.__doc__), f"{name}: {parameter} is not explained"
-    assert cli.run([name, "--help"]) == 0
+    assert cli.run([*name.split(), "--help"]) == 0
     assert " ".join(command.__doc__.splitlines()[0].split()[:4]) in capsys.readouterr().out
 
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "predict": "oncology.cli.predict:predict",
     "report": "oncology.cli.report:report",
     "simulate": "oncology.cli.simulate:simulate",
+    "train": "oncology.cli.train:train",
     "verify": "oncology.cli.verify:verify",
     "view": "oncology.cli.view:view",
 }

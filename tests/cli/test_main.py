@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from cyclopts import App
 
 from oncology import errors
 from oncology.cli import main as cli
@@ -83,7 +84,8 @@ def test_every_command_is_listed_with_what_it_does(capsys):
     for name, target in cli.COMMANDS.items():
         module, function = target.split(":")
         __import__(module)
-        summary = getattr(sys.modules[module], function).__doc__.splitlines()[0]
+        command = getattr(sys.modules[module], function)
+        summary = (command.help if isinstance(command, App) else command.__doc__).splitlines()[0]
         assert name in text
         assert " ".join(summary.split()[:5]) in text
 

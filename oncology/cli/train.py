@@ -1,0 +1,114 @@
+"""`oncology train`: networks from data. A kind of network is a command of this group, in a function of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from oncology.cli.output import output_folder
+from oncology.cli.runtime import launched_rank
+from oncology.cli.trainfile import config_for, kind_of, trained_config
+from oncology.errors import ConfigError
+
+__all__ = ["evaluate", "snode", "train"]
+
+train = App(name="train", help="Train networks, and measure what they are worth.")
+
+
+@train.command
+def snode(
+    *,
+    data: str,
+    out: Path,
+    config: Path | None = None,
+    device: str = "auto",
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Train a standalone neural ODE as a classifier with nonlinear conjugate gradients, or with a baseline.
+
+    SIGUSR1 ends it at the next checkpoint with exit status 75: the same command with --resume goes on bit for bit.
+
+    Args:
+        data: moons, circles, spirals, digits, mnist:FOLDER (with the four IDX files) or FILE.csv (with a header).
+        out: Folder for the results; made whole at the end, or not at all.
+        config: TOML file of settings (docs/snode.md); the defaults depend on the data.
+        device: auto, cpu or cuda.
+        overwrite: Replace results that an earlier run left in --out.
+        resume: Go on from the last checkpoint of a run that was stopped.
+    """
+    from oncology.cli.snode import CHECKPOINT, dataset_of, device_named, run_training, write_config
+
+    if launched_rank() > 0:
+        return
+    settings = config_for(data, config)
+    with output_folder(out, overwrite=overwrite, resume=resume, checkpoint=CHECKPOINT) as work:
+        used, samples = device_named(device), dataset_of(settings)
+        write_config(settings, samples, used, work)
+        metrics = run_training(settings, samples, used, work, resume)
+    _print(metrics)
+
+
+@train.command
+def evaluate(
+    folder: Path,
+    /,
+    *,
+    data: str | None = None,
+    noise: float | None = None,
+    radius: float | None = None,
+    samples: int | None = None,
+    device: str = "auto",
+    report: Annotated[Path | None, Parameter(name="--json")] = None,
+) -> None:
+    """Measure a trained network: accuracy, under noise and under attack, and the share that is certified.
+
+    Args:
+        folder: What `oncology train snode` left.
+        data: Data to test with, instead of the test samples of training; all samples of a CSV file.
+        noise: Standard deviation of the Gaussian noise of each input.
+        radius: Distance in the 2-norm within which a sample has to keep its class.
+        samples: Most samples to attack and to certify.
+        device: auto, cpu or cuda.
+        report: File for the same numbers as JSON.
+    """
+    from oncology.cli.snode import device_named, evaluate_folder
+
+    if launched_rank() > 0:
+        return
+    if data is not None:
+        kind_of(data)
+    settings = trained_config(folder, {"noise": noise, "radius": radius, "samples": samples})
+    metrics = evaluate_folder(folder, data, settings, device_named(device))
+    if report is not None:
+        try:
+            report.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{report}: cannot be written ({error.strerror}); choose another --json") from error
+    _print(metrics)
+
+
+WORDS = {
+    "samples": "test samples",
+    "train_accuracy": "accuracy on what was learnt",
+    "accuracy": "accuracy",
+    "noisy": "accuracy under noise",
+    "attacked": "withstand the attack within the radius",
+    "distance": "median distance of an attack that succeeds",
+    "certified": "certified within the radius",
+    "radius": "median certified radius",
+    "cost": "cost",
+    "iterations": "iterations",
+    "forward_equivalents": "forward solves",
+    "seconds": "seconds",
+}
+
+
+def _print(metrics: dict[str, Any]) -> None:
+    """Print the numbers, one a line."""
+    for key, words in WORDS.items():
+        if metrics.get(key) is not None:
+            print(f"{words:45}{metrics[key]:.6g}")
