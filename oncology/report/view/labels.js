@@ -14,11 +14,19 @@ const Labels = (() => {
     PLANES.forEach((plane, k) => panel(pen, view, plane, picture.areas[k + 1]));
   }
 
+  // Words that are legible over anything: with a rim of the background's colour.
+  function words(pen, view, text, x, y) {
+    pen.strokeStyle = view.state.theme === "light" ? "rgba(244, 245, 247, 0.8)" : "rgba(20, 23, 27, 0.8)";
+    pen.lineWidth = 3.5; pen.lineJoin = "round";
+    pen.strokeText(text, x, y);
+    pen.fillText(text, x, y);
+  }
+
   function legend(pen, view, ink, soft) {
-    const { state, scene, picture } = view;
+    const { state, picture } = view;
     pen.textAlign = "left"; pen.textBaseline = "alphabetic";
     pen.fillStyle = ink; pen.font = `600 19px ${FONT}`;
-    pen.fillText(`Day ${number(state.day, 1)}`, 16, 30);
+    words(pen, view, `Day ${number(state.day, 1)}`, 16, 30);
     let y = 52;
     pen.font = `13px ${FONT}`;
     state.levels.forEach((level) => {
@@ -26,19 +34,19 @@ const Labels = (() => {
       pen.fillStyle = level.colour;
       pen.fillRect(16, y - 10, 13, 11);
       pen.fillStyle = ink;
-      pen.fillText(`${level.name}, density > ${level.density.toFixed(level.density < 0.1 ? 3 : 2)}: ${millilitres(view.volume(state.day, level.density))} mL`, 36, y);
+      words(pen, view, `${level.name}, density > ${level.density.toFixed(level.density < 0.1 ? 3 : 2)}: ${millilitres(view.volume(state.day, level.density))} mL`, 36, y);
       y += 19;
     });
     if (picture.band) {
       pen.strokeStyle = ink; pen.lineWidth = 2; pen.setLineDash([3, 2]);
       pen.strokeRect(17, y - 9, 11, 9); pen.setLineDash([]);
       pen.fillStyle = ink;
-      pen.fillText(`95 % band of ${state.levels[state.band].name.toLowerCase()}`, 36, y);
+      words(pen, view, `95 % band of ${state.levels[state.band].name.toLowerCase()}`, 36, y);
       y += 19;
     }
     if (picture.arrays[`labels_${picture.session}`] && state.segmentation > 0.01) {
       pen.fillStyle = soft;
-      pen.fillText(`hatched: segmentation of ${picture.session} (blue whole, orange core)`, 16, y);
+      words(pen, view, `hatched: segmentation of ${picture.session} (blue whole, orange core)`, 16, y);
     }
   }
 
@@ -69,8 +77,8 @@ const Labels = (() => {
     }
     pen.strokeStyle = soft; pen.lineWidth = 1; pen.strokeRect(x - 0.5, y - 0.5, wide + 1, 11);
     pen.fillStyle = ink; pen.font = `11px ${FONT}`; pen.textAlign = "center"; pen.textBaseline = "alphabetic";
-    for (const u of [0, 0.25, 0.5, 0.75, 1]) pen.fillText(`${u}`, x + u * wide, y + 23);
-    pen.fillText("cell density in the slices (share of capacity)", x + wide / 2, y - 7);
+    for (const u of [0, 0.25, 0.5, 0.75, 1]) words(pen, view, `${u}`, x + u * wide, y + 23);
+    words(pen, view, "cell density in the slices (share of capacity)", x + wide / 2, y - 7);
     for (const level of view.state.levels.filter((l) => l.on)) {
       pen.fillStyle = level.colour;
       pen.beginPath(); pen.moveTo(x + level.density * wide, y + 2); pen.lineTo(x + level.density * wide - 4, y - 4); pen.lineTo(x + level.density * wide + 4, y - 4); pen.fill();
