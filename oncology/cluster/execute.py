@@ -97,6 +97,11 @@ class Running:
         """Return how long ago it was asked to leave, s; 0 if it was not."""
         return 0.0 if self.asked_at is None else time.monotonic() - self.asked_at
 
+    @property
+    def crashed(self) -> bool:
+        """Whether it ended neither well, nor by its own decision, nor because it was asked to."""
+        return self.asked_at is None and self.process.returncode not in (0, 1, 2, STOPPED)
+
     def end(self) -> None:
         """End it and all its ranks now; what it saved last stays."""
         self.asked_at = self.asked_at or time.monotonic()

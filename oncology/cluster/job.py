@@ -1,7 +1,8 @@
 """One job of an array: `python -m oncology.cluster.job LISTING INDEX`, which the batch scripts of `slurm` run.
 
 Slurm warns it with SIGUSR1 before the time limit; it passes the warning on, and when the fit has left with its iterate
-saved, puts its own job back into the queue, where it goes on. A fit that fails is noted and ends this job alone.
+saved, puts its own job back into the queue, where it goes on. A fit that fails is noted and ends this job alone. One
+that crashes, as an MPI job does now and then where its ranks do not find each other, is started once more.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from oncology.cluster.tasks import Task
 __all__ = ["main"]
 
 _PERIOD = 0.1  # seconds between two looks at the process
+_ATTEMPTS = 2
 _TRIALS = 20  # looks at a lock that may only be somebody looking
 
 
@@ -39,19 +41,27 @@ def main(arguments: Sequence[str]) -> int:
     listing = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     task, store = Task.from_dict(listing["tasks"][int(arguments[1])]), Store(Path(listing["out"]))
     command = command_line(task, listing["python"], listing["launcher"])
-    running = _start(task, store, command, Path(listing["folder"]))
-    if running is None:
-        return 0
-    while running.process.poll() is None:
-        if warned:
-            running.ask_to_leave()
-        if running.asked_for() > listing["patience"]:
-            running.end()
-        time.sleep(_PERIOD)
-    state = running.conclude(store)
+    for _ in range(_ATTEMPTS):
+        running = _start(task, store, command, Path(listing["folder"]))
+        if running is None:
+            return 0
+        state = _watch(running, store, warned, listing["patience"])
+        if not (running.crashed and state.name == "failed"):
+            break
     if state.name == "stopped":
         state = _requeue(task, store, listing["requeues"])
     return 1 if state.name == "failed" else 0
+
+
+def _watch(running: Running, store: Store, warned: Sequence[int], patience: float) -> State:
+    """Wait for the end of a fit; pass a warning on, and end it where it does not leave in time."""
+    while running.process.poll() is None:
+        if warned:
+            running.ask_to_leave()
+        if running.asked_for() > patience:
+            running.end()
+        time.sleep(_PERIOD)
+    return running.conclude(store)
 
 
 def _start(task: Task, store: Store, command: Sequence[str], folder: Path) -> Running | None:

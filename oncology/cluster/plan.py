@@ -82,7 +82,10 @@ class Slurm(_QueueKeys):
     requeues: int = Field(default=20, ge=0, description="a whole number, 0 or more")
     prelude: Lines = Field(default=(), strict=False, description="a list of shell lines")
     launcher: Lines = Field(
-        default=("srun", "--mpi=pmi2"), min_length=1, strict=False, description="a list such as ['srun', '--mpi=pmi2']"
+        default=("srun", "--mpi=pmi2", "--kill-on-bad-exit=1"),
+        min_length=1,
+        strict=False,
+        description="a list such as ['srun', '--mpi=pmi2']",
     )
     gpu: Queue | None = Field(default=None, description="a table [slurm.gpu]")
 

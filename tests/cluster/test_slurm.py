@@ -45,11 +45,13 @@ def slurm(site, monkeypatch) -> Mapping[str, str]:
 def launcher(slurm) -> list[str]:
     """The first launcher that gives this MPI two ranks in one world: srun, where the two know each other."""
     program = "from oncology.cli.runtime import world; print(world().size)"
-    for words in (["srun", "--mpi=pmi2"], ["srun", "--mpi=pmix"]):
+    for kind in ("pmi2", "pmix"):
+        words = ["srun", f"--mpi={kind}", "--kill-on-bad-exit=1"]
         line = [*words, "-n", "2", sys.executable, "-c", program]
-        done = subprocess.run(line, env=slurm, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT)
-        if done.stdout.split() == ["2", "2"]:
-            return words
+        for _ in range(3):
+            done = subprocess.run(line, env=slurm, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT)
+            if "".join(done.stdout.split()) == "22":
+                return words
     return [mpiexec()]
 
 
@@ -189,6 +191,17 @@ def test_a_case_that_never_gets_done_is_given_up(tmp_path, slurm):
     subprocess.run(["scancel", "--signal=USR1", "--batch", listed(cohort)["sub-00"]], env=slurm, check=True)
     wait_for(lambda: not jobs(slurm))
     assert "sub-00  failed    reached its time limit 1 times: raise time" in cohort.run("status").out
+
+
+@needs_slurm
+@pytest.mark.parametrize(("marker", "begun"), [("crashes", 2), ("silent", 2), ("broken", 1)])
+def test_a_fit_that_crashes_is_started_once_more(tmp_path, slurm, marker, begun):
+    cohort = write_cohort(tmp_path, ["00"], {"slurm": {}})
+    (cohort.case("00") / marker).write_text("wrong")
+    assert cohort.run("submit").status == 0
+    wait_for(lambda: not jobs(slurm))
+    assert len(cohort.events("+")) == begun
+    assert "sub-00  failed" in cohort.run("status").out
 
 
 @needs_slurm
