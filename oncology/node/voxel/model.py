@@ -89,6 +89,21 @@ class VoxelRun:
 
 
 @dataclass(frozen=True)
+class _Couplings:
+    """The diffusion operator at given rates.
+
+    Attributes:
+        slopes: (b, k, n) E_w and E_g of each edge by the diffusivities, 1/mm^2.
+        edges: (b, k, n) `D_w E_w + D_g E_g`, 1/day.
+        bound: (B,) bound of the largest eigenvalue, 1/day.
+    """
+
+    slopes: tuple[torch.Tensor, torch.Tensor]
+    edges: torch.Tensor
+    bound: Vector
+
+
+@dataclass(frozen=True)
 class _Diffusion:
     """The diffusion step of one interval.
 
@@ -122,12 +137,24 @@ class VoxelModel:
         law: growth law f.
         resections: (n,) share of each voxel's density that each resection leaves, by index of the treatment.
         corrected: cancel the stencil's dispersion in white matter (`legendre`).
+        fused: apply the stencil in one compiled pass, which takes a box with a margin (`Stencil.guarded`).
+
+    Raises:
+        ConfigError: where the box has no margin for a compiled pass.
     """
 
     stencil: Stencil
     law: GrowthLaw = field(default_factory=Logistic)
     resections: dict[int, torch.Tensor] = field(default_factory=dict)
     corrected: bool = True
+    fused: bool = False
+
+    def __post_init__(self) -> None:
+        if self.fused and not self.stencil.guarded:
+            raise ConfigError(
+                f"tissue reaches the ends of the box of {self.stencil.shape} voxels: for a compiled pass, "
+                "pad its first axis with one voxel at each end (two with a tensor)"
+            )
 
     def run(
         self,
@@ -158,8 +185,9 @@ class VoxelModel:
         u = initial.clone()
         lowest, highest = u.amin(), u.amax()
         observations, starts, stages = [], [], []
+        couplings = self._couplings(rates)
         for index, (interval, lengths) in enumerate(zip(grid.intervals, durations, strict=True)):
-            diffusion = self._diffusion(rates, lengths / interval.steps, 0 if least is None else least[index])
+            diffusion = self._diffusion(couplings, rates, lengths / interval.steps, least[index] if least else 0)
             taken = []
             for step in _steps(interval, lengths, rates):
                 if keep:
@@ -184,7 +212,8 @@ class VoxelModel:
     def stages(self, rates: Vector, grid: TimeGrid) -> tuple[int, ...]:
         """Return how many stages the diffusion steps of each interval need for rates (3,)."""
         steps = [np.array([interval.step]) for interval in grid.intervals]
-        return tuple(self._diffusion(rates[None], step).polynomial.stages for step in steps)
+        couplings = self._couplings(rates[None])
+        return tuple(self._diffusion(couplings, rates[None], step).polynomial.stages for step in steps)
 
     def tangent(self, run: VoxelRun, directions: VoxelDirections) -> tuple[torch.Tensor, ...]:
         """Return the derivatives of `run.observations` along R directions, (R, B, n) each."""
@@ -193,12 +222,13 @@ class VoxelModel:
         if directions.initial is not None:
             du += directions.initial
         observations = []
+        couplings = self._couplings(run.rates)
         for index, (interval, lengths, starts) in enumerate(
             zip(run.grid.intervals, run.durations, run.starts, strict=True)
         ):
             tau = lengths / interval.steps
             d_tau = directions.duration / interval.steps * (index == 0)
-            diffusion = self._diffusion(run.rates, tau, run.stages[index])
+            diffusion = self._diffusion(couplings, run.rates, tau, run.stages[index])
             d_exposure = 0.5 * (directions.rates[:, :, 2] * tau + run.rates[:, 2] * d_tau)
             change = _change(diffusion, run.rates, directions.rates, tau, d_tau)
             for step, u in zip(_steps(interval, lengths, run.rates), starts, strict=True):
@@ -217,13 +247,14 @@ class VoxelModel:
         dual = torch.zeros_like(run.starts[0][0])
         remaining = list(duals)
         by_rates, by_duration = np.zeros((len(run.rates), 3)), np.zeros(len(run.rates))
+        couplings = self._couplings(run.rates)
         for index in reversed(range(len(run.starts))):
             interval, lengths = run.grid.intervals[index], run.durations[index]
             dual = self._survive(interval, dual)
             if interval.observe:
                 dual = dual + remaining.pop()
             tau = lengths / interval.steps
-            diffusion = self._diffusion(run.rates, tau, run.stages[index])
+            diffusion = self._diffusion(couplings, run.rates, tau, run.stages[index])
             edges = torch.zeros_like(diffusion.operator.edges)
             share, growth = dual.new_zeros(len(run.rates)), dual.new_zeros(len(run.rates))
             steps = list(_steps(interval, lengths, run.rates))
@@ -259,19 +290,22 @@ class VoxelModel:
                 raise ConfigError("chemotherapy needs the interval lengths of the time grid: leave durations out")
         return rates, lengths if durations is None else np.asarray(durations, dtype=float)
 
-    def _diffusion(self, rates: Vector, tau: Vector, least: int = 0) -> _Diffusion:
+    def _couplings(self, rates: Vector) -> _Couplings:
+        like = self.stencil.white
+        white, grey = (torch.as_tensor(rates[:, k], dtype=like.dtype, device=like.device) for k in (0, 1))
+        slopes = self.stencil.slopes(white, grey)
+        edges = white[:, None, None] * slopes[0] + grey[:, None, None] * slopes[1]
+        return _Couplings(slopes, edges, _row_bound(self.stencil.strides, edges).cpu().numpy().astype(float))
+
+    def _diffusion(self, by: _Couplings, rates: Vector, tau: Vector, least: int = 0) -> _Diffusion:
         """Return the diffusion step of length tau (B,)."""
         stencil = self.stencil
-        like = stencil.white
-        white, grey = (torch.as_tensor(rates[:, k], dtype=like.dtype, device=like.device) for k in (0, 1))
-        slopes = stencil.slopes(white, grey)
-        edges = white[:, None, None] * slopes[0] + grey[:, None, None] * slopes[1]
-        bound = _row_bound(stencil.strides, edges).cpu().numpy().astype(float)
         spread = rates[:, 0] * tau / stencil.spacing**2
-        polynomial = legendre(tau * bound, spread, len(stencil.shape), self.corrected, least)
+        polynomial = legendre(tau * by.bound, spread, len(stencil.shape), self.corrected, least)
         scale = polynomial.weight * tau
-        edges = edges.mul_(torch.as_tensor(scale, dtype=like.dtype, device=like.device)[:, None, None])
-        return _Diffusion(polynomial, weights(stencil.strides, edges, 1.0), slopes, scale)
+        edges = by.edges * _column(scale, by.edges)[:, None]
+        operator = weights(stencil.strides, edges, 1.0, self.fused)
+        return _Diffusion(polynomial, operator, by.slopes, scale)
 
     def _survive(self, interval: Interval, u: torch.Tensor) -> torch.Tensor:
         """Apply radiotherapy and resection at the end of an interval; linear and diagonal, so its own transpose."""
@@ -366,7 +400,8 @@ def _diffuse_tangent(
     _, stages = _diffuse_stages(by, u)
     strides = by.operator.strides
     pairs = zip(by.slopes, change[:2], strict=True)
-    slopes = [(weights(strides, slope, 0.0), _column(amount, du)) for slope, amount in pairs if amount.any()]
+    fused = by.operator.diagonal is None
+    slopes = [(weights(strides, slope, 0.0, fused), _column(amount, du)) for slope, amount in pairs if amount.any()]
     before, now = du.clone(), torch.zeros_like(du)
     for number, factor in enumerate(by.polynomial.factors):
         target, source = (now, du) if number == 0 else (before, now)

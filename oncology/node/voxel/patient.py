@@ -68,18 +68,26 @@ class TissueBox:
         return np.asarray(self.lower + self.spacing * np.argwhere(self.inside))
 
 
-def tissue_box(case: Case, size: float, margin: float) -> TissueBox:
+def tissue_box(case: Case, distance: Volume, size: float, margin: float) -> TissueBox:
     """Return the tissue within a margin of a case's tumour on voxels of a size (both mm): one connected piece.
+
+    Args:
+        case: the patient.
+        distance: of every voxel of the tissue maps from the tumour, mm.
+        size: edge of a voxel, mm.
+        margin: how far the box reaches, mm.
 
     Raises:
         MeshError: where no voxel is mostly tissue.
     """
-    distance = tumour_distance(case)
     near = distance.data <= margin
+    planes = 1 + (case.tensor is not None)  # of margin along the first axis (`Stencil.guarded`)
     corners = case.white.world(np.argwhere(near & (case.white.data + case.grey.data > _TISSUE)))
     if not len(corners):
         raise MeshError(f"{case.root}: no tissue within {margin:g} mm of the segmentations: check the tissue maps")
     first, last = (np.floor(edge / size).astype(int) for edge in (corners.min(axis=0), corners.max(axis=0)))
+    first[0] -= planes
+    last[0] += planes
     shape = np.maximum(last - first + 1, 2)
     lower = (first + 0.5) * size
     maps = np.stack([np.where(near, tissue.data, 0.0) for tissue in (case.white, case.grey)], axis=-1)
@@ -88,6 +96,7 @@ def tissue_box(case: Case, size: float, margin: float) -> TissueBox:
     labels, count = ndimage.label(white + grey >= _TISSUE)
     if not count:
         raise MeshError(f"{case.root}: no voxel of {size:g} mm is mostly tissue: give a smaller --size")
+    labels[:planes] = labels[-planes:] = 0
     inside = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
     return TissueBox(white, grey, inside, lower, size)
 
@@ -242,9 +251,10 @@ def voxel_level(
     settings: FitSettings,
     size: float,
     margin: float,
-    mean: Mean = "arithmetic",
+    mean: Mean = "harmonic",
     dtype: torch.dtype = torch.float64,
     device: str | torch.device = "cpu",
+    fused: bool = False,
 ) -> VoxelLevel:
     """Return a level of a case.
 
@@ -253,19 +263,22 @@ def voxel_level(
         settings: growth law and data.
         size: edge of a voxel, mm.
         margin: how far the voxels reach beyond every segmentation, mm.
-        mean: of the diffusivities of neighbouring voxels.
+        mean: of the diffusivities of neighbouring voxels; arithmetic where the case has a tensor.
         dtype: float32 or float64.
         device: where to compute.
+        fused: apply the stencil in one compiled pass.
 
     Raises:
         MeshError: where there is no tissue.
     """
-    box = tissue_box(case, size, margin)
+    distance = tumour_distance(case)
+    box = tissue_box(case, distance, size, margin)
     points, cells = box.points, voxel_cells(box)
     tensor = None
     if case.tensor is not None:
         tensor = np.broadcast_to(np.eye(3), (*box.inside.shape, 3, 3)).copy()
         tensor[box.inside] = tensors_at(case.tensor, points)
+        mean = "arithmetic"
     operator = stencil(box.white, box.grey, box.inside, size, mean, tensor, dtype, device)
     index = torch.as_tensor(np.flatnonzero(box.inside), device=device)
     space = CellSpace(points, cells, cell_volumes(points, cells), lambda values: values)
@@ -281,14 +294,14 @@ def voxel_level(
     return VoxelLevel(
         mesh=TetMesh(vertices, tetrahedra, tissue[0], tissue[1], size, "voxel"),
         margin=margin,
-        model=VoxelModel(operator, settings.law, left),
+        model=VoxelModel(operator, settings.law, left, fused=fused),
         view=view,
         used=used,
         observations=observations_of(case, view.space, settings.tracer),
         days=tuple(session.day for session in case.sessions),
         treatments=case.treatments,
         seed=Seed(),
-        cut=sample(tumour_distance(case), points) >= margin - 1.5 * size,
+        cut=sample(distance, points) >= margin - 1.5 * size,
     )
 
 
@@ -300,11 +313,13 @@ class VoxelEngine:
         device: "cpu" or "cuda".
         precision: "single" or "double".
         mean: of the diffusivities of neighbouring voxels.
+        fused: apply the stencil in one compiled pass.
     """
 
     device: str = "cpu"
     precision: str = "double"
-    mean: Mean = "arithmetic"
+    mean: Mean = "harmonic"
+    fused: bool = False
 
     @classmethod
     def choose(cls, device: str | None = None, precision: str | None = None) -> VoxelEngine:
@@ -316,17 +331,24 @@ class VoxelEngine:
         if device == "cuda" and not torch.cuda.is_available():
             raise ConfigError(f"--device cuda: torch {torch.__version__} finds no GPU here: give --device cpu")
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(device, precision or ("single" if device == "cuda" else "double"))
+        # on a CPU compiling takes longer than a fit
+        return cls(device, precision or ("single" if device == "cuda" else "double"), fused=device == "cuda")
 
     def level(self, case: Case, settings: FitSettings, size: float, margin: float, fine: bool) -> VoxelLevel:
         """Return a level of a case (`voxel_level`); coarse and fine ones differ in size and margin only."""
         dtype = {"single": torch.float32, "double": torch.float64}[self.precision]
-        return voxel_level(case, settings, size, margin, self.mean, dtype, self.device)
+        return voxel_level(case, settings, size, margin, self.mean, dtype, self.device, self.fused)
 
     @property
     def options(self) -> dict[str, object]:
         """What was chosen, as plain values."""
-        return {"engine": "voxel", "device": self.device, "precision": self.precision, "mean": self.mean}
+        return {
+            "engine": "voxel",
+            "device": self.device,
+            "precision": self.precision,
+            "mean": self.mean,
+            "fused": self.fused,
+        }
 
     @property
     def versions(self) -> dict[str, str]:

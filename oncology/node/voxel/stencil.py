@@ -55,6 +55,12 @@ class Stencil:
         """Number n of voxels of the box."""
         return self.inside.shape[1]
 
+    @property
+    def guarded(self) -> bool:
+        """Whether no edge leaves the flat array: there is no tissue within the largest offset of its ends."""
+        reach = max(self.strides)
+        return not bool(self.inside[:, :reach].any() or self.inside[:, -reach:].any())
+
     def slopes(self, white: torch.Tensor, grey: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the slopes (b, k, n) of the edges by D_w and D_g at given diffusivities (b,), 1/mm^2."""
         if self.mean == "arithmetic":

@@ -13,11 +13,14 @@ from oncology.node.voxel.stencil import Stencil, stencil
 MEANS = ("arithmetic", "harmonic", "tensor")
 
 
-def mixed(mean: str = "arithmetic", shape: Sequence[int] = (7, 6, 5), seed: int = 0, spacing: float = 2.5) -> Stencil:
-    """White and grey fractions at random, a fifth of the voxels outside, and random tensors for `mean="tensor"`."""
+def mixed(
+    mean: str = "arithmetic", shape: Sequence[int] = (7, 6, 5), seed: int = 0, spacing: float = 2.5, margin: int = 0
+) -> Stencil:
+    """White and grey fractions at random, a fifth of the voxels and a margin outside, random tensors for "tensor"."""
     rng = np.random.default_rng(seed)
     white = rng.uniform(0.0, 1.0, tuple(shape))
     inside = rng.uniform(0.0, 1.0, tuple(shape)) > 0.2
+    inside[:margin] = inside[len(inside) - margin :] = False
     tensor = None
     if mean == "tensor":
         roots = rng.normal(size=(*shape, len(shape), len(shape)))
