@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from oncology.report.view.measures import front_distances, iso_surface, level_table, volumes_above
+from oncology.report.view.measures import front_distances, iso_surface, level_table, reached, volumes_above
 from tests.view.balls import box_mesh, density, radius, volume
 
 FRONT = 15.0
@@ -51,6 +51,19 @@ def test_distances_of_shifted_balls_have_the_right_mean_and_largest():
     exact = np.sqrt(shift**2 + 400 + 2 * shift * 20 * np.cos(angle)) - 10.0
     assert mean[0] == pytest.approx(np.trapezoid(exact * np.sin(angle), angle) / 2, abs=0.15)
     assert largest[0] == pytest.approx(exact.max(), abs=0.3)
+
+
+def test_measures_are_the_same_where_the_tumour_is():
+    mesh = box_mesh(32.0, 16)
+    frames = np.array([density(mesh.points, front) for front in (4.0, 8.0)])
+    part, vertices = reached(mesh, frames, 0.05)
+    assert len(part.cells) < 0.6 * len(mesh.cells)
+    for whole, local in zip(frames, frames[:, vertices], strict=True):
+        assert volumes_above(part, local, LEVELS) == pytest.approx(volumes_above(mesh, whole, LEVELS), rel=1e-12)
+        for here, there in zip(
+            front_distances(part, local, (0.05,), 0.25), front_distances(mesh, whole, (0.05,), 0.25), strict=True
+        ):
+            assert here == pytest.approx(there, rel=1e-6)
 
 
 def test_where_there_is_no_rim_there_is_no_distance():

@@ -8,6 +8,7 @@ the rim. The browser interpolates the tables in the logit of the density, along 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from oncology.inverse.misfit import volume_fraction
 from oncology.meshing import TetMesh
 from oncology.report.metrics import MM3_PER_ML
 
-__all__ = ["FRONTS", "LEVELS", "front_distances", "iso_surface", "level_table", "volumes_above"]
+__all__ = ["FRONTS", "LEVELS", "front_distances", "iso_surface", "level_table", "reached", "volumes_above"]
 
 LEVELS = (0.01, 0.02, 0.035, 0.06, 0.1, 0.16, 0.25, 0.36, 0.48, 0.6, 0.72, 0.84, 0.92)  # densities of the tables
 FRONTS = (0.01, 0.02, 0.035, 0.06, 0.1, 0.16)  # densities of fronts beyond the rim
@@ -29,6 +30,24 @@ type Floats = NDArray[np.float64]
 def level_table(rims: Sequence[float]) -> tuple[float, ...]:
     """Return the densities of the tables: the usual ones and the rims, ascending."""
     return tuple(sorted({*LEVELS, *rims}))
+
+
+def reached(mesh: TetMesh, density: NDArray[np.floating[Any]], level: float) -> tuple[TetMesh, NDArray[np.int64]]:
+    """Return the part of a mesh in which a density ever exceeds a level, and the numbers of its vertices.
+
+    Volumes above that level and surfaces of it or of higher ones are the same on the part.
+
+    Args:
+        mesh: the mesh.
+        density: (nt, nv) on its vertices.
+        level: 0..1.
+    """
+    inside = (density.max(axis=0) > level)[mesh.cells].any(axis=1)
+    if not inside.any():
+        inside[0] = True
+    vertices, numbers = np.unique(mesh.cells[inside], return_inverse=True)
+    white, grey = mesh.white[inside], mesh.grey[inside]
+    return replace(mesh, points=mesh.points[vertices], cells=numbers.reshape(-1, 4), white=white, grey=grey), vertices
 
 
 def volumes_above(mesh: TetMesh, density: NDArray[np.floating[Any]], levels: Sequence[float]) -> Floats:

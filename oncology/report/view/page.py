@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from oncology import __version__
 from oncology.report import style
 from oncology.report.view.grids import BAND, HIGH, LOW, DensityGrid, ImageGrid, density_grid, image_grid
-from oncology.report.view.measures import FRONTS, front_distances, level_table, volumes_above
+from oncology.report.view.measures import FRONTS, front_distances, level_table, reached, volumes_above
 from oncology.report.view.sources import Subject
 from oncology.report.view.surfaces import Surface, anatomy, decimated
 
@@ -97,10 +97,12 @@ def _grids(image: ImageGrid, density: DensityGrid) -> dict[str, NDArray[Any]]:
 
 def _tables(subject: Subject, tell: Callable[[float], None]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Volumes and distances by day and density."""
-    mesh, times, density = subject.mesh, subject.trajectory.times, subject.trajectory.density
+    times = subject.trajectory.times
     rim = subject.thresholds["whole"]
     levels = level_table(tuple(subject.thresholds.values()))
     fronts = (*(level for level in FRONTS if level < 0.9 * rim), rim)
+    mesh, vertices = reached(subject.mesh, subject.trajectory.density, min(levels))
+    density = subject.trajectory.density[:, vertices]
     chosen = np.unique(np.linspace(0, len(times) - 1, MOST_DISTANCES).round().astype(int))
     volumes = np.empty((len(times), len(levels)), np.float32)
     for row, values in enumerate(density):
