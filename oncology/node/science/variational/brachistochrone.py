@@ -180,11 +180,11 @@ def _lagrangian(problem: Brachistochrone, multipliers: Tensor, penalty: float) -
 def _line(function: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     """First and second derivative of a vector function of one number at 0."""
     step = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    firsts, seconds = list[Tensor](), list[Tensor]()
     with torch.enable_grad():
-        pairs = []
         for component in function(step):
             (first,) = torch.autograd.grad(component, step, create_graph=True)
             (second,) = torch.autograd.grad(first, step, retain_graph=True)
-            pairs.append((first.detach(), second))
-    first, second = zip(*pairs, strict=True)
-    return torch.stack(first), torch.stack(second)
+            firsts.append(first.detach())
+            seconds.append(second)
+    return torch.stack(firsts), torch.stack(seconds)
