@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs this package at the locked versions: the one step that the images and the test in a clean Debian share.
 #
-# Usage: sh docker/install.sh EXTRAS, with EXTRAS of pyproject.toml such as "view" or "node,view".
+# Usage: sh docker/install.sh [EXTRAS], with EXTRAS of pyproject.toml such as "node".
 # PYTHON names the Python to install into (python3 if not given). On Debian and Ubuntu, as root, it first adds the
 # compiler that FFCx needs at run time and the libraries that VTK draws with.
 set -eu
@@ -18,4 +18,4 @@ fi
 constraints=$(mktemp)
 trap 'rm -f "$constraints"' EXIT
 sed -e '/^ /d' -e '/^#/d' -e 's/ *\\$//' requirements/run.txt >"$constraints"
-"$python" -m pip install --no-cache-dir --constraint "$constraints" ".[$1]"
+"$python" -m pip install --no-cache-dir --constraint "$constraints" ".${1:+[$1]}"

@@ -26,7 +26,7 @@ except ModuleNotFoundError:
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
 wanted = [
     *project["project"]["dependencies"],
-    *(line for extra in ("node", "view", "test") for line in project["project"]["optional-dependencies"][extra]),
+    *(line for extra in ("node", "test") for line in project["project"]["optional-dependencies"][extra]),
     *project["dependency-groups"]["build"],
 ]
 queue = [(Requirement(line), "") for line in wanted]

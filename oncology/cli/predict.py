@@ -105,7 +105,7 @@ def predict(
         out: Folder for the results, made whole at the end or not at all; with --predict-gbm the image to write
             (.nii.gz), or the folder for NNNNN.nii.gz.
         days: Days after the last session to predict, day.
-        absolute: --days are days of the case's calendar (that of case.toml) instead.
+        absolute: Count --days on the case's calendar (that of case.toml) instead.
         case: Folder of the fitted case; by default the one that FIT/config.toml names.
         margin: Margin of the standard target around the segmented core, mm (15 if neither is given).
         volume: Volume of both targets, mL, instead of a margin.
