@@ -88,7 +88,7 @@ def identifiability(problem: Identification, at: Blocks | None = None, noise: fl
     columns = here.jacobian()
     _, singular, rows = np.linalg.svd(columns, full_matrices=True)
     singular = np.concatenate([singular, np.zeros(columns.shape[1] - len(singular))])
-    counts = [unknown.reference.numel() for unknown in problem.unknowns]
+    counts = [unknown.start.numel() for unknown in problem.unknowns]
     return Identifiability(
         names=problem.names,
         logarithmic=tuple(np.repeat([unknown.logarithmic for unknown in problem.unknowns], counts).tolist()),
@@ -104,7 +104,7 @@ class Estimate:
     """A fit of a few numbers.
 
     Attributes:
-        values: by name, in their units.
+        values: by name, in their units; of an amplitude, its field's first value.
         sd: posterior standard deviation by name, of logarithms where they are sought; 0 for exact data.
         before: what the data could tell, at the first guess.
         residual: weighted norm of the residuals.
@@ -133,7 +133,7 @@ def estimate(problem: Identification, noise: float = 0.0, settings: LevenbergMar
     scalars = Scalars(problem)
     result = gauss_newton(scalars, scalars.start, settings)
     here = problem.evaluate(scalars.blocks(result.x))
-    values = {name: float(value) for name, value in problem.values(here.x).items()}
+    values = {name: float(value.reshape(-1)[0]) for name, value in problem.values(here.x).items()}
     count = sum(entry.data.numel() for entry in problem.data)
     covariance = noise**2 / count * np.linalg.pinv(result.hessian)
     sd = {

@@ -58,15 +58,15 @@ class Identification:
     @property
     def start(self) -> Blocks:
         """Coordinates of the references: zeros."""
-        return Blocks(tuple(torch.zeros_like(unknown.reference) for unknown in self.unknowns))
+        return Blocks(tuple(unknown.start for unknown in self.unknowns))
 
     @property
     def names(self) -> tuple[str, ...]:
         """Name of each component of the coordinates, in their flat order."""
         return tuple(
-            unknown.name if unknown.reference.numel() == 1 else f"{unknown.name}[{i}]"
+            unknown.name if unknown.start.numel() == 1 else f"{unknown.name}[{i}]"
             for unknown in self.unknowns
-            for i in range(unknown.reference.numel())
+            for i in range(unknown.start.numel())
         )
 
     def values(self, x: Blocks) -> dict[str, Tensor]:
@@ -85,7 +85,7 @@ class Identification:
         still = dict(zip((c.name for c in self.model.equation.coefficients), map(torch.zeros_like, q), strict=True))
         moved = {**still, INITIAL: torch.zeros_like(initial)}
         for unknown, part, change in zip(self.unknowns, x.parts, d.parts, strict=True):
-            moved[unknown.name] = unknown.slope(part) * change
+            moved[unknown.name] = unknown.push(part, change)
         start = moved.pop(INITIAL)
         return by_name(self.model.equation, moved), start
 
@@ -145,7 +145,7 @@ class IdentificationEvaluation:
         duals = {**dict(zip(names, solved.coefficients, strict=True)), INITIAL: solved.initial}
         return Blocks(
             tuple(
-                unknown.slope(part) * duals[unknown.name] + unknown.precision * part
+                unknown.pull(part, duals[unknown.name]) + unknown.precision * part
                 for unknown, part in zip(self.problem.unknowns, self.x.parts, strict=True)
             )
         )

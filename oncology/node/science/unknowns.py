@@ -15,7 +15,7 @@ from oncology.errors import ConfigError
 from oncology.node.depth import DepthGrid, depth_space
 from oncology.optimise import Space, euclidean, weighted_l2
 
-__all__ = ["INITIAL", "Unknown", "in_depth", "in_space", "number"]
+__all__ = ["INITIAL", "Unknown", "amplitude", "in_depth", "in_space", "number"]
 
 INITIAL = "initial"
 """Name of the unknown that is the state at depth 0."""
@@ -32,6 +32,7 @@ class Unknown:
         scale: prior standard deviation, of the logarithm or of the value.
         logarithmic: whether x is a logarithm, so that the value stays positive.
         precision: weights p of the penalty `1/2 sum p x^2`, a number or in the shape of x; 0 has none.
+        shape: of x where it is smaller than the value and spread over it: one amplitude of a field, say.
 
     Raises:
         ConfigError: the scale is not positive, or the reference of a logarithm is not.
@@ -43,12 +44,18 @@ class Unknown:
     scale: float = 1.0
     logarithmic: bool = False
     precision: Tensor | float = 0.0
+    shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.scale > 0:
             raise ConfigError(f"scale {self.scale:g} of {self.name}; need its prior standard deviation, > 0")
         if self.logarithmic and not bool((self.reference > 0).all()):
             raise ConfigError(f"reference {float(self.reference.min()):g} of {self.name}; a logarithm needs it > 0")
+
+    @property
+    def start(self) -> Tensor:
+        """Coordinates of the reference: zeros."""
+        return torch.zeros_like(self.reference) if self.shape is None else self.reference.new_zeros(self.shape)
 
     def value(self, x: Tensor) -> Tensor:
         """Value in the coefficient's unit."""
@@ -59,9 +66,15 @@ class Unknown:
         moved = torch.log(value / self.reference) if self.logarithmic else value - self.reference
         return moved / self.scale
 
-    def slope(self, x: Tensor) -> Tensor | float:
-        """Derivative of the value by x, componentwise."""
-        return self.scale * self.value(x) if self.logarithmic else self.scale
+    def push(self, x: Tensor, direction: Tensor) -> Tensor:
+        """Derivative of the value along a direction of the coordinates."""
+        moved = self.scale * direction * torch.ones_like(self.reference)
+        return self.value(x) * moved if self.logarithmic else moved
+
+    def pull(self, x: Tensor, dual: Tensor) -> Tensor:
+        """Its transpose: dual vectors of the value to those of the coordinates."""
+        pulled = self.scale * dual
+        return (self.value(x) * pulled if self.logarithmic else pulled).sum_to_size(x.shape)
 
 
 def number(name: str, reference: float, scale: float = 1.0, logarithmic: bool = True, prior: bool = False) -> Unknown:
@@ -76,6 +89,20 @@ def number(name: str, reference: float, scale: float = 1.0, logarithmic: bool = 
     """
     value = torch.tensor([reference], dtype=torch.float64)
     return Unknown(name, value, euclidean(), scale, logarithmic, 1.0 if prior else 0.0)
+
+
+def amplitude(name: str, field: Tensor, scale: float = 1.0) -> Unknown:
+    """The unknown positive factor of a known field, sought as a logarithm.
+
+    Args:
+        name: of the coefficient, or `INITIAL`.
+        field: its shape and first guess.
+        scale: prior standard deviation of the factor's logarithm.
+
+    Raises:
+        ConfigError: the field is not positive everywhere.
+    """
+    return Unknown(name, field, euclidean(), scale, True, 0.0, (1,) * field.ndim)
 
 
 def in_space(name: str, reference: Tensor, weights: Tensor, scale: float = 1.0, penalty: float = 0.0) -> Unknown:

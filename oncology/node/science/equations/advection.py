@@ -14,7 +14,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from oncology.node.science.equation import Coefficient, Coefficients, pullback_of, pushforward_of
+from oncology.node.science.equation import Coefficient, Coefficients, pullback_of
 from oncology.node.science.equations.heat import heat_kernel
 from oncology.node.science.grid import Grid
 
@@ -65,8 +65,8 @@ class Advection:
         return q[1] * self.grid.laplacian(u) - carried - q[2] * u
 
     def pushforward(self, u: Tensor, q: Coefficients, du: Tensor, dq: Coefficients) -> Tensor:
-        """Derivative along state and coefficients."""
-        return pushforward_of(self.value, u, q, du, dq)
+        """Derivative along state and coefficients; S is linear in both, up to what fixed walls add."""
+        return self.value(du, q) - self.value(torch.zeros_like(du), q) + self.value(u, dq)
 
     def pullback(self, u: Tensor, q: Coefficients, covector: Tensor) -> tuple[Tensor, Coefficients]:
         """Transposed products."""

@@ -75,8 +75,11 @@ class FokkerPlanck:
         return -self.grid.divergence(torch.nn.functional.pad(inner, (1, 1)))
 
     def pushforward(self, u: Tensor, q: Coefficients, du: Tensor, dq: Coefficients) -> Tensor:
-        """Derivative along state and coefficients."""
-        return pushforward_of(self.value, u, q, du, dq)
+        """Derivative along state and coefficients; S is linear in the state."""
+        moved = self.value(du, q)
+        if not any(bool(change.any()) for change in dq):
+            return moved
+        return moved + pushforward_of(self.value, u, q, torch.zeros_like(u), dq)
 
     def pullback(self, u: Tensor, q: Coefficients, covector: Tensor) -> tuple[Tensor, Coefficients]:
         """Transposed products."""
@@ -194,8 +197,8 @@ class GoldsteinTaylor:
         return torch.cat([turned - q[0] * self.grid.slope(right), q[0] * self.grid.slope(left) - turned], dim=-1)
 
     def pushforward(self, u: Tensor, q: Coefficients, du: Tensor, dq: Coefficients) -> Tensor:
-        """Derivative along state and coefficients."""
-        return pushforward_of(self.value, u, q, du, dq)
+        """Derivative along state and coefficients; S is linear in both."""
+        return self.value(du, q) + self.value(u, dq)
 
     def pullback(self, u: Tensor, q: Coefficients, covector: Tensor) -> tuple[Tensor, Coefficients]:
         """Transposed products."""

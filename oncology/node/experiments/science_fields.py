@@ -1,0 +1,194 @@
+"""Inverse rows with fields: source and initial state of the heat equation, and what exact symmetries hide (B2.5, B2.6).
+
+Both maps are diagonal in cosine modes: `(1 - exp(-mu_k T)) / mu_k` for a source, `exp(-mu_k T)` for the initial state.
+Data come from these sums with the eigenvalues of the continuous problem, the inversion has those of a grid. Conjugate
+gradients stop by the discrepancy principle; the best truncated expansion, which needs the truth, is the yardstick.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from oncology.node.depth import DepthGrid
+from oncology.node.experiments.science_direct import column
+from oncology.node.scheme import RK4
+from oncology.node.science.equations import heat
+from oncology.node.science.equations import reaction_diffusion as growth
+from oncology.node.science.exponential import ETDRK2
+from oncology.node.science.forms import Clocked
+from oncology.node.science.grid import Grid, interval
+from oncology.node.science.identify import Identifiability, identifiability
+from oncology.node.science.node import ScienceNODE
+from oncology.node.science.observe import Everywhere, FrontPosition, Measurement, noisy
+from oncology.node.science.problem import Identification
+from oncology.node.science.runge_kutta import SDIRK2, explicit
+from oncology.node.science.unknowns import amplitude, in_depth, in_space, number
+from oncology.optimise import Blocks, Result, Stop, minimise
+
+__all__ = [
+    "FieldRow",
+    "clock",
+    "field_row",
+    "front_directions",
+    "growth_or_amplitude",
+    "integral_of_conductivity",
+]
+
+type Sought = Literal["source", "initial"]
+
+CELLS, CONDUCTIVITY, DURATION, TAU = 64, 0.02, 1.0, 1.1
+MODES = np.array([0.6, 0.8, -0.5, 0.4, 0.3, -0.2, 0.15, 0.1])
+"""Coefficients of the true field in the orthonormal cosine modes 0 to 7 of (0, 1)."""
+
+
+def _basis(grid: Grid) -> Tensor:
+    """Orthonormal cosine modes at the cells, (modes, n)."""
+    rows = [heat.cosine_mode(grid.points, 1.0, k)[0] * (1.0 if k == 0 else math.sqrt(2.0)) for k in range(len(MODES))]
+    return torch.stack(rows)
+
+
+def gains(sought: Sought) -> np.ndarray:
+    """Singular values of the modes in the continuous problem."""
+    rates = CONDUCTIVITY * np.array([heat.mode_rate(k, 1.0) for k in range(len(MODES))])
+    if sought == "initial":
+        return np.exp(-rates * DURATION)
+    return np.where(rates == 0, DURATION, -np.expm1(-rates * DURATION) / np.where(rates == 0, 1.0, rates))
+
+
+@dataclass(frozen=True, eq=False)
+class FieldRow:
+    """A reconstruction at one noise level.
+
+    Attributes:
+        sought: what is sought.
+        level: relative norm of the noise.
+        noise: norm of noise and discretisation error together, the level of the discrepancy principle.
+        error: relative L2 error of the field.
+        best: the same of the best truncated expansion of the same data.
+        modes: errors of the modes' coefficients.
+        bounds: what the discrepancy principle allows them: `(1 + tau) delta` over their singular value.
+        result: the iteration.
+    """
+
+    sought: Sought
+    level: float
+    noise: float
+    error: float
+    best: float
+    modes: np.ndarray
+    bounds: np.ndarray
+    result: Result[Blocks]
+
+
+def field_row(sought: Sought, level: float, seed: int = 0) -> FieldRow:
+    """Reconstruct the source or the initial state from the final state.
+
+    Args:
+        sought: which one.
+        level: relative norm of the noise.
+        seed: of the noise.
+    """
+    grid = interval(0.0, 1.0, CELLS)
+    basis, singular = _basis(grid), gains(sought)
+    truth = torch.from_numpy(MODES) @ basis
+    exact = (torch.from_numpy(MODES * singular) @ basis)[None]
+    data = noisy(exact, level, torch.Generator().manual_seed(seed))
+    nothing = torch.zeros(CELLS, dtype=torch.float64)
+    known = {"conductivity": column(CONDUCTIVITY), "source": nothing, "initial": nothing[None]}
+    start = known.pop(sought)
+    model = ScienceNODE(heat.Heat(grid), DepthGrid(DURATION, 10), ETDRK2)
+    unknown = in_space(sought, start, grid.weights)
+    problem = Identification(model, (unknown,), known, (Measurement(model.count, Everywhere(), data, grid.weights),))
+    measured = float(grid.weights[0]) ** 0.5
+    mismatch = problem.evaluate(Blocks((truth.reshape(start.shape),))).run.final - exact
+    delta = measured * math.hypot(float((data - exact).norm()), float(mismatch.norm()))
+    stop = Stop(noise_level=delta, tau=TAU, max_iterations=500)
+    result = minimise(problem, problem.start, problem.space, stop=stop)
+    found = result.x.parts[0].reshape(-1)
+    coefficients = (basis @ (grid.weights * found)).numpy()
+    seen = (basis @ (grid.weights * data[0])).numpy() / singular
+    cut = [
+        np.linalg.norm(np.where(np.arange(len(MODES)) < count, seen, 0.0) - MODES) for count in range(len(MODES) + 1)
+    ]
+    size = float(np.linalg.norm(MODES))
+    return FieldRow(
+        sought,
+        level,
+        delta,
+        float((found - truth).norm() / truth.norm()),
+        float(min(cut)) / size,
+        np.abs(coefficients - MODES),
+        (1.0 + TAU) * delta / singular,
+        result,
+    )
+
+
+def integral_of_conductivity() -> Identifiability:
+    """(i) One mode of the heat equation at time T sees the integral of the conductivity in time only."""
+    grid, depth = interval(0.0, 1.0, 16), DepthGrid(1.0, 4)
+    wave = heat.cosine_mode(grid.points, 1.0, 1)
+    model = ScienceNODE(heat.Heat(grid), depth, ETDRK2)
+    unknown = in_depth("conductivity", torch.full((4, 1), 0.1, dtype=torch.float64), depth)
+    known = {"source": torch.zeros(16, dtype=torch.float64), "initial": wave}
+    return identifiability(
+        Identification(model, (unknown,), known, (Measurement(4, Everywhere(), wave, grid.weights),))
+    )
+
+
+def growth_or_amplitude(days: float = 10.0) -> Identifiability:
+    """(ii) Exponential growth: the start's amplitude c and the proliferation `rho - ln c / T` look the same at T."""
+    grid = interval(-15.0, 15.0, 60)
+    start = growth.exponential_kernel(grid.points, 0.0, 0.5, 0.1, 4.0)
+    model = ScienceNODE(growth.ReactionDiffusion(grid, growth.Exponential()), DepthGrid(days, 100), explicit(RK4))
+    unknowns = (
+        number("diffusion", 0.5),
+        number("proliferation", 0.1, 0.1, logarithmic=False),
+        amplitude("initial", start),
+    )
+    data = growth.exponential_kernel(grid.points, days, 0.5, 0.1, 4.0)
+    measurement = Measurement(model.count, Everywhere(), data, grid.weights)
+    return identifiability(Identification(model, unknowns, {}, (measurement,)))
+
+
+def clock() -> Identifiability:
+    """(iii) Unknown duration: (D, rho, T) and (D / c, rho / c, c T) look the same."""
+    grid = interval(-30.0, 30.0, 60)
+    exact = lambda t: growth.power_wave(grid.points[:, 0], t, 0.5, 0.1)  # noqa: E731
+    model = ScienceNODE(Clocked(growth.ReactionDiffusion(grid)), DepthGrid(1.0, 20), SDIRK2)
+    unknowns = (number("diffusion", 0.5), number("proliferation", 0.1), number("duration", 20.0))
+    data = tuple(Measurement(model.at(t), Everywhere(), exact(20.0 * t), grid.weights) for t in (0.5, 1.0))
+    return identifiability(Identification(model, unknowns, {"initial": exact(0.0)}, data))
+
+
+def front_directions(days: float = 150.0, diffusion: float = 0.5, rho: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
+    """(iv) What a front tells of (ln D, ln rho): gradients of ln speed and of ln width, each (2,).
+
+    A developed front moves at the speed 2 sqrt(rho D), whose gradient is (1/2, 1/2): one level set at two times sees
+    the product. Its width between two levels at one time scales as sqrt(D / rho), with gradient (1/2, -1/2).
+
+    Args:
+        days: duration; positions are taken at half of it and at its end.
+        diffusion: D, mm^2/day.
+        rho: proliferation, 1/day.
+    """
+    grid = interval(0.0, 120.0, 240)
+    x = grid.points[:, 0]
+    start = torch.sigmoid(-2.0 * (x - 10.0))[None]
+    model = ScienceNODE(growth.ReactionDiffusion(grid), DepthGrid(days, 300), ETDRK2)
+    one, zero = column(1.0), torch.zeros(1, 1, dtype=torch.float64)
+    data = tuple(
+        Measurement(step, FrontPosition(x, threshold), zero, one)
+        for step, threshold in ((150, 0.3), (300, 0.3), (300, 0.1), (300, 0.7))
+    )
+    unknowns = (number("diffusion", diffusion), number("proliferation", rho))
+    here = Identification(model, unknowns, {"initial": start}, data)
+    evaluation = here.evaluate(here.start)
+    positions, rows = torch.cat(evaluation.residuals)[:, 0].numpy(), evaluation.jacobian()
+    speed, width = positions[1] - positions[0], positions[2] - positions[3]
+    return (rows[1] - rows[0]) / speed, (rows[2] - rows[3]) / width
