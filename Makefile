@@ -6,6 +6,8 @@ PY := .venv/bin/python
 READY := .venv/.ready
 CORES := $(shell nproc 2>/dev/null || echo 1)
 RANKS ?= $(shell [ $(CORES) -lt 4 ] && echo $(CORES) || echo 4)
+# Processes that share the test files; `make test WORKERS=0` runs them in one.
+WORKERS ?= $(RANKS)
 MPIEXEC = $$([ -x .venv/bin/mpiexec ] && echo .venv/bin/mpiexec || echo mpiexec)
 OUT ?= demo-out
 
@@ -38,7 +40,7 @@ demo: $(READY) ## Grow a synthetic patient, fit it on all cores, write demo-out/
 
 test: $(READY) ## Run every test, then those marked mpi again on two ranks
 	@status=0; \
-	$(PY) -m pytest || status=1; \
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile || status=1; \
 	$(MPIEXEC) -n 2 $(PY) -m pytest -p no:cacheprovider -p tests.mpi_plugin -m mpi || status=1; \
 	exit $$status
 
