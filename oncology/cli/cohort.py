@@ -76,13 +76,14 @@ def _cores(given: int | None) -> int:
 
 def _require_options(plan: Plan, tasks: Sequence[Task]) -> None:
     """Let `oncology fit` itself look at the settings of every variant, before any case is begun."""
+    from oncology.cli.fit import check_options
     from oncology.cli.main import build_app
 
     for task in {task.variant: task for task in tasks}.values():
         words = ["fit", str(task.case), "--out", str(task.out), "--resume", *task.words]
         try:
-            build_app(words).parse_args(words)
-        except CycloptsError as error:
+            check_options(**build_app(words).parse_args(words)[1].arguments)
+        except (CycloptsError, ConfigError) as error:
             where = f"[variant.{task.variant}]" if task.variant else "[fit]"
             told = " ".join(str(error).split())
             raise ConfigError(f"{plan.path}: {where}: {told} (see oncology fit --help)") from error

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from oncology.inverse.identify import Checkpoint
     from oncology.meshing import Route
 
-__all__ = ["fit", "growth_law", "run_fit"]
+__all__ = ["check_options", "fit", "growth_law", "run_fit"]
 
 CHECKPOINT = "checkpoint.json"
 Law = Literal["exponential", "logistic", "gompertz"]
@@ -73,9 +73,9 @@ def fit(
     """
     from oncology.parallel import Alone, on_root
 
-    if not 0.5 <= size <= 20.0:
-        raise ConfigError(f"--size {size:g} mm is outside 0.5 to 20 mm: 2.5 mm suits most brains")
-    _check_engine(engine, {"--route": route, "--mesh": mesh, "--device": device, "--precision": precision})
+    check_options(engine, size, route=route, mesh=mesh, device=device, precision=precision)
+    if engine == "voxel" and launched_size() > 1:
+        raise ConfigError("--engine voxel runs in one process: start it without mpiexec, one process a patient")
     comm = Alone() if engine == "voxel" else world()
     with guarded(comm), output_folder(out, comm, overwrite=overwrite, resume=resume, checkpoint=CHECKPOINT) as work:
         from oncology.imaging import Case
@@ -101,16 +101,25 @@ def fit(
         )
 
 
-def _check_engine(engine: str, options: dict[str, object]) -> None:
-    """Refuse options of the other engine, and several ranks where there is nothing to share between them."""
-    foreign = {"fem": ("--device", "--precision"), "voxel": ("--route", "--mesh")}[engine]
-    given = [name for name in foreign if options[name] is not None]
+def check_options(engine: str = "fem", size: float = 2.5, **others: object) -> None:
+    """Refuse what can be seen to be wrong before a case is read: a size out of range, options of the other engine.
+
+    Args:
+        engine: fem or voxel.
+        size: Edge length, mm.
+        others: Further options by name; None: not given.
+
+    Raises:
+        ConfigError: one of them cannot be met.
+    """
+    if not 0.5 <= size <= 20.0:
+        raise ConfigError(f"--size {size:g} mm is outside 0.5 to 20 mm: 2.5 mm suits most brains")
+    foreign = {"fem": ("device", "precision"), "voxel": ("route", "mesh")}[engine]
+    given = [f"--{name}" for name in foreign if others.get(name) is not None]
     if given:
         raise ConfigError(
             f"--engine {engine} has no use for {', '.join(given)}: leave it out, or take the other engine"
         )
-    if engine == "voxel" and launched_size() > 1:
-        raise ConfigError("--engine voxel runs in one process: start it without mpiexec, one process a patient")
 
 
 def _finite_elements(comm: Any, route: Route | None, mesh: Path | None) -> Engine:

@@ -22,7 +22,7 @@ from oncology import __version__
 from oncology.cluster.store import RESULT, Name, State, Store, write_whole
 from oncology.cluster.tasks import Task
 from oncology.report.results import Estimate
-from oncology.report.words import number
+from oncology.report.words import number, symbols
 
 __all__ = ["COLUMNS", "Row", "read_rows", "table_csv", "table_html", "write_tables"]
 
@@ -186,7 +186,7 @@ def table_html(rows: Sequence[Row], title: str) -> str:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters["number"] = number
+    environment.filters |= {"number": number, "symbols": symbols}
     template = environment.from_string(files("oncology.cluster").joinpath("table.html").read_text(encoding="utf-8"))
     counts: dict[str, int] = {}
     for row in rows:

@@ -33,6 +33,11 @@ BAD = {
     "unknown option": (GOOD + "[fit]\nsizes = 3\n", ("[fit]", "Unknown option", "oncology fit --help")),
     "option of the wrong type": (GOOD + '[variant.a]\nsize = "big"\n', ("[variant.a]", "--size", "big")),
     "option out of choice": (GOOD + '[fit]\nlaw = "linear"\n', ("linear", "gompertz")),
+    "size out of range": (GOOD + "[fit]\nsize = 0.1\n", ("[fit]", "--size 0.1 mm is outside 0.5 to 20 mm")),
+    "option of the other engine": (
+        GOOD + '[variant.a]\nengine = "voxel"\nroute = "lattice"\n',
+        ("[variant.a]", "--route"),
+    ),
     "option of a table": (GOOD + "[fit.size]\nx = 1\n", ("fit.size = {'x': 1}", "a number, a text")),
     "variant in a folder": (GOOD + '[variant."../up"]\nsize = 3\n', ("../up", "names a folder")),
     "time in words": (GOOD + '[slurm]\ntime = "long"\n', ("time = 'long'", "HH:MM:SS")),

@@ -74,7 +74,7 @@ def test_the_page_stands_alone_and_shows_every_case(cohort):
         assert name in page
     assert "&lt;b&gt;labels&lt;/b&gt;" in page and "<b>labels" not in page, "what a fit says is text"
     assert "2 finished" in page and "1 failed" in page
-    assert "0.114" in page and "mm^2/day" in page
+    assert "0.114" in page and "mm²/day" in page
 
 
 def test_a_page_of_a_case_is_linked_where_it_is(cohort):
