@@ -28,6 +28,7 @@ COMMANDS = {
     "mesh": "oncology.cli.mesh:mesh",
     "predict": "oncology.cli.predict:predict",
     "report": "oncology.cli.report:report",
+    "reproduce": "oncology.cli.reproduce:reproduce",
     "simulate": "oncology.cli.simulate:simulate",
     "train": "oncology.cli.train:train",
     "verify": "oncology.cli.verify:verify",

@@ -16,11 +16,12 @@ from oncology.node.experiments.science_fields import (
 )
 from oncology.node.experiments.science_forms import closure_row, gain_row
 from oncology.node.experiments.science_inverse import FARTHEST, INVERSE, NOISE, Inverse
+from oncology.node.experiments.science_shapes import INVERSE_SHAPES
 from oncology.node.science.identify import estimate
 from oncology.optimise import Status
 
 
-@pytest.mark.parametrize("case", INVERSE, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", [*INVERSE, *INVERSE_SHAPES], ids=lambda case: case.id)
 def test_coefficients_are_recovered(case: Inverse):
     """At 0 and 5 % noise; `oncology reproduce science` does 0, 1, 5 and 10 %."""
     exact, noisy = case.rows((0.0, 0.05))

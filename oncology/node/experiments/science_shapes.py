@@ -1,0 +1,158 @@
+"""Rows of the catalogue's second half: flows, p-Laplace, moving curves, surfaces, controls and energies (B2.4, B2.7).
+
+The same refinement study as in the first half, two coefficients found from noisy data, and the two problems of the
+calculus of variations with known optima.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from oncology.node.depth import DepthGrid
+from oncology.node.experiments.science_direct import Direct, column
+from oncology.node.experiments.science_inverse import Inverse
+from oncology.node.science.equation import Coefficients, Equation
+from oncology.node.science.equations import graphs, surfaces
+from oncology.node.science.equations import navier_stokes as flow
+from oncology.node.science.exponential import ETDRK2
+from oncology.node.science.grid import interval
+from oncology.node.science.node import ScienceNODE
+from oncology.node.science.runge_kutta import BACKWARD_EULER, SDIRK2
+from oncology.node.science.stepper import Stepper
+from oncology.node.science.variational import brachistochrone as fall
+from oncology.node.science.variational import mumford_shah as crack
+
+__all__ = ["DIRECT_SHAPES", "INVERSE_SHAPES", "brachistochrone_errors", "crack_energies"]
+
+WIND = (1.0, 0.5)
+
+
+def _zeros(size: int) -> Tensor:
+    return torch.zeros(size, dtype=torch.float64)
+
+
+def _error(
+    equation: Equation, q: Coefficients, start: Tensor, exact: Tensor, time: float, steps: int, stepper: Stepper
+) -> float:
+    final = ScienceNODE(equation, DepthGrid(time, steps), stepper).run(q, start).final
+    return float((final - exact).norm() / exact.norm())
+
+
+def _taylor_green(level: int) -> float:
+    equation = flow.NavierStokes(flow.torus(8, 2))
+    start, exact = (flow.taylor_green(equation.grid, time, 0.1, 1, WIND) for time in (0.0, 1.0))
+    return _error(equation, (column(0.1), _zeros(equation.size)), start, exact, 1.0, 10 * level, ETDRK2)
+
+
+def _curve(
+    flux: graphs.Flux, half: float, slope: float, exact: Callable[[Tensor, float], Tensor]
+) -> Callable[[int], float]:
+    def error(level: int) -> float:
+        grid = interval(-half, half, 20 * level)
+        x = grid.points[:, 0]
+        equation = graphs.GraphFlow(grid, flux, slopes=(-slope, slope))
+        return _error(equation, (_zeros(grid.size),), exact(x, 0.0), exact(x, 1.0), 1.0, 10 * level, SDIRK2)
+
+    return error
+
+
+def _torsion(level: int) -> float:
+    grid = interval(0.0, 1.0, 20 * level, "fixed")
+    r = grid.points[:, 0]
+    equation = graphs.GraphFlow(grid, graphs.PowerFlux(5e-5 / level), 2, (0.0, None))
+    q = (column(3.0), torch.ones(grid.size, dtype=torch.float64))
+    return _error(equation, q, 0.3 * (1.0 - r**2)[None], graphs.torsion(r, 3.0, 1.0, 2), 1e4, 12, BACKWARD_EULER)
+
+
+def _barenblatt(level: int) -> float:
+    grid = interval(0.0, 5.0, 40 * level)
+    r = grid.points[:, 0]
+    equation = graphs.GraphFlow(grid, graphs.PowerFlux(2.5e-4 / level), 1, (0.0, 0.0))
+    start, exact = (graphs.barenblatt(r, time, 3.0, 1) for time in (0.2, 1.2))
+    return _error(equation, (column(3.0), _zeros(grid.size)), start, exact, 1.0, 40 * level, SDIRK2)
+
+
+def _scherk(level: int) -> float:
+    cells = 8 * level
+    exact = surfaces.scherk(1.0, cells)
+    equation = surfaces.AreaFlow(1.0, cells, exact)
+    inside = exact[1:-1, 1:-1].reshape(1, -1)
+    return _error(equation, (column(1.0),), _zeros(equation.size)[None], inside, 1e3, 8, BACKWARD_EULER)
+
+
+def _catenoid(level: int) -> float:
+    ring, tube = 0.8 * math.cosh(0.5 / 0.8), surfaces.RevolutionFlow(0.5, 10 * level)
+    start = torch.full((1, tube.size), ring, dtype=torch.float64)
+    exact = surfaces.catenoid(tube.points, 0.8).reshape(1, -1)
+    return _error(tube, (column(ring),), start, exact, 1e3, 10, BACKWARD_EULER)
+
+
+def _arc(x: Tensor, time: float) -> Tensor:
+    return graphs.length_flow_arc(x, time, 1.0)
+
+
+DIRECT_SHAPES = (
+    Direct("N1", "Navier-Stokes: Taylor-Green in a wind, 2-D", 2.0, (1, 2, 4), _taylor_green),
+    Direct("P1", "p-Laplace, p = 3: torsion of a disc", 2.0, (1, 2, 4), _torsion),
+    Direct("P2", "p-Laplace, p = 3: Barenblatt, not smooth at its front", 2.0, (1, 2, 4), _barenblatt),
+    Direct("S1 Scherk", "minimal surface over a square", 2.0, (1, 2, 4), _scherk),
+    Direct("S1 catenoid", "minimal surface between rings", 2.0, (1, 2, 4), _catenoid),
+    Direct(
+        "S2",
+        "curve shortening: grim reaper",
+        2.0,
+        (1, 2, 4),
+        _curve(graphs.CURVE_SHORTENING, 1.2, math.tan(1.2), graphs.grim_reaper),
+    ),
+    Direct("S3", "area flow of graphs: arc", 2.0, (1, 2, 4), _curve(graphs.LENGTH_FLOW, 0.8, 0.8 / 0.6, _arc)),
+)
+
+
+def _viscosity() -> Inverse:
+    equation = flow.NavierStokes(flow.torus(8, 2))
+    exact = lambda time: flow.taylor_green(equation.grid, time, 0.1, 1, WIND)  # noqa: E731
+    known = {"force": _zeros(equation.size)}
+    return Inverse(
+        "N1", "Navier-Stokes: viscosity", (0.1,), 2.0, ("viscosity",), equation, exact, known, (1.0,), 20, ETDRK2
+    )
+
+
+def _exponent() -> Inverse:
+    grid = interval(0.0, 5.0, 80)
+    equation = graphs.GraphFlow(grid, graphs.PowerFlux(1e-4), 1, (0.0, 0.0))
+    exact = lambda time: graphs.barenblatt(grid.points[:, 0], 0.2 + time, 3.0, 1)  # noqa: E731
+    known = {"source": _zeros(grid.size)}
+    return Inverse("P2", "p-Laplace: exponent", (3.0,), 0.85, ("exponent",), equation, exact, known, (1.0,), 40, SDIRK2)
+
+
+INVERSE_SHAPES = (_viscosity(), _exponent())
+
+
+def brachistochrone_errors() -> Iterator[tuple[int, float, float]]:
+    """V1: cells, error of the time of descent (s) and of the path's angle (rad), from (0, 0) to (1, 1.2) m."""
+    angle = fall.cycloid_angle(1.0, 1.2)
+    time = angle * math.sqrt(1.2 / (1.0 - math.cos(angle)) / 9.81)
+    for cells in (10, 20, 40):
+        found = fall.descend_by_programming(fall.Brachistochrone(1.0, 1.2, cells, 9.81))
+        depth = (torch.arange(cells, dtype=torch.float64) + 0.5) / cells
+        wrong = (found.angles - (0.5 * math.pi - 0.5 * angle * depth)).abs().max()
+        yield cells, found.time - time, float(wrong)
+
+
+def crack_energies() -> Iterator[tuple[float, float, float, float]]:
+    """Ambrosio-Tortorelli: width, gamma over its threshold, energies without and with a crack over the threshold."""
+    bound = crack.uncracked_energy(1.0, 1.0, 0.1)
+    for width in (0.02, 0.01, 0.005):
+        grid = interval(-1.0, 1.0, round(10.0 / width))
+        x = grid.points[:, 0]
+        image = torch.where(x > 0, 0.5, -0.5).double()
+        equation = crack.AmbrosioTortorelli(grid, image, width)
+        for share in (0.8, 0.9, 1.1, 1.2):
+            q = (column(1.0), column(0.1), column(share * bound))
+            starts = (torch.cat([0.0 * image, torch.ones_like(x)]), torch.cat([image, crack.crack_profile(x, width)]))
+            whole, split = (float(equation.energy(crack.alternate(equation, s, q), q)) / bound for s in starts)
+            yield width, share, whole, split
