@@ -206,8 +206,9 @@ def table_of(rows: list[ImageRow]) -> list[dict[str, str]]:
     """Mean and spread over the seeds of each method, as texts."""
 
     def spread(values: list[float]) -> str:
-        deviation = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
-        return "" if math.isnan(values[0]) else f"{mean(values):.3f}{deviation}"
+        if math.isnan(values[0]):
+            return ""
+        return f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
 
     table = []
     for method in dict.fromkeys(row.method for row in rows):
