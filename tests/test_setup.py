@@ -95,7 +95,12 @@ def test_an_environment_that_has_everything_lacks_nothing():
 
 @pytest.mark.parametrize(
     ("shell", "script"),
-    [("bash", ".ci/run"), ("sh", "requirements/install.sh"), ("sh", "requirements/lock.sh")],
+    [
+        ("bash", ".ci/run"),
+        ("sh", "requirements/install.sh"),
+        ("sh", "requirements/lock.sh"),
+        ("sh", "docker/install.sh"),
+    ],
 )
 def test_scripts_parse(shell, script):
     subprocess.run([shell, "-n", str(ROOT / script)], check=True)
