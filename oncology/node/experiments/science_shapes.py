@@ -122,11 +122,11 @@ def _viscosity() -> Inverse:
 
 
 def _exponent() -> Inverse:
-    grid = interval(0.0, 5.0, 80)
+    grid = interval(0.0, 5.0, 60)
     equation = graphs.GraphFlow(grid, graphs.PowerFlux(1e-4), 1, (0.0, 0.0))
     exact = lambda time: graphs.barenblatt(grid.points[:, 0], 0.2 + time, 3.0, 1)  # noqa: E731
     known = {"source": _zeros(grid.size)}
-    return Inverse("P2", "p-Laplace: exponent", (3.0,), 0.85, ("exponent",), equation, exact, known, (1.0,), 40, SDIRK2)
+    return Inverse("P2", "p-Laplace: exponent", (3.0,), 0.85, ("exponent",), equation, exact, known, (1.0,), 20, SDIRK2)
 
 
 INVERSE_SHAPES = (_viscosity(), _exponent())

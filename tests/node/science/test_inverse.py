@@ -100,9 +100,9 @@ def test_a_front_sees_the_product_at_two_times_and_the_ratio_at_two_levels():
 
 
 def test_form_b_learns_a_gain_in_depth():
-    row = gain_row(0.01)
+    row = gain_row(0.05)
     assert row.result.status is Status.DISCREPANCY
-    assert row.error < 0.12
+    assert row.error < 0.2
     assert float(row.gain.min()) > 0.0
 
 
