@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import pytest
 
 from oncology.cli import main as cli
+from oncology.node.experiments.toys import spiral_trials
+from oncology.node.experiments.trials import run_trials
 
 
 def test_tables_of_science_are_written_and_shown(tmp_path, capsys):
@@ -26,3 +29,27 @@ def test_an_unknown_table_is_a_users_mistake(tmp_path, capsys):
     assert cli.run(["reproduce", "science", "--out", str(tmp_path / "out"), "--only", "magic"]) == 2
     assert "take some of direct, inverse" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_quick_tables_of_standalone_nodes(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert cli.run(["reproduce", "snode", "--out", str(out), "--quick", "--jobs", "1"]) == 0
+    tables = json.loads((out / "tables.json").read_text())
+    assert set(tables) == {"reference", "equal_work", "spirals", "digits"}
+    shown = capsys.readouterr().out
+    for name, rows in tables.items():
+        with (out / f"{name}.csv").open() as file:
+            assert [list(row) for row in csv.DictReader(file)] == [list(row) for row in rows]
+        assert all(0 <= row["accuracy"] <= 1 for row in rows)
+        assert f"{rows[0]['accuracy']:.4g}" in shown
+    assert len(tables["reference"]) == 12  # both spaces: steepest descent, FR twice, PR+ three times
+    assert {row["method"] for row in tables["equal_work"]} == {"Adam", "L-BFGS", "NCG H1", "NCG L2", "NCG L2 newton"}
+    sizes = [row["parameters"] for row in tables["digits"]]
+    assert max(sizes) < 1.02 * min(sizes)
+    assert all(row["certified"] <= row["attacked"] for row in tables["digits"])
+
+
+def test_trials_do_not_depend_on_the_number_of_processes():
+    trials = spiral_trials((0, 1), iterations=6, sizes=(4,))
+    one, two = (dict(run_trials(trials, workers)) for workers in (1, 2))
+    assert one == two

@@ -6,7 +6,6 @@ Rows come one at a time, so that whoever asks can show progress; nothing here pr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -27,26 +26,9 @@ from oncology.node.experiments.science_shapes import (
     brachistochrone_errors,
     crack_energies,
 )
+from oncology.node.experiments.trials import Row, Section
 
-__all__ = ["Row", "Section", "sections"]
-
-type Row = dict[str, str | float]
-"""One line of a table: values by column."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A table that is made row by row.
-
-    Attributes:
-        name: of its file.
-        title: in words.
-        rows: makes the rows; all of them have the same columns.
-    """
-
-    name: str
-    title: str
-    rows: Callable[[], Iterator[Row]]
+__all__ = ["sections"]
 
 
 def _direct() -> Iterator[Row]:
