@@ -215,7 +215,7 @@ def test_conjugate_gradients_find_the_same_descent(smoothing):
 
 
 def test_a_crack_is_optimal_exactly_below_the_threshold():
-    """A discrete crack costs (1 + h / 4 eps) gamma (Bourdin, Francfort, Marigo 2008); both energies converge with eps."""
+    """A discrete crack costs (1 + h / 4 eps) gamma (Bourdin, Francfort, Marigo 2008); energies converge."""
     bound = crack.uncracked_energy(1.0, 1.0, 0.1)
     costs = []
     for width in (0.02, 0.01, 0.005):
