@@ -20,38 +20,20 @@ from oncology.errors import ConfigError, DataError, OutputError
 from oncology.parallel import Alone
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from oncology.node.data import Dataset
+    from oncology.node.device import Weights
     from oncology.node.model import StandaloneNODE
     from oncology.node.optimisers import Iterate, Optimiser
     from oncology.node.problem import Samples
     from oncology.node.training import BatchProblem, Plan, Progress
 
-__all__ = ["CHECKPOINT", "dataset_of", "device_named", "evaluate_folder", "run_training", "write_config"]
+__all__ = ["CHECKPOINT", "dataset_of", "evaluate_folder", "run_training", "write_config"]
 
 CHECKPOINT = "checkpoint.pt"
 MODEL = "model.pt"
 HISTORY = "history.jsonl"
 SAVING = 10.0  # seconds between checkpoints within an epoch
 ALONE = Alone()
-
-
-def device_named(name: str) -> str:
-    """Return the device of a name, `auto` for a GPU where there is one.
-
-    Raises:
-        ConfigError: there is no such device here.
-    """
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"--device {name!r} cannot be used here; take auto, cpu or cuda") from error
-    return name
 
 
 def dataset_of(config: SnodeConfig) -> Dataset:
@@ -162,9 +144,8 @@ def optimiser_of(config: SnodeConfig) -> Optimiser:
 
 def run_training(config: SnodeConfig, data: Dataset, device: str, work: Path, resume: bool) -> dict[str, Any]:
     """Train and evaluate a network, and write everything into a working folder; return the metrics."""
-    import torch
-
     from oncology.node.checkpoint import load_progress, save_model, save_progress
+    from oncology.node.device import seeded_weights
     from oncology.node.training import start, train
 
     plan, setting = plan_of(config), {"config": config.model_dump_json(exclude={"run", "learnt"}), "device": device}
@@ -174,9 +155,7 @@ def run_training(config: SnodeConfig, data: Dataset, device: str, work: Path, re
         if written != setting:
             raise OutputError(f"{work / CHECKPOINT}: was written with other settings: give the same, or --overwrite")
     else:
-        like = torch.zeros((), dtype=getattr(torch, config.model.precision), device=device)
-        source = torch.Generator().manual_seed(config.seed)
-        theta = model.initial(source, config.model.scale or None).to(like)
+        theta = seeded_weights(model, config.seed, config.model.scale or None, config.model.precision, device)
         here = start(model, theta, plan)
     _cut_history(work / HISTORY, here.iterations)
     started, saved, passed = time.perf_counter(), time.perf_counter(), (here.stage, here.epoch)
@@ -250,7 +229,7 @@ def _finite(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(
-    config: SnodeConfig, model: StandaloneNODE, theta: Tensor, data: Dataset, test: Samples | None = None
+    config: SnodeConfig, model: StandaloneNODE, theta: Weights, data: Dataset, test: Samples | None = None
 ) -> dict[str, Any]:
     """Return what the network is worth on the test samples, and its accuracy on those it has learnt."""
     from oncology.node.classifier import NODEClassifier
@@ -267,7 +246,7 @@ def measure(
 
 def write_config(config: SnodeConfig, data: Dataset, device: str, work: Path) -> None:
     """Write every resolved setting, the classes and the scaling of the inputs."""
-    import torch
+    from oncology.node.device import torch_version
 
     scaling = data.scaling
     learnt = {
@@ -278,7 +257,7 @@ def write_config(config: SnodeConfig, data: Dataset, device: str, work: Path) ->
     if data.bounds is not None:
         learnt["bounds"] = list(data.bounds)
     content = config.model_dump(mode="json", exclude_none=True, exclude={"run", "learnt"})
-    versions = {"oncology": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    versions = {"oncology": __version__, "torch": torch_version(), "python": platform.python_version()}
     content |= {"learnt": learnt, "run": {"device": device, "versions": versions}}
     (work / "config.toml").write_text(tomli_w.dumps(content), encoding="utf-8")
 
@@ -308,7 +287,7 @@ def evaluate_folder(folder: Path, data: str | None, config: SnodeConfig, device:
     return metrics
 
 
-def _of_table(config: SnodeConfig, model: StandaloneNODE, theta: Tensor) -> dict[str, Any]:
+def _of_table(config: SnodeConfig, model: StandaloneNODE, theta: Weights) -> dict[str, Any]:
     """Return what the network is worth on all samples of a CSV file."""
     from oncology.node.data import Dataset, Scaling, table_to_test
 

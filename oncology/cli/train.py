@@ -40,7 +40,8 @@ def snode(
         overwrite: Replace results that an earlier run left in --out.
         resume: Go on from the last checkpoint of a run that was stopped.
     """
-    from oncology.cli.snode import CHECKPOINT, dataset_of, device_named, run_training, write_config
+    from oncology.cli.snode import CHECKPOINT, dataset_of, run_training, write_config
+    from oncology.node.device import device_named
 
     if launched_rank() > 0:
         return
@@ -75,7 +76,8 @@ def evaluate(
         device: auto, cpu or cuda.
         report: File for the same numbers as JSON.
     """
-    from oncology.cli.snode import device_named, evaluate_folder
+    from oncology.cli.snode import evaluate_folder
+    from oncology.node.device import device_named
 
     if launched_rank() > 0:
         return
