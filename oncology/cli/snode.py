@@ -138,7 +138,7 @@ def optimiser_of(config: SnodeConfig) -> Optimiser:
         "previous": optimise.scaled_previous,
     }
     search = optimise.Armijo if o.search == "armijo" else optimise.StrongWolfe
-    direction = optimise.ConjugateGradient(formulas[o.formula], powell=o.powell)
+    direction = optimise.ConjugateGradient(formulas[o.formula], powell=o.powell or math.inf)
     return ConjugateGradients(direction, search(proposals[o.step]), o.iterations)
 
 

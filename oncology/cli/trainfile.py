@@ -74,8 +74,8 @@ class OptimiserSection(_Section):
     method: Literal["ncg", "sgd", "adam", "lbfgs"] = Field(default="ncg", description="'ncg', 'sgd', 'adam' or 'lbfgs'")
     formula: Formula = Field(default="pr+", description="'zero', 'fr', 'pr+', 'fr-pr', 'hs', 'dy' or 'hz'")
     search: Literal["armijo", "wolfe"] = Field(default="armijo", description="'armijo' or 'wolfe'")
-    step: Rule = Field(default="root", description="'root', 'sensitivity', 'newton' or 'previous'")
-    powell: Positive = Field(default=0.2, description="a number > 0, a large one to switch the restarts off")
+    step: Rule = Field(default="newton", description="'root', 'sensitivity', 'newton' or 'previous'")
+    powell: Weight = Field(default=0.0, description="a number >= 0, 0 for no restarts")
     iterations: Count = 6
     rate: Positive = 0.01
     momentum: Annotated[float, Field(ge=0.0, lt=1.0, description="a number in [0, 1)")] = 0.9
@@ -138,13 +138,16 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "moons": {"optimiser": {"iterations": 10}},
     "circles": {"optimiser": {"iterations": 10}},
     "spirals": {
-        "model": {"length": 6.0, "cells": 60, "state": 6, "scale": 0.5},
+        "model": {"length": 6.0, "cells": 30, "state": 16, "scale": 0.25},
+        "cost": {"squared": 0.0, "entropy": 1.0, "decay": 3e-3},
         "optimiser": {"iterations": 20},
-        "stage": [{"epochs": 30}],
+        "stage": [{"epochs": 10, "smoothing": 0.3}, {"epochs": 20, "smoothing": 0.1, "refine": 2}],
     },
     "digits": {
-        "model": {"state": 64, "cells": 20, "precision": "float32"},
-        "stage": [{"epochs": 4, "smoothing": 1.0, "batch": 100}],
+        "model": {"state": 64, "cells": 10, "precision": "float32"},
+        "cost": {"squared": 0.0, "entropy": 1.0},
+        "optimiser": {"iterations": 10},
+        "stage": [{"epochs": 15, "smoothing": 1.0, "batch": 450, "noise_inputs": 0.2}],
         "evaluation": {"radius": 0.25},
     },
     "mnist": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import signal
 import tomllib
 from pathlib import Path
@@ -226,3 +227,14 @@ def test_what_is_no_training_is_refused(tmp_path, capsys):
 def test_the_defaults_of_every_data_set_are_valid(kind):
     name = {"mnist": "mnist:folder", "table": "file.csv"}.get(kind, kind)
     assert config_for(name, None).data_set.endswith(name.split(":")[-1])
+
+
+def test_the_documentation_names_every_key_and_its_example_is_valid(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "snode.md").read_text()
+    (example,) = re.findall(r"(?ms)^```toml\n(.*?)^```", page)
+    (tmp_path / "conf.toml").write_text(example)
+    assert config_for("spirals", tmp_path / "conf.toml").stage[1].refine == 2
+    schema = SnodeConfig.model_json_schema()
+    parts = [schema, *(part for name, part in schema["$defs"].items() if name not in ("LearntSection", "RunSection"))]
+    keys = {key for part in parts for key in part["properties"]} - {"data_set", "learnt", "run"}
+    assert not {key for key in keys if not re.search(rf"`{key}`|\[{key}\]", page)}
