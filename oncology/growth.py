@@ -4,7 +4,7 @@ Reaction `du/dt = rho f(u)` with f exponential, logistic or Gompertz (Jaroudi 20
 law has its exact flow, because the time stepping solves the reaction exactly at every vertex. Treatment is
 instantaneous cell survival (linear-quadratic law for radiotherapy) or an exponentially decaying kill rate.
 The laws are plain operators: `rate` accepts floats, numpy arrays, torch tensors and UFL expressions, the flows accept
-all of these but UFL.
+all of these but UFL. An exposure is a number or, for several runs at once, a torch tensor that broadcasts with u.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class GrowthLaw(Protocol):
     def rate(self, u: Any) -> Any:
         """Return f(u), dimensionless."""
 
-    def flow(self, u: Any, exposure: float) -> Any:
+    def flow(self, u: Any, exposure: Any) -> Any:
         """Return the exact solution after `exposure`, started at u; its derivative by `exposure` is `rate(flow)`."""
 
-    def flow_slope(self, u: Any, exposure: float) -> Any:
+    def flow_slope(self, u: Any, exposure: Any) -> Any:
         """Return the derivative of the flow by its start value u."""
 
 
@@ -50,13 +50,13 @@ class Exponential:
         """Return f(u) = u."""
         return u
 
-    def flow(self, u: Any, exposure: float) -> Any:
+    def flow(self, u: Any, exposure: Any) -> Any:
         """Return u exp(exposure)."""
-        return math.exp(exposure) * u
+        return _exp(exposure) * u
 
-    def flow_slope(self, u: Any, exposure: float) -> Any:
+    def flow_slope(self, u: Any, exposure: Any) -> Any:
         """Return exp(exposure), in the shape of u."""
-        return math.exp(exposure) + 0.0 * u
+        return _exp(exposure) + 0.0 * u
 
 
 @dataclass(frozen=True)
@@ -70,18 +70,18 @@ class Logistic:
         """Return f(u)."""
         return _elementary(u).where(u > 0.0, u * (1.0 - u), 0.0 * u)
 
-    def flow(self, u: Any, exposure: float) -> Any:
+    def flow(self, u: Any, exposure: Any) -> Any:
         """Return u e / (1 + u (e - 1)) with e = exp(exposure), and u itself below zero."""
         xp = _elementary(u)
-        return xp.where(u > 0.0, math.exp(exposure) * u / self._denominator(u, exposure), u)
+        return xp.where(u > 0.0, _exp(exposure) * u / self._denominator(u, exposure), u)
 
-    def flow_slope(self, u: Any, exposure: float) -> Any:
+    def flow_slope(self, u: Any, exposure: Any) -> Any:
         """Return e / (1 + u (e - 1))^2 with e = exp(exposure), and 1 below zero."""
         denominator = self._denominator(u, exposure)
-        return _elementary(u).where(u > 0.0, math.exp(exposure) / (denominator * denominator), 1.0 + 0.0 * u)
+        return _elementary(u).where(u > 0.0, _exp(exposure) / (denominator * denominator), 1.0 + 0.0 * u)
 
-    def _denominator(self, u: Any, exposure: float) -> Any:
-        return 1.0 + math.expm1(exposure) * _elementary(u).clip(u, 0.0)
+    def _denominator(self, u: Any, exposure: Any) -> Any:
+        return 1.0 + _expm1(exposure) * _elementary(u).clip(u, 0.0)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Gompertz:
         xp = _elementary(u)
         return xp.where(u > 0.0, -1.0 * u * xp.log(xp.clip(u, self.floor)), 0.0 * u)
 
-    def flow(self, u: Any, exposure: float) -> Any:
+    def flow(self, u: Any, exposure: Any) -> Any:
         """Return exp(exp(-exposure) ln u) above the floor; below it, exponential growth until the floor is reached."""
         xp = _elementary(u)
         log_start, remaining, early = self._split(u, exposure, xp)
@@ -111,13 +111,13 @@ class Gompertz:
         )
         return xp.where(u > 0.0, grown, u)
 
-    def flow_slope(self, u: Any, exposure: float) -> Any:
+    def flow_slope(self, u: Any, exposure: Any) -> Any:
         """Return the derivative f(flow)/f(u) of the flow by u (1 for u <= 0, where nothing grows)."""
         xp = _elementary(u)
         log_start, remaining, early = self._split(u, exposure, xp)
         decay = xp.exp(-remaining)
         slope = xp.exp(decay * log_start + xp.log(decay) - xp.log(xp.clip(u, 1e-300)))
-        growth = math.exp(-exposure * math.log(self.floor)) + 0.0 * u
+        growth = _exp(-exposure * math.log(self.floor)) + 0.0 * u
         return xp.where(u > 0.0, xp.where(early, growth, slope), 1.0 + 0.0 * u)
 
     def _split(self, u: Any, exposure: float, xp: Any) -> tuple[Any, Any, Any]:
@@ -177,6 +177,14 @@ class _Ufl:
     @staticmethod
     def clip(u: Any, low: float) -> Any:
         return sys.modules["ufl"].max_value(u, low)
+
+
+def _exp(exposure: Any) -> Any:
+    return exposure.exp() if _elementary(exposure) is _Torch else math.exp(exposure)
+
+
+def _expm1(exposure: Any) -> Any:
+    return exposure.expm1() if _elementary(exposure) is _Torch else math.expm1(exposure)
 
 
 def _elementary(u: Any) -> Any:

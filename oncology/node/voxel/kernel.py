@@ -7,13 +7,13 @@ edge; compiled, all edges are one pass: values once, edges once, the result read
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import torch
 
-__all__ = ["Weights", "accumulate", "edge_pairing", "weights"]
+__all__ = ["Weights", "accumulate", "compiled", "edge_pairing", "join", "weights"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class Weights:
     edges: torch.Tensor
     row_sum: float
     diagonal: torch.Tensor | None
+
+    @property
+    def fused(self) -> bool:
+        """Whether it is applied in one compiled pass."""
+        return self.diagonal is None
 
 
 def weights(strides: tuple[int, ...], edges: torch.Tensor, row_sum: float, fused: bool = False) -> Weights:
@@ -53,10 +58,11 @@ def weights(strides: tuple[int, ...], edges: torch.Tensor, row_sum: float, fused
 
 def accumulate(out: torch.Tensor, values: torch.Tensor, by: Weights, factor: float) -> None:
     """Add `factor S values` to `out` in place, S the stencil; both are (..., b, n)."""
-    if by.diagonal is None:
+    if by.fused:
         # a number would be compiled in, a tensor of one is not
-        _compiled()(out, values, by.edges, by.strides, by.row_sum, torch.tensor(factor, dtype=out.dtype))
+        compiled(_one_pass)(out, values, by.edges, by.strides, by.row_sum, torch.tensor(factor, dtype=out.dtype))
         return
+    assert by.diagonal is not None
     out.addcmul_(by.diagonal, values, value=factor)
     for kind, stride in enumerate(by.strides):
         edge = by.edges[:, kind, :-stride]
@@ -64,18 +70,33 @@ def accumulate(out: torch.Tensor, values: torch.Tensor, by: Weights, factor: flo
         out[..., stride:].addcmul_(edge, values[..., :-stride], value=factor)
 
 
-def edge_pairing(
-    out: torch.Tensor, duals: torch.Tensor, values: torch.Tensor, strides: tuple[int, ...], factor: float
-) -> None:
+def join(
+    first: torch.Tensor, second: torch.Tensor, by_first: torch.Tensor, by_second: torch.Tensor, fused: bool
+) -> torch.Tensor:
+    """Return `by_first first + by_second second` for densities (..., b, n) and factors (b, 1)."""
+    if fused:
+        return compiled(_sum)(first, second, by_first, by_second)
+    return (by_first * first).addcmul_(by_second, second)
+
+
+def edge_pairing(out: torch.Tensor, duals: torch.Tensor, values: torch.Tensor, by: Weights, factor: float) -> None:
     """Add the derivative of `factor <duals, S values>` by the edges to `out` (b, k, n), row sums fixed."""
-    for kind, stride in enumerate(strides):
+    if by.fused:
+        compiled(_pairs)(out, duals, values, by.strides, torch.tensor(factor, dtype=out.dtype))
+        return
+    for kind, stride in enumerate(by.strides):
         risen, fallen = values[:, stride:] - values[:, :-stride], duals[:, :-stride] - duals[:, stride:]
         out[:, kind, :-stride].addcmul_(risen, fallen, value=factor)
 
 
 @cache
-def _compiled() -> Any:
-    return torch.compile(_one_pass, dynamic=True)
+def compiled[**P, T](function: Callable[P, T]) -> Callable[P, T]:
+    """Return a function of tensors compiled into as few passes as there can be, for arrays of any size."""
+    return torch.compile(function, dynamic=True)
+
+
+def _sum(first: torch.Tensor, second: torch.Tensor, by_first: torch.Tensor, by_second: torch.Tensor) -> torch.Tensor:
+    return by_first * first + by_second * second
 
 
 def _one_pass(
@@ -96,3 +117,16 @@ def _one_pass(
         total = total + edges[:, kind, guard : guard + count] * (values[..., up : up + count] - here)
         total = total + edges[:, kind, down : down + count] * (values[..., down : down + count] - here)
     out[..., guard : guard + count] += factor * total
+
+
+def _pairs(
+    out: torch.Tensor, duals: torch.Tensor, values: torch.Tensor, strides: tuple[int, ...], factor: torch.Tensor
+) -> None:
+    """Add the derivative by the edges that start where no shift leaves the array; the others carry nothing."""
+    guard = max(strides)
+    count = values.shape[-1] - 2 * guard
+    here, dual = values[:, guard : guard + count], duals[:, guard : guard + count]
+    for kind, stride in enumerate(strides):
+        up = guard + stride
+        product = (values[:, up : up + count] - here) * (dual - duals[:, up : up + count])
+        out[:, kind, guard : guard + count] += factor * product

@@ -19,8 +19,20 @@ from numpy.typing import NDArray
 from oncology.errors import ConfigError, NumericalError
 from oncology.growth import GrowthLaw, Logistic
 from oncology.inverse.timegrid import Interval, TimeGrid
-from oncology.node.voxel.kernel import Weights, accumulate, edge_pairing, weights
-from oncology.node.voxel.legendre import Legendre, legendre
+from oncology.node.voxel.diffusion import (
+    Couplings,
+    Diffusion,
+    change,
+    collect,
+    column,
+    couplings,
+    diffuse,
+    diffuse_adjoint,
+    diffuse_stages,
+    diffuse_tangent,
+    diffusion_step,
+)
+from oncology.node.voxel.kernel import compiled
 from oncology.node.voxel.stencil import Stencil
 
 __all__ = ["VoxelDerivative", "VoxelDirections", "VoxelModel", "VoxelRun"]
@@ -89,42 +101,10 @@ class VoxelRun:
 
 
 @dataclass(frozen=True)
-class _Couplings:
-    """The diffusion operator at given rates.
-
-    Attributes:
-        slopes: (b, k, n) E_w and E_g of each edge by the diffusivities, 1/mm^2.
-        edges: (b, k, n) `D_w E_w + D_g E_g`, 1/day.
-        bound: (B,) bound of the largest eigenvalue, 1/day.
-    """
-
-    slopes: tuple[torch.Tensor, torch.Tensor]
-    edges: torch.Tensor
-    bound: Vector
-
-
-@dataclass(frozen=True)
-class _Diffusion:
-    """The diffusion step of one interval.
-
-    Attributes:
-        polynomial: its coefficients.
-        operator: `1 + w tau L`.
-        slopes: couplings E_w and E_g by the diffusivities.
-        scale: (B,) w tau, day.
-    """
-
-    polynomial: Legendre
-    operator: Weights
-    slopes: tuple[torch.Tensor, torch.Tensor]
-    scale: Vector
-
-
-@dataclass(frozen=True)
 class _Step:
-    """One step of an interval: half exposures to growth (B,), survival of both halves, first of its interval or not."""
+    """One step of an interval: exposures to growth of each half (B, 1), and the share of cells that survives it."""
 
-    exposure: Vector
+    exposure: torch.Tensor
     survival: tuple[float, float]
 
 
@@ -148,8 +128,10 @@ class VoxelModel:
     resections: dict[int, torch.Tensor] = field(default_factory=dict)
     corrected: bool = True
     fused: bool = False
+    _flow: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_flow", compiled(self.law.flow) if self.fused else self.law.flow)
         if self.fused and not self.stencil.guarded:
             raise ConfigError(
                 f"tissue reaches the ends of the box of {self.stencil.shape} voxels: for a compiled pass, "
@@ -183,19 +165,20 @@ class VoxelModel:
         """
         rates, durations = self._checked(rates, initial, grid, durations)
         u = initial.clone()
-        lowest, highest = u.amin(), u.amax()
+        lowest, highest = torch.aminmax(u)
         observations, starts, stages = [], [], []
-        couplings = self._couplings(rates)
+        operator = couplings(self.stencil, rates)
         for index, (interval, lengths) in enumerate(zip(grid.intervals, durations, strict=True)):
-            diffusion = self._diffusion(couplings, rates, lengths / interval.steps, least[index] if least else 0)
+            diffusion = self._diffusion(operator, rates, lengths / interval.steps, least[index] if least else 0)
             taken = []
-            for step in _steps(interval, lengths, rates):
+            for step in _steps(interval, lengths, rates, u):
                 if keep:
                     taken.append(u)
-                v = self._react(u, step.exposure).mul_(step.survival[0])
-                v = _diffuse(diffusion, v).mul_(step.survival[1])
-                u = self._react(v, step.exposure)
-                lowest, highest = torch.minimum(lowest, u.amin()), torch.maximum(highest, u.amax())
+                v = _survive(self._flow(u, step.exposure), step.survival[0])
+                v = _survive(diffuse(diffusion, v), step.survival[1])
+                u = self._flow(v, step.exposure)
+                low, high = torch.aminmax(u)
+                lowest, highest = torch.minimum(lowest, low), torch.maximum(highest, high)
                 if record is not None:
                     record(u)
             starts.append(tuple(taken))
@@ -203,17 +186,19 @@ class VoxelModel:
             if interval.observe:
                 observations.append(u)
             u = self._survive(interval, u)
-        low, high = float(lowest), float(highest)
-        if not np.isfinite([low, high]).all():
-            raise NumericalError(f"the density went to {low:g}..{high:g}: rates {rates.tolist()} are far too large")
+        least_density, greatest = float(lowest), float(highest)
+        if not np.isfinite([least_density, greatest]).all():
+            raise NumericalError(
+                f"the density went to {least_density:g}..{greatest:g}: rates {rates.tolist()} are far too large"
+            )
         kept = tuple(starts) if keep else ()
-        return VoxelRun(rates, grid, durations, tuple(stages), tuple(observations), kept, low, high)
+        return VoxelRun(rates, grid, durations, tuple(stages), tuple(observations), kept, least_density, greatest)
 
     def stages(self, rates: Vector, grid: TimeGrid) -> tuple[int, ...]:
         """Return how many stages the diffusion steps of each interval need for rates (3,)."""
         steps = [np.array([interval.step]) for interval in grid.intervals]
-        couplings = self._couplings(rates[None])
-        return tuple(self._diffusion(couplings, rates[None], step).polynomial.stages for step in steps)
+        operator = couplings(self.stencil, rates[None])
+        return tuple(self._diffusion(operator, rates[None], step).polynomial.stages for step in steps)
 
     def tangent(self, run: VoxelRun, directions: VoxelDirections) -> tuple[torch.Tensor, ...]:
         """Return the derivatives of `run.observations` along R directions, (R, B, n) each."""
@@ -222,21 +207,21 @@ class VoxelModel:
         if directions.initial is not None:
             du += directions.initial
         observations = []
-        couplings = self._couplings(run.rates)
+        operator = couplings(self.stencil, run.rates)
         for index, (interval, lengths, starts) in enumerate(
             zip(run.grid.intervals, run.durations, run.starts, strict=True)
         ):
             tau = lengths / interval.steps
             d_tau = directions.duration / interval.steps * (index == 0)
-            diffusion = self._diffusion(couplings, run.rates, tau, run.stages[index])
+            diffusion = self._diffusion(operator, run.rates, tau, run.stages[index])
             d_exposure = 0.5 * (directions.rates[:, :, 2] * tau + run.rates[:, 2] * d_tau)
-            change = _change(diffusion, run.rates, directions.rates, tau, d_tau)
-            for step, u in zip(_steps(interval, lengths, run.rates), starts, strict=True):
-                grown = self._react(u, step.exposure)
-                du = self._react_tangent(u, grown, du, step.exposure, d_exposure).mul_(step.survival[0])
-                v, dv = _diffuse_tangent(diffusion, grown.mul_(step.survival[0]), du, change)
-                v, dv = v.mul_(step.survival[1]), dv.mul_(step.survival[1])
-                du = self._react_tangent(v, self._react(v, step.exposure), dv, step.exposure, d_exposure)
+            moved = change(diffusion, run.rates, directions.rates, tau, d_tau)
+            for step, u in zip(_steps(interval, lengths, run.rates, du), starts, strict=True):
+                grown = self._flow(u, step.exposure)
+                du = _survive(self._react_tangent(u, grown, du, step.exposure, d_exposure), step.survival[0])
+                v, dv = diffuse_tangent(diffusion, _survive(grown, step.survival[0]), du, moved)
+                v, dv = _survive(v, step.survival[1]), _survive(dv, step.survival[1])
+                du = self._react_tangent(v, self._flow(v, step.exposure), dv, step.exposure, d_exposure)
             if interval.observe:
                 observations.append(du.clone())
             du = self._survive(interval, du)
@@ -247,27 +232,27 @@ class VoxelModel:
         dual = torch.zeros_like(run.starts[0][0])
         remaining = list(duals)
         by_rates, by_duration = np.zeros((len(run.rates), 3)), np.zeros(len(run.rates))
-        couplings = self._couplings(run.rates)
+        operator = couplings(self.stencil, run.rates)
         for index in reversed(range(len(run.starts))):
             interval, lengths = run.grid.intervals[index], run.durations[index]
             dual = self._survive(interval, dual)
             if interval.observe:
                 dual = dual + remaining.pop()
             tau = lengths / interval.steps
-            diffusion = self._diffusion(couplings, run.rates, tau, run.stages[index])
+            diffusion = self._diffusion(operator, run.rates, tau, run.stages[index])
             edges = torch.zeros_like(diffusion.operator.edges)
             share, growth = dual.new_zeros(len(run.rates)), dual.new_zeros(len(run.rates))
-            steps = list(_steps(interval, lengths, run.rates))
+            steps = list(_steps(interval, lengths, run.rates, dual))
             for step, u in zip(reversed(steps), reversed(run.starts[index]), strict=True):
-                grown = self._react(u, step.exposure)
-                v, stages = _diffuse_stages(diffusion, grown * step.survival[0])
-                v = v.mul_(step.survival[1])
-                dual, paired = self._react_adjoint(v, self._react(v, step.exposure), dual, step.exposure)
+                grown = self._flow(u, step.exposure)
+                v, stages = diffuse_stages(diffusion, step.survival[0] * grown)
+                v = _survive(v, step.survival[1])
+                dual, paired = self._react_adjoint(v, self._flow(v, step.exposure), dual, step.exposure)
                 growth += paired
-                dual = _diffuse_adjoint(diffusion, stages, dual.mul_(step.survival[1]), edges, share)
-                dual, paired = self._react_adjoint(u, grown, dual.mul_(step.survival[0]), step.exposure)
+                dual = diffuse_adjoint(diffusion, stages, _survive(dual, step.survival[1]), edges, share)
+                dual, paired = self._react_adjoint(u, grown, _survive(dual, step.survival[0]), step.exposure)
                 growth += paired
-            rates, step_length = _collect(diffusion, run.rates, tau, edges, share, growth)
+            rates, step_length = collect(diffusion, run.rates, tau, edges, share, growth)
             by_rates += rates
             if index == 0:
                 by_duration += step_length / interval.steps
@@ -290,22 +275,8 @@ class VoxelModel:
                 raise ConfigError("chemotherapy needs the interval lengths of the time grid: leave durations out")
         return rates, lengths if durations is None else np.asarray(durations, dtype=float)
 
-    def _couplings(self, rates: Vector) -> _Couplings:
-        like = self.stencil.white
-        white, grey = (torch.as_tensor(rates[:, k], dtype=like.dtype, device=like.device) for k in (0, 1))
-        slopes = self.stencil.slopes(white, grey)
-        edges = white[:, None, None] * slopes[0] + grey[:, None, None] * slopes[1]
-        return _Couplings(slopes, edges, _row_bound(self.stencil.strides, edges).cpu().numpy().astype(float))
-
-    def _diffusion(self, by: _Couplings, rates: Vector, tau: Vector, least: int = 0) -> _Diffusion:
-        """Return the diffusion step of length tau (B,)."""
-        stencil = self.stencil
-        spread = rates[:, 0] * tau / stencil.spacing**2
-        polynomial = legendre(tau * by.bound, spread, len(stencil.shape), self.corrected, least)
-        scale = polynomial.weight * tau
-        edges = by.edges * _column(scale, by.edges)[:, None]
-        operator = weights(stencil.strides, edges, 1.0, self.fused)
-        return _Diffusion(polynomial, operator, by.slopes, scale)
+    def _diffusion(self, by: Couplings, rates: Vector, tau: Vector, least: int = 0) -> Diffusion:
+        return diffusion_step(self.stencil, by, rates, tau, self.corrected, self.fused, least)
 
     def _survive(self, interval: Interval, u: torch.Tensor) -> torch.Tensor:
         """Apply radiotherapy and resection at the end of an interval; linear and diagonal, so its own transpose."""
@@ -315,137 +286,30 @@ class VoxelModel:
             u = self.resections[interval.resection] * u
         return u
 
-    def _react(self, u: torch.Tensor, exposure: Vector) -> torch.Tensor:
-        return torch.stack([self.law.flow(row, float(e)) for row, e in zip(u, exposure, strict=True)])
-
     def _react_tangent(
-        self, u: torch.Tensor, grown: torch.Tensor, du: torch.Tensor, exposure: Vector, d_exposure: Vector
+        self, u: torch.Tensor, grown: torch.Tensor, du: torch.Tensor, exposure: torch.Tensor, d_exposure: Vector
     ) -> torch.Tensor:
-        change = self._slope(u, exposure) * du
+        change = self.law.flow_slope(u, exposure) * du
         if d_exposure.any():
-            change.addcmul_(_column(d_exposure, du), self.law.rate(grown))
+            change.addcmul_(column(d_exposure, du), self.law.rate(grown))
         return change
 
     def _react_adjoint(
-        self, u: torch.Tensor, grown: torch.Tensor, dual: torch.Tensor, exposure: Vector
+        self, u: torch.Tensor, grown: torch.Tensor, dual: torch.Tensor, exposure: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the dual of u, and the derivative by the exposure of each run, (B,)."""
         paired = (dual * self.law.rate(grown)).sum(dim=-1)
-        return self._slope(u, exposure) * dual, paired
-
-    def _slope(self, u: torch.Tensor, exposure: Vector) -> torch.Tensor:
-        return torch.stack([self.law.flow_slope(row, float(e)) for row, e in zip(u, exposure, strict=True)])
+        return self.law.flow_slope(u, exposure) * dual, paired
 
 
-def _steps(interval: Interval, lengths: Vector, rates: Vector) -> Iterator[_Step]:
+def _survive(u: torch.Tensor, share: float) -> torch.Tensor:
+    """Scale a density in place."""
+    return u if share == 1.0 else u.mul_(share)
+
+
+def _steps(interval: Interval, lengths: Vector, rates: Vector, like: torch.Tensor) -> Iterator[_Step]:
     """Yield the steps of an interval of lengths (B,)."""
-    exposure = 0.5 * rates[:, 2] * lengths / interval.steps
+    exposure = column(0.5 * rates[:, 2] * lengths / interval.steps, like)
     for number in range(interval.steps):
         first, second = (1.0, 1.0) if interval.kill is None else np.exp(-interval.kill[number])
         yield _Step(exposure, (float(first), float(second)))
-
-
-def _column(values: Vector, like: torch.Tensor) -> torch.Tensor:
-    """Return numbers (..., B) as factors of densities (..., B, n)."""
-    return torch.as_tensor(values, dtype=like.dtype, device=like.device)[..., None]
-
-
-def _row_bound(strides: tuple[int, ...], edges: torch.Tensor) -> torch.Tensor:
-    """Return Gershgorin's bound of the largest eigenvalue of the graph Laplacian with these edges, (b,)."""
-    total = (edges.clamp(min=0.0) * 2.0).sum(dim=1)
-    for kind, stride in enumerate(strides):
-        total[:, stride:] += edges[:, kind, :-stride].clamp(min=0.0) * 2.0
-    return total.amax(dim=1)
-
-
-def _diffuse(by: _Diffusion, u: torch.Tensor) -> torch.Tensor:
-    """Return the density after the diffusion step."""
-    return _diffuse_stages(by, u, keep=False)[0]
-
-
-def _diffuse_stages(by: _Diffusion, u: torch.Tensor, keep: bool = True) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Return the density after the diffusion step and Q_0..Q_s (only Q_s without `keep`)."""
-    before, now = u.clone(), torch.zeros_like(u)
-    accumulate(now, u, by.operator, by.polynomial.factors[0])
-    stages = [u, now]
-    for number, factor in enumerate(by.polynomial.factors[1:]):
-        after = before.clone() if keep and number > 0 else before
-        accumulate(after, now, by.operator, factor)
-        before, now = now, after
-        stages.append(now)
-    share = _column(by.polynomial.share, u)
-    result = torch.lerp(u, now / by.polynomial.scale, share)
-    return result, stages if keep else [now]
-
-
-def _change(
-    by: _Diffusion, rates: Vector, d_rates: Vector, tau: Vector, d_tau: Vector
-) -> tuple[Vector, Vector, Vector]:
-    """Return the changes (R, B) of the couplings in units of E_w and E_g, and of ln b.
-
-    The couplings are `w tau (D_w E_w + D_g E_g)`, and ln w moves with ln mu = ln(D_w tau / h^2).
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        d_spread = np.where(rates[:, 0] > 0.0, d_rates[:, :, 0] / rates[:, 0], 0.0) + d_tau / tau
-    bent = by.polynomial.bend * d_spread
-    longer = d_tau / tau + bent
-    white, grey = (by.scale * (d_rates[:, :, k] + rates[:, k] * longer) for k in (0, 1))
-    return white, grey, -bent
-
-
-def _diffuse_tangent(
-    by: _Diffusion, u: torch.Tensor, du: torch.Tensor, change: tuple[Vector, Vector, Vector]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the density after the diffusion step from u (B, n) and its derivatives (R, B, n)."""
-    _, stages = _diffuse_stages(by, u)
-    strides = by.operator.strides
-    pairs = zip(by.slopes, change[:2], strict=True)
-    fused = by.operator.diagonal is None
-    slopes = [(weights(strides, slope, 0.0, fused), _column(amount, du)) for slope, amount in pairs if amount.any()]
-    before, now = du.clone(), torch.zeros_like(du)
-    for number, factor in enumerate(by.polynomial.factors):
-        target, source = (now, du) if number == 0 else (before, now)
-        accumulate(target, source, by.operator, factor)
-        for slope, amount in slopes:
-            forcing = torch.zeros_like(u)
-            accumulate(forcing, stages[number], slope, factor)
-            target.addcmul_(amount, forcing)
-        if number > 0:
-            before, now = now, target
-    share = _column(by.polynomial.share, u)
-    last = stages[-1] / by.polynomial.scale
-    result = torch.lerp(du, now / by.polynomial.scale, share)
-    if change[2].any():
-        result.addcmul_(_column(change[2] * by.polynomial.share, du), last - u)
-    return torch.lerp(u, last, share), result
-
-
-def _diffuse_adjoint(
-    by: _Diffusion, stages: list[torch.Tensor], dual: torch.Tensor, edges: torch.Tensor, share: torch.Tensor
-) -> torch.Tensor:
-    """Return the dual of the start; add the derivatives by the couplings to `edges` and by b to `share`."""
-    polynomial = by.polynomial
-    share += (dual * (stages[-1] / polynomial.scale - stages[0])).sum(dim=-1)
-    now = dual * _column(polynomial.share / polynomial.scale, dual)
-    before = torch.zeros_like(dual)
-    for number in reversed(range(polynomial.stages)):
-        factor = polynomial.factors[number]
-        edge_pairing(edges, now, stages[number], by.operator.strides, factor)
-        accumulate(before, now, by.operator, factor)
-        before, now = now, before
-    # the first stage has no predecessor: what was passed on to it counts for nothing
-    return now + dual * _column(1.0 - polynomial.share, dual)
-
-
-def _collect(
-    by: _Diffusion, rates: Vector, tau: Vector, edges: torch.Tensor, share: torch.Tensor, growth: torch.Tensor
-) -> tuple[Vector, Vector]:
-    """Return the derivatives by D_w, D_g and rho (B, 3) and by the step's length (B,): the transpose of `_change`."""
-    white, grey = ((edges * slope).sum(dim=(1, 2)).cpu().numpy().astype(float) * by.scale for slope in by.slopes)
-    total = rates[:, 0] * white + rates[:, 1] * grey
-    bent = by.polynomial.bend * (total - by.polynomial.share * share.cpu().numpy().astype(float))
-    by_exposure = growth.cpu().numpy().astype(float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        by_white = white + np.where(rates[:, 0] > 0.0, bent / rates[:, 0], 0.0)
-    by_rates = np.stack([by_white, grey, 0.5 * tau * by_exposure], axis=1)
-    return by_rates, (total + bent) / tau + 0.5 * rates[:, 2] * by_exposure
