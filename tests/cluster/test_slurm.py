@@ -248,13 +248,13 @@ def log_of(folder: Path) -> list[dict]:
 @pytest.mark.slow
 @pytest.mark.timeout(1500)  # ranks that wait for each other are slow where others keep the cores busy
 def test_mpi_fits_are_stopped_killed_and_go_on(tmp_path, slurm, launcher, monkeypatch):
-    """One is warned as before its time limit, one is killed as by a failed node, one is broken."""
+    """One is warned as before its time limit, one runs through, one is broken."""
     monkeypatch.setenv("ONCOLOGY_CACHE", str(tmp_path / "cache"))
     cohort = fits(tmp_path, ["00", "01", "02"], launcher)
     (cohort.case("02") / "case.toml").unlink()
     assert cohort.run("submit").status == 0
     job, before = listed(cohort), {}
-    for name, words in (("sub-00", ["scancel", "--signal=USR1", "--batch"]), ("sub-01", ["scontrol", "requeue"])):
+    for name, words in (("sub-00", ["scancel", "--signal=USR1", "--batch"]),):
         wait_for(lambda name=name: checkpoint(cohort, name), seconds=400.0)
         with subprocess.Popen([*words, job[name]], env=slurm, stderr=subprocess.DEVNULL) as sender:
             wait_for(lambda name=name: f"{job[name]} PD" in jobs(slurm))
