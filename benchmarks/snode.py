@@ -83,13 +83,13 @@ class Net(torch.nn.Module):
 
     def __init__(self, it: Case, listed: bool) -> None:
         super().__init__()
-        self.step, self.listed = it.model.time_step, listed
+        self.step, self.layers, self.listed = it.model.time_step, it.model.grid.cells, listed
         parts = list(it.theta.clone()) if listed else [it.theta.clone()]
         self.parts = torch.nn.ParameterList(parts)
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         """tanh(W x + b) of the layer that begins at t."""
-        layer = round(float(t) / self.step)
+        layer = min(round(float(t.detach()) / self.step), self.layers - 1)  # the adjoint looks at the end, too
         weights = self.parts[layer] if self.listed else self.parts[0][layer]
         return torch.tanh(torch.addmm(weights[-1], x, weights[:-1]))
 
