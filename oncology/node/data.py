@@ -101,13 +101,16 @@ def circles(number: int, source: torch.Generator, noise: float = 0.08) -> tuple[
 
 
 def spirals(number: int, source: torch.Generator, noise: float = 0.02) -> tuple[Tensor, Tensor]:
-    """Two arms, radius u and angle 3 pi u (and + pi), u uniform in [0.1, 1]; classes alternate (C.2).
+    """Two arms, radius u and angle 3 pi u (and + pi), u in [0.1, 1] with density ~ u - 0.1; classes alternate (C.2).
+
+    C.2 does not tell the density of u. With this one a half-plane classifies as well as its steepest descent does
+    (.65 to .66), and most other numbers of its table come out; with a constant density a half-plane reaches .63.
 
     Returns:
         Inputs (number, 2) and classes (number,).
     """
     classes = torch.arange(number) % 2
-    radius = 0.1 + 0.9 * _uniform(number, source)
+    radius = 0.1 + 0.9 * torch.sqrt(_uniform(number, source))
     return _points(radius, math.pi * (3.0 * radius + classes), noise, source), classes
 
 

@@ -42,7 +42,7 @@ def test_quick_tables_of_standalone_nodes(tmp_path, capsys):
             assert [list(row) for row in csv.DictReader(file)] == [list(row) for row in rows]
         assert all(0 <= row["accuracy"] <= 1 for row in rows)
         assert f"{rows[0]['accuracy']:.4g}" in shown
-    assert len(tables["reference"]) == 12  # both spaces: steepest descent, FR twice, PR+ three times
+    assert len(tables["reference"]) == 14  # both spaces: steepest descent, FR twice, PR+ four times
     assert {row["method"] for row in tables["equal_work"]} == {"Adam", "L-BFGS", "NCG H1", "NCG L2", "NCG L2 newton"}
     sizes = [row["parameters"] for row in tables["digits"]]
     assert max(sizes) < 1.02 * min(sizes)

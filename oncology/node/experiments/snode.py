@@ -28,7 +28,7 @@ class Effort:
         seeds: of the toys.
         digit_seeds: of the digits.
         iterations: of C.2's table.
-        cells: sets of C.2's table with the size of the state and the gain of the inputs.
+        cells: sets of C.2's table with the size of the state.
         budgets: of the comparison at equal work, in forward solves.
         rates: of Adam, from which one is chosen.
         tuning: seeds on which it is chosen.
@@ -41,7 +41,7 @@ class Effort:
     seeds: tuple[int, ...] = (0, 1, 2)
     digit_seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     iterations: int = 200
-    cells: tuple[tuple[str, int, float], ...] = CELLS
+    cells: tuple[tuple[str, int], ...] = CELLS
     budgets: tuple[int, ...] = (250, 500, 1000)
     rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
     tuning: tuple[int, ...] = (100, 101)
@@ -56,7 +56,7 @@ QUICK = Effort(
     seeds=(0,),
     digit_seeds=(0,),
     iterations=10,
-    cells=(("moons", 3, 1.0),),
+    cells=(("moons", 3),),
     budgets=(30, 60),
     rates=(1e-2,),
     tuning=(100,),
@@ -92,7 +92,7 @@ def sections(effort: Effort = FULL, workers: int = 1, told: Told = _silent) -> t
 
     def reference() -> Iterator[Row]:
         rows = run("C.2's table", reference_trials(effort.seeds, effort.iterations, effort.cells))
-        labels = ("set", "n", "gain", "smoothing", "formula", "rule", "reference")
+        labels = ("set", "n", "smoothing", "formula", "rule", "reference")
         yield from summed_up(rows, labels, ("accuracy", "cost", "roughness", "halvings"))
 
     def equal_work() -> Iterator[Row]:

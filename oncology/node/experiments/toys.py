@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,12 +21,12 @@ from oncology.node.depth import DepthGrid, apply
 from oncology.node.experiments.trials import Row, Trial
 from oncology.node.model import StandaloneNODE
 from oncology.node.optimisers import ConjugateGradients, Iterate, Optimiser, forward_equivalents
-from oncology.node.problem import Samples
 from oncology.node.training import Plain, Plan, Progress, Stage, start, train
 from oncology.optimise import (
     Armijo,
     ConjugateGradient,
     fletcher_reeves,
+    hager_zhang,
     newton_step,
     polak_ribiere_plus,
     root_step,
@@ -52,8 +52,8 @@ REFERENCE: dict[tuple[str, int], dict[tuple[float, str], float]] = {
 }
 """C.2's test accuracies by set, size of the state, smoothing length and formula."""
 
-CELLS = (*((name, n, 1.0) for name, n in REFERENCE), ("spirals", 3, 2.0), ("spirals", 4, 2.0))
-RULES = {"SD": ("restarts",), "FR": ("restarts", "plain"), "PR+": ("restarts", "plain", "newton")}
+CELLS = tuple(REFERENCE)
+RULES = {"SD": ("plain",), "FR": ("restarts", "plain"), "PR+": ("restarts", "plain", "newton", "hager-zhang")}
 FORMULAS = {"SD": zero, "FR": fletcher_reeves, "PR+": polak_ribiere_plus}
 
 
@@ -68,7 +68,6 @@ class Toy:
         cells: in a unit of depth.
         scale: deviation of the first weights; None for 1/n.
         cost: what is minimised.
-        gain: factor on the inputs, part of the fixed embedding.
     """
 
     name: str
@@ -77,13 +76,10 @@ class Toy:
     cells: int = 20
     scale: float | None = None
     cost: Cost = COST
-    gain: float = 1.0
 
     def data(self) -> Dataset:
         """The points."""
-        data = synthetic(self.name, self.seed)
-        parts = [Samples(self.gain * part.inputs, part.targets) for part in (data.train, data.test)]
-        return replace(data, train=parts[0], test=parts[1])
+        return synthetic(self.name, self.seed)
 
     def model(self) -> StandaloneNODE:
         """The network."""
@@ -118,37 +114,40 @@ def _accuracy(end: Progress, inputs: Tensor, classes: Tensor) -> float:
 
 
 def reference_trial(
-    name: str, size: int, gain: float, smoothing: float, formula: str, rule: str, seed: int, iterations: int = 200
+    name: str, size: int, smoothing: float, formula: str, rule: str, seed: int, iterations: int = 200
 ) -> Row:
     """One cell of C.2's table with one seed: full batch, one run of the conjugate gradients."""
-    powell = 0.2 if rule == "restarts" else math.inf
-    step = Armijo(newton_step if rule == "newton" else root_step)
-    optimiser = ConjugateGradients(ConjugateGradient(FORMULAS[formula], powell=powell), step, iterations)
-    return learn(Toy(name, size, seed, gain=gain), (Stage(1, smoothing),), optimiser, second=rule == "newton")
+    newton = rule in ("newton", "hager-zhang")
+    method = ConjugateGradient(
+        hager_zhang if rule == "hager-zhang" else FORMULAS[formula], powell=0.2 if rule == "restarts" else math.inf
+    )
+    optimiser = ConjugateGradients(method, Armijo(newton_step if newton else root_step), iterations)
+    return learn(Toy(name, size, seed), (Stage(1, smoothing),), optimiser, second=newton)
 
 
 def reference_trials(
     seeds: Sequence[int] = (0, 1, 2),
     iterations: int = 200,
-    cells: Sequence[tuple[str, int, float]] = CELLS,
+    cells: Sequence[tuple[str, int]] = CELLS,
 ) -> list[Trial]:
-    """Trials of C.2's table, with three variants of the method.
+    """Trials of C.2's table, with variants of the method.
 
-    `restarts` is the default with Powell's restarts, `plain` is without them, `newton` is without them and takes
-    Newton's step, whose second derivative costs no further solve.
+    `restarts` is with Powell's restarts, `plain` is without them, `newton` is without them and takes Newton's step,
+    whose second derivative costs no further solve; `hager-zhang` is that with the formula of Hager and Zhang, beside
+    the reference of PR+.
 
     Args:
         seeds: of points and weights.
         iterations: of the method.
-        cells: sets with the size of the state and the gain of the inputs.
+        cells: sets with the size of the state.
     """
     trials = []
-    for name, size, gain in cells:
+    for name, size in cells:
         for smoothing, formula in REFERENCE[name, size]:
             for rule in RULES[formula]:
-                given = {"name": name, "size": size, "gain": gain, "smoothing": smoothing, "formula": formula}
+                given = {"name": name, "size": size, "smoothing": smoothing, "formula": formula}
                 given |= {"rule": rule, "iterations": iterations}
-                labels = {"set": name, "n": size, "gain": gain, "smoothing": smoothing, "formula": formula}
+                labels = {"set": name, "n": size, "smoothing": smoothing, "formula": formula}
                 labels |= {"rule": rule, "reference": REFERENCE[name, size][smoothing, formula]}
                 trials += [Trial(reference_trial, given | {"seed": seed}, labels | {"seed": seed}) for seed in seeds]
     return trials
