@@ -22,6 +22,7 @@ __all__ = ["STOPPED", "Running", "command_line", "mpiexec", "start", "task_envir
 
 STOPPED = os.EX_TEMPFAIL  # exit status of an `oncology fit` that left with its iterate saved
 _LONGEST = 400  # characters of a message
+_LAUNCHERS = ("srun: ", "slurmstepd")  # how lines begin that tell of an end, not of its reason
 _LAUNCHED = ("PMI_", "PMIX_", "OMPI_COMM_", "PRTE_", "MPI_LOCAL")
 # One thread a rank; ranks of several fits share a machine, so none may be bound to cores that the others think theirs.
 _DEFAULTS = {
@@ -122,10 +123,11 @@ class Running:
             return State("failed", message)
 
     def _complaint(self, status: int) -> str:
-        """The line in which the fit said what was wrong, else the last one, else its exit status."""
+        """The line in which the fit said what was wrong, else its exit status and the last one of a reason."""
         with self.log.open("rb") as handle:
             handle.seek(self.start)
             lines = [line.strip() for line in handle.read().decode(errors="replace").splitlines() if line.strip()]
+        lines = [line for line in lines if not line.startswith(_LAUNCHERS)] or lines
         own = next((line for line in reversed(lines) if line.startswith("oncology: ")), None)
         if own is not None:
             return own.removeprefix("oncology: ")[:_LONGEST]

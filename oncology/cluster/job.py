@@ -1,8 +1,9 @@
 """One job of an array: `python -m oncology.cluster.job LISTING INDEX`, which the batch scripts of `slurm` run.
 
 Slurm warns it with SIGUSR1 before the time limit; it passes the warning on, and when the fit has left with its iterate
-saved, puts its own job back into the queue, where it goes on. A fit that fails is noted and ends this job alone. One
-that crashes, as an MPI job does now and then where its ranks do not find each other, is started once more.
+saved, puts its own job back into the queue, where it goes on. A job that Slurm ends (cancelled, requeued, preempted)
+gets SIGTERM, as its fit does: it starts nothing more and leaves the rest to Slurm. A fit that fails is noted and ends
+this job alone. One that crashes is started once more.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from oncology.cluster.execute import Running, command_line, start
+from oncology.cluster.execute import STOPPED, Running, command_line, start
+from oncology.cluster.remains import remove_remains
 from oncology.cluster.store import State, Store
 from oncology.cluster.tasks import Task
 
@@ -24,6 +26,7 @@ __all__ = ["main"]
 
 _PERIOD = 0.1  # seconds between two looks at the process
 _ATTEMPTS = 2
+_ANSWER = 60.0  # seconds to wait for Slurm's
 _TRIALS = 20  # looks at a lock that may only be somebody looking
 
 
@@ -34,33 +37,42 @@ def main(arguments: Sequence[str]) -> int:
         arguments: File with the tasks of the array, and the index of one.
 
     Returns:
-        0 if it is finished, goes back into the queue or is run by another; 1 if it failed.
+        0 if it is finished, goes back into the queue or is run by another; 1 if it failed; 75 if Slurm ends the job.
     """
-    warned: list[int] = []
-    signal.signal(signal.SIGUSR1, lambda number, frame: warned.append(number))
+    came: list[int] = []
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: came.append(number))
     listing = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     task, store = Task.from_dict(listing["tasks"][int(arguments[1])]), Store(Path(listing["out"]))
     command = command_line(task, listing["python"], listing["launcher"])
     for _ in range(_ATTEMPTS):
+        remove_remains()
         running = _start(task, store, command, Path(listing["folder"]))
         if running is None:
             return 0
-        state = _watch(running, store, warned, listing["patience"])
-        if not (running.crashed and state.name == "failed"):
+        state = _watch(running, store, came, listing["patience"])
+        if signal.SIGTERM in came or not (running.crashed and state.name == "failed"):
             break
+    if signal.SIGTERM in came:
+        return STOPPED
     if state.name == "stopped":
         state = _requeue(task, store, listing["requeues"])
     return 1 if state.name == "failed" else 0
 
 
-def _watch(running: Running, store: Store, warned: Sequence[int], patience: float) -> State:
-    """Wait for the end of a fit; pass a warning on, and end it where it does not leave in time."""
-    while running.process.poll() is None:
-        if warned:
+def _watch(running: Running, store: Store, came: list[int], patience: float) -> State:
+    """Wait for the end of a fit; pass a warning on, and end it where it does not leave in time or where Slurm ends us.
+
+    Slurm's signal reaches the fit a moment before us: it is asked before a crash counts as one.
+    """
+    while running.process.poll() is None and signal.SIGTERM not in came and running.asked_for() <= patience:
+        if came:
             running.ask_to_leave()
-        if running.asked_for() > patience:
-            running.end()
         time.sleep(_PERIOD)
+    if running.crashed and not _runs():
+        came.append(signal.SIGTERM)
+    if running.process.poll() is None or signal.SIGTERM in came:
+        running.end()
     return running.conclude(store)
 
 
@@ -79,13 +91,26 @@ def _requeue(task: Task, store: Store, limit: int, environment: Mapping[str, str
     restarts = int(environment.get("SLURM_RESTART_COUNT", "0"))
     message = f"reached its time limit {restarts + 1} times: raise time or requeues in [slurm], or use more ranks"
     if restarts < limit:
-        job = f"{environment['SLURM_ARRAY_JOB_ID']}_{environment['SLURM_ARRAY_TASK_ID']}"
-        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+        done = subprocess.run(["scontrol", "requeue", _job(environment)], capture_output=True, text=True, check=False)
         if done.returncode == 0:
             return State("stopped")
         message = f"stopped before its time limit, and could not be requeued ({' '.join(done.stderr.split())})"
     store.note(task, "failed", message)
     return State("failed", message)
+
+
+def _runs(environment: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether this job is to go on, as far as Slurm says."""
+    words = ["squeue", "--noheader", "--array", f"--jobs={_job(environment)}", "--format=%T"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=_ANSWER)
+    except (OSError, subprocess.SubprocessError):
+        return True
+    return done.stdout.strip() in ("RUNNING", "")
+
+
+def _job(environment: Mapping[str, str]) -> str:
+    return f"{environment['SLURM_ARRAY_JOB_ID']}_{environment['SLURM_ARRAY_TASK_ID']}"
 
 
 if __name__ == "__main__":

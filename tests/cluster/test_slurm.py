@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -70,9 +71,20 @@ def listed(cohort: Cohort) -> dict[str, str]:
     return found
 
 
+def what_was_said(cohort: Cohort) -> str:
+    """Return the logs of all fits and the output of all jobs, for a test that fails."""
+    paths = sorted((cohort.results / ".cohort").rglob("*.log")) + sorted((cohort.results / ".cohort").rglob("*.out"))
+    return "\n".join(f"== {path}\n{path.read_text(errors='replace')}" for path in paths)
+
+
+def is_pending(slurm: Mapping[str, str], job: str) -> bool:
+    """Tell whether a job waits in the queue."""
+    return f"{job} PD" in jobs(slurm)
+
+
 def hasten(slurm: Mapping[str, str], job: str) -> None:
     """Let a requeued job start again at once: Slurm waits two minutes."""
-    wait_for(lambda: f"{job} PD" in jobs(slurm))
+    wait_for(partial(is_pending, slurm, job))
     subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], env=slurm, check=True)
 
 
@@ -213,11 +225,30 @@ def test_a_fit_that_does_not_leave_is_ended_and_requeued(tmp_path, slurm):
     wait_for(lambda: len(cohort.events()) == 1)
     job = listed(cohort)["sub-00"]
     subprocess.run(["scancel", "--signal=USR1", "--batch", job], env=slurm, check=True)
-    wait_for(lambda: f"{job} PD" in jobs(slurm))
+    wait_for(partial(is_pending, slurm, job))
     assert "sub-00  queued" in cohort.run("status").out
     subprocess.run(["scancel", job], env=slurm, check=True)
     wait_for(lambda: not jobs(slurm))
     assert "sub-00  stopped" in cohort.run("status").out
+
+
+@needs_slurm
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_job_that_slurm_puts_back_is_no_failure(tmp_path, slurm, ranks):
+    cohort = write_cohort(tmp_path, ["00"], {"ranks": ranks, "slurm": {}})
+    (cohort.case("00") / "waits").touch()
+    assert cohort.run("submit").status == 0
+    wait_for(lambda: cohort.events("+"))
+    job = listed(cohort)["sub-00"]
+    subprocess.run(["scontrol", "requeue", job], env=slurm, check=True)
+    wait_for(partial(is_pending, slurm, job))
+    assert "sub-00  queued" in cohort.run("status").out
+    assert json.loads((cohort.results / ".cohort/records/sub-00.json").read_text())["state"] == "stopped"
+    assert len(cohort.events("+")) == 1, "nothing new is started"
+    (cohort.case("00") / "waits").unlink()
+    hasten(slurm, job)
+    wait_for(lambda: not jobs(slurm))
+    assert cohort.finished() == {"sub-00"}, what_was_said(cohort)
 
 
 def fits(folder: Path, names: list[str], launcher: list[str]) -> Cohort:
@@ -248,16 +279,19 @@ def log_of(folder: Path) -> list[dict]:
 @pytest.mark.slow
 @pytest.mark.timeout(1500)  # ranks that wait for each other are slow where others keep the cores busy
 def test_mpi_fits_are_stopped_killed_and_go_on(tmp_path, slurm, launcher, monkeypatch):
-    """One is warned as before its time limit, one runs through, one is broken."""
+    """One is warned as before its time limit, one is killed as by a failed node, one is broken."""
     monkeypatch.setenv("ONCOLOGY_CACHE", str(tmp_path / "cache"))
     cohort = fits(tmp_path, ["00", "01", "02"], launcher)
     (cohort.case("02") / "case.toml").unlink()
     assert cohort.run("submit").status == 0
     job, before = listed(cohort), {}
-    for name, words in (("sub-00", ["scancel", "--signal=USR1", "--batch"]),):
-        wait_for(lambda name=name: checkpoint(cohort, name), seconds=400.0)
+    for name, words in (
+        ("sub-00", ["scancel", "--signal=USR1", "--batch"]),
+        ("sub-01", ["scontrol", "requeue"]),
+    ):
+        wait_for(partial(checkpoint, cohort, name), seconds=400.0)
         with subprocess.Popen([*words, job[name]], env=slurm, stderr=subprocess.DEVNULL) as sender:
-            wait_for(lambda name=name: f"{job[name]} PD" in jobs(slurm))
+            wait_for(partial(is_pending, slurm, job[name]))
             sender.kill()  # scancel may not have noticed that the job is gone, and would stop the next one too
         (saved,) = checkpoint(cohort, name)
         before[name] = log_of(saved.parent)
@@ -265,7 +299,7 @@ def test_mpi_fits_are_stopped_killed_and_go_on(tmp_path, slurm, launcher, monkey
     for name in before:
         hasten(slurm, job[name])
     wait_for(lambda: not jobs(slurm), seconds=400.0)
-    assert cohort.finished() == {"sub-00", "sub-01"}
+    assert cohort.finished() == {"sub-00", "sub-01"}, what_was_said(cohort)
     assert not cohort.half_written()
     for name, records in before.items():
         after = log_of(cohort.results / name)
@@ -275,6 +309,7 @@ def test_mpi_fits_are_stopped_killed_and_go_on(tmp_path, slurm, launcher, monkey
         assert any(np.isclose(after[len(records)]["diffusion_white"], value, rtol=1e-9) for value in values)
         assert json.loads((cohort.results / name / "estimate.json").read_text())["run"]["ranks"] == 2
     assert "stopped by SIGUSR1 with its state saved" in cohort.log("sub-00")
+    assert "CANCELLED" in cohort.log("sub-01") and "Fatal error" not in cohort.log("sub-01"), "nor in what was killed"
     assert "case.toml: no such file" in cohort.run("status").out
     with (cohort.results / "cohort.csv").open() as handle:
         assert [row["state"] for row in csv.DictReader(handle)] == ["finished", "finished", "failed"]
@@ -288,5 +323,5 @@ def test_the_launcher_of_mpi_works_inside_a_job_too(tmp_path, slurm, monkeypatch
     cohort = fits(tmp_path, ["00"], [mpiexec()])
     assert cohort.run("submit").status == 0
     wait_for(lambda: not jobs(slurm), seconds=400.0)
-    assert cohort.finished() == {"sub-00"}, cohort.log("sub-00")
+    assert cohort.finished() == {"sub-00"}, what_was_said(cohort)
     assert json.loads((cohort.results / "sub-00" / "estimate.json").read_text())["run"]["ranks"] == 2
