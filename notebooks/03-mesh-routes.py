@@ -19,6 +19,7 @@ import json
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.collections import PolyCollection
 
 from oncology.fem.patient import MeshChoice, make_level
 from oncology.fem.runtime import world
@@ -44,20 +45,37 @@ print(f"{'image':18}{1e-3 * report.white_volume:11.1f}{1e-3 * report.grey_volume
 # %% [markdown]
 # ## Angles, and a cut
 #
-# The cut shows the middles of the cells within 3 mm of an axial plane, coloured by their share of white matter.
+# The cut shows the cells that an axial plane through the tumour meets, coloured by their share of white matter.
+
 
 # %%
-figure, panels = plt.subplots(1, 3, figsize=(10.0, 3.2), layout="constrained")
+def cut(mesh, height):
+    """Return the polygons in which the plane z = height meets cells, and the numbers of these cells."""
+    above = mesh.points[mesh.cells, 2] > height
+    met = np.flatnonzero(above.any(axis=1) & ~above.all(axis=1))
+    polygons = []
+    for corners, up in zip(mesh.points[mesh.cells[met]], above[met], strict=True):
+        ends = np.array([p + (height - p[2]) / (q[2] - p[2]) * (q - p) for p in corners[up] for q in corners[~up]])
+        around = np.arctan2(*(ends - ends.mean(axis=0))[:, :2].T)
+        polygons.append(ends[np.argsort(around), :2])
+    return polygons, met
+
+
+figure, panels = plt.subplots(1, 3, figsize=(11.0, 3.4), layout="constrained", width_ratios=(1.0, 1.1, 1.1))
 height = case.sessions[-1].whole.world(np.argwhere(case.sessions[-1].whole.data)).mean(axis=0)[2]
 for panel, (route, (mesh, _)) in zip(panels[1:], built.items(), strict=True):
     smallest, largest = dihedral_range(mesh.points, mesh.cells)
     for angles, style in ((smallest, "-"), (largest, "--")):
-        panels[0].hist(angles, np.arange(0.0, 181.0, 3.0), None, True, histtype="step", color=COLOURS[route], ls=style)
-    middles = mesh.points[mesh.cells].mean(axis=1)
-    near = np.abs(middles[:, 2] - height) < 3.0
-    panel.scatter(*middles[near, :2].T, c=mesh.white[near], s=2, cmap="viridis", vmin=0, vmax=1)
+        bins = np.arange(0.0, 181.0, 3.0)
+        panels[0].hist(angles, bins, density=True, histtype="step", color=COLOURS[route], ls=style)
+    polygons, met = cut(mesh, height)
+    shown = PolyCollection(polygons, array=mesh.white[met], clim=(0, 1), cmap="viridis", edgecolors="white", lw=0.2)
+    panel.add_collection(shown)
     panel.set(title=route, aspect="equal", xlabel="x, mm")
+    panel.autoscale_view()
 panels[0].set(title="smallest (line) and largest (dashes)", xlabel="dihedral angle of a cell, degrees", yscale="log")
+panels[1].set_ylabel("y, mm")
+figure.colorbar(shown, ax=panels[1:], label="share of white matter")
 plt.show()
 
 # %% [markdown]
