@@ -11,6 +11,7 @@ import json
 import math
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -198,7 +199,8 @@ def progress() -> Iterator[Show]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
-    if launched_rank() > 0 or not console.is_terminal:
+    # FORCE_COLOR, which notebooks set, makes a terminal of every pipe in rich's eyes
+    if launched_rank() > 0 or not (sys.stderr.isatty() and console.is_terminal):
         yield lambda text, fraction=None: None
         return
     columns = (BarColumn(bar_width=20), TimeElapsedColumn(), TextColumn("{task.description}"))

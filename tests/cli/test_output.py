@@ -185,7 +185,9 @@ def test_log_lines_are_json(tmp_path):
         write({"step": 0})
 
 
-def test_progress_is_silent_in_a_pipe(capsys):
+@pytest.mark.parametrize("forced", ["", "1"])  # notebooks set it
+def test_progress_is_silent_in_a_pipe(capsys, monkeypatch, forced):
+    monkeypatch.setenv("FORCE_COLOR", forced)
     with progress() as show:
         show("working", 0.5)
     captured = capsys.readouterr()
