@@ -83,9 +83,9 @@ def is_pending(slurm: Mapping[str, str], job: str) -> bool:
 
 
 def hasten(slurm: Mapping[str, str], job: str) -> None:
-    """Let a requeued job start again at once: Slurm waits two minutes."""
+    """Let a requeued job start again soon: Slurm waits two minutes, and refuses one in the second in which it ended."""
     wait_for(partial(is_pending, slurm, job))
-    subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], env=slurm, check=True)
+    subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now+2"], env=slurm, check=True)
 
 
 def task(name: str, engine: str | None = None, ranks: int = 2) -> Task:
