@@ -15,6 +15,7 @@ from cyclopts import Parameter
 
 from oncology.cli.output import json_lines, output_folder, progress
 from oncology.cli.runtime import guarded, launched_size, stoppable, world
+from oncology.cli.surrogate import CORRECTIONS, fit_engine, require_torch, surrogate_content
 from oncology.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from oncology.inverse.fit import Engine, FitSettings
     from oncology.inverse.identify import Checkpoint
     from oncology.meshing import Route
+    from oncology.node.surrogate.level import SurrogateEngine
 
 __all__ = ["check_options", "fit", "growth_law", "run_fit"]
 
@@ -34,7 +36,8 @@ def fit(
     /,
     *,
     out: Path,
-    engine: Literal["fem", "voxel"] = "fem",
+    engine: Literal["fem", "voxel", "surrogate"] = "fem",
+    surrogate: Path | None = None,
     size: float = 2.5,
     route: Literal["stuffing", "lattice"] | None = None,
     mesh: Path | None = None,
@@ -57,10 +60,12 @@ def fit(
         case: Folder of the case, which holds case.toml.
         out: Folder for the results; made whole at the end, or not at all.
         engine: What solves the equations: fem (finite elements on N cores) or voxel (finite volumes in torch, in one
-            process, on a GPU if there is one; needs no FEniCS).
+            process, on a GPU if there is one; needs no FEniCS) or surrogate (a trained network, then one correction
+            step with finite elements; in one process).
+        surrogate: Folder that `oncology train surrogate` wrote for this case; surrogate only.
         size: Edge length of the mesh around the tumour, or of the voxels, mm.
-        route: How the mesh is made: stuffing (smooth surface, the default) or lattice (no obtuse angle); fem only.
-        mesh: Mesh file to use instead (mesh.h5 of `oncology mesh`); fem only.
+        route: How the mesh is made: stuffing (smooth surface, the default) or lattice (no obtuse angle); not voxel.
+        mesh: Mesh file to use instead (mesh.h5 of `oncology mesh`); not voxel.
         device: Where the voxel engine computes: cpu or cuda (a GPU if there is one, if not given).
         precision: Of the voxel engine: single or double (double on the CPU and single on a GPU, if not given).
         law: Growth law.
@@ -73,9 +78,11 @@ def fit(
     """
     from oncology.parallel import Alone, on_root
 
-    check_options(engine, size, route=route, mesh=mesh, device=device, precision=precision)
+    check_options(engine, size, route=route, mesh=mesh, device=device, precision=precision, surrogate=surrogate)
     if engine == "voxel" and launched_size() > 1:
         raise ConfigError("--engine voxel runs in one process: start it without mpiexec, one process a patient")
+    if engine == "surrogate":
+        require_torch("--engine surrogate")
     comm = Alone() if engine == "voxel" else world()
     with guarded(comm), output_folder(out, comm, overwrite=overwrite, resume=resume, checkpoint=CHECKPOINT) as work:
         from oncology.imaging import Case
@@ -89,15 +96,22 @@ def fit(
             tracer=pet,
             shape=not single_seed,
         )
+        if engine == "voxel":
+            chosen: Engine = _voxels(device, precision)
+        elif engine == "surrogate":
+            chosen = _surrogate(comm, surrogate, patient, law, route, mesh)
+        else:
+            chosen = _finite_elements(comm, route, mesh)
         run_fit(
             comm,
-            _voxels(device, precision) if engine == "voxel" else _finite_elements(comm, route, mesh),
+            chosen,
             patient,
             settings,
             work,
             resume=resume,
             report=report,
             arguments={"case": str(case.resolve()), "law": law},
+            corrections=CORRECTIONS if engine == "surrogate" else None,
         )
 
 
@@ -105,7 +119,7 @@ def check_options(engine: str = "fem", size: float = 2.5, **others: object) -> N
     """Refuse what can be seen to be wrong before a case is read: a size out of range, options of the other engine.
 
     Args:
-        engine: fem or voxel.
+        engine: fem, voxel or surrogate.
         size: Edge length, mm.
         others: Further options by name; None: not given.
 
@@ -114,12 +128,25 @@ def check_options(engine: str = "fem", size: float = 2.5, **others: object) -> N
     """
     if not 0.5 <= size <= 20.0:
         raise ConfigError(f"--size {size:g} mm is outside 0.5 to 20 mm: 2.5 mm suits most brains")
-    foreign = {"fem": ("device", "precision"), "voxel": ("route", "mesh")}[engine]
+    foreign = {
+        "fem": ("device", "precision", "surrogate"),
+        "voxel": ("route", "mesh", "surrogate"),
+        "surrogate": ("device", "precision"),
+    }[engine]
     given = [f"--{name}" for name in foreign if others.get(name) is not None]
     if given:
-        raise ConfigError(
-            f"--engine {engine} has no use for {', '.join(given)}: leave it out, or take the other engine"
-        )
+        raise ConfigError(f"--engine {engine} has no use for {', '.join(given)}: leave it out, or take another engine")
+
+
+def _surrogate(
+    comm: Any, folder: Path | None, case: Case, law: str, route: Route | None, mesh: Path | None
+) -> SurrogateEngine:
+    from oncology.meshing import read_mesh
+    from oncology.node.surrogate.level import check_case
+
+    chosen = fit_engine(comm, folder, route, None if mesh is None else read_mesh(mesh), mesh_cache())
+    check_case(case, law, chosen.surrogate.facts["law"])
+    return chosen
 
 
 def _finite_elements(comm: Any, route: Route | None, mesh: Path | None) -> Engine:
@@ -169,6 +196,7 @@ def run_fit(
     resume: bool = False,
     report: bool = True,
     arguments: dict[str, object] | None = None,
+    corrections: int | None = None,
 ) -> dict[str, Any]:
     """Fit a case and write everything into a working folder (collective); return the estimate on every rank."""
     from oncology.cli.results import write_results
@@ -204,9 +232,12 @@ def run_fit(
                 _write_checkpoint(work / CHECKPOINT, checkpoint, setup)
             leave_if_asked()
 
-        outcome = fit_case(engine, case, settings, log, save, checkpoint, show)
+        outcome = fit_case(engine, case, settings, log, save, checkpoint, show, corrections)
         show("results")
         estimate = write_results(comm, case, engine, outcome, work, setup)
+    if setup["engine"] == "surrogate":
+        estimate["surrogate"], notes = surrogate_content(engine.surrogate, outcome, case)  # type: ignore[attr-defined]
+        estimate["warnings"] += notes
     estimate["run"] |= {"seconds": round(time.perf_counter() - started, 2), "peak_memory_gb": _peak_memory(comm)}
 
     def finish() -> None:

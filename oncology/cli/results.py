@@ -39,7 +39,7 @@ def write_results(
     """Write densities, trajectory, mesh and configuration; return the estimate for estimate.json on every rank."""
     tumour = fitted_tumour(fit, {"whole": case.thresholds.oedema, "core": case.thresholds.core}, case.treatments)
     days = tuple(session.day for session in case.sessions)
-    growth = growth_content(fit.level, tumour, days) if engine.options["engine"] == "fem" else None
+    growth = growth_content(fit.level, tumour, days) if engine.options["engine"] != "voxel" else None
     sessions = [fit.level.gather(u) for u in fit.run.observations]
     kept = np.unique(np.linspace(0, len(fit.days) - 1, min(_FRAMES, len(fit.days))).round().astype(int))
     frames = [fit.level.gather(fit.frames[k]) for k in kept]

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from oncology.cli.output import output_folder
+from oncology.cli.output import output_folder, progress
 from oncology.cli.runtime import launched_rank
 from oncology.cli.trainfile import config_for, kind_of, trained_config
 from oncology.errors import ConfigError
 
-__all__ = ["evaluate", "snode", "train"]
+__all__ = ["evaluate", "snode", "surrogate", "train"]
 
 train = App(name="train", help="Train networks, and measure what they are worth.")
 
@@ -51,6 +51,52 @@ def snode(
         write_config(settings, samples, used, work)
         metrics = run_training(settings, samples, used, work, resume)
     _print(metrics)
+
+
+@train.command
+def surrogate(
+    *,
+    case: Path,
+    out: Path,
+    runs: int = 256,
+    unseen: int = 32,
+    frames: int = 6,
+    size: float = 2.5,
+    seed: int = 0,
+    basis: int = 60,
+    iterations: int = 400,
+    keep_runs: Annotated[bool, Parameter(negative="")] = False,
+    trajectories: Path | None = None,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Train a surrogate of the finite-element solver for one patient: a network that gives densities in milliseconds.
+
+    Runs the solver for many parameters around the first guess from the segmentations, in one process; then
+    `oncology fit CASE --engine surrogate --surrogate OUT` fits with it.
+
+    Args:
+        case: Folder of the case, which holds case.toml.
+        out: Folder for the surrogate; made whole at the end, or not at all.
+        runs: Number of runs to learn from.
+        unseen: Number of further runs to measure the error with.
+        frames: Days of each run.
+        size: Edge length of the mesh around the tumour, mm.
+        seed: Seed of the parameters and of the initial weights.
+        basis: Number of reduced coordinates.
+        iterations: Most iterations of conjugate gradients.
+        keep_runs: Keep the runs, as trajectories, in OUT/runs.
+        trajectories: Folder of an earlier --keep-runs, whose runs to learn from instead of running the solver.
+        overwrite: Replace results that an earlier run left in --out.
+    """
+    from oncology.cli.surrogate import Training, require_torch, train_surrogate
+
+    training = Training(runs, unseen, frames, size, seed, basis, iterations)
+    require_torch("oncology train surrogate")
+    with output_folder(out, overwrite=overwrite) as work, progress() as show:
+        summary = train_surrogate(case, training, work, trajectories, keep_runs, show)
+    print(f"learnt from {summary['training_runs']} runs, {summary['training_snapshots']} densities")
+    errors = ", ".join(f"{100.0 * value:.2f} % {name}" for name, value in summary["error"].items())
+    print(f"relative L2 error on {summary['unseen_runs']} unseen runs: {errors.replace('_', ' ')}")
 
 
 @train.command

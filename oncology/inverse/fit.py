@@ -217,6 +217,7 @@ def fit_case(
     save: Save = lambda checkpoint: None,
     resume: Checkpoint | None = None,
     tell: Callable[[str], None] = lambda text: None,
+    corrections: int | None = None,
 ) -> CaseFit:
     """Identify one case (collective).
 
@@ -228,6 +229,7 @@ def fit_case(
         save: called at every accepted iterate with a checkpoint.
         resume: checkpoint to go on from.
         tell: called with what is going on, for progress.
+        corrections: most steps on the fine level; None: until it has converged.
 
     Raises:
         CaseError: tracer images are asked for but missing.
@@ -255,7 +257,7 @@ def fit_case(
         levels["fine"] = engine.level(case, settings, settings.size, margin, fine=True)
         return levels["fine"]
 
-    identified = identify(parametrisation, coarse, fine, starts, prior, log, save, resume)
+    identified = identify(parametrisation, coarse, fine, starts, prior, log, save, resume, corrections=corrections)
     level = levels["fine"]
     warnings: list[str] = []
     limit = _CUT * case.thresholds.oedema
@@ -267,7 +269,9 @@ def fit_case(
         here = Checkpoint(
             COARSE_STAGES, identified.x, identified.problem.noise, identified.coarse, identified.information.normal
         )
-        again = identify(parametrisation, coarse, lambda x: fine(x, wider), starts, prior, log, save, here)
+        again = identify(
+            parametrisation, coarse, lambda x: fine(x, wider), starts, prior, log, save, here, corrections=corrections
+        )
         identified = replace(
             again,
             iterations=identified.iterations + again.iterations,

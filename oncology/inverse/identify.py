@@ -129,6 +129,7 @@ def identify(
     save: Save = lambda checkpoint: None,
     resume: Checkpoint | None = None,
     noise: float = 50.0,
+    corrections: int | None = None,
 ) -> Identified:
     """Find the parameters that explain the observations.
 
@@ -142,6 +143,7 @@ def identify(
         save: called at every accepted iterate with what `resume` takes.
         resume: where to go on.
         noise: first noise level, mm^3; the coarse solution replaces it.
+        corrections: most steps on the fine level, with the coarse level's matrix; None: until it has converged.
 
     Raises:
         NumericalError: if not even the start values can be run.
@@ -155,7 +157,7 @@ def identify(
         info = _information(level, problem, here.x)
         here = replace(here, noise=max(info.noise, 1.0), coarse=here.x, metric=info.normal)
         save(here)
-    return search.fine_stage(fine(here.x), here)
+    return search.fine_stage(fine(here.x), here, corrections)
 
 
 @dataclass(frozen=True)
@@ -199,11 +201,12 @@ class _Search:
             here = replace(here, stage=number, x=min(results, key=lambda result: result.value).x)
         return replace(here, stage=COARSE_STAGES)
 
-    def fine_stage(self, level: Level, here: Checkpoint) -> Identified:
+    def fine_stage(self, level: Level, here: Checkpoint, corrections: int | None) -> Identified:
         """Iterate on the fine mesh with the coarse mesh's matrix; go on with full linearisations if they ask for it."""
+        stage = _FINE if corrections is None else replace(_FINE, max_iterations=corrections)
         coarse, metric, x = here.coarse, here.metric, here.x
         assert coarse is not None and metric is not None
-        for attempt in range(3):
+        for attempt in range(3 if corrections is None else 1):
             here = replace(here, x=x)
             problem = self.problem(level, here, None)
             # where the coarse mesh's matrix did not lead to the solution, every iterate gets its own
@@ -214,7 +217,7 @@ class _Search:
                 self.log(f"{level.name}, {_FINE.name}", state, problem)
                 self.save(replace(here, x=state.x))
 
-            result = gauss_newton(cost, x, _settings(_FINE, len(x)), callback=callback)
+            result = gauss_newton(cost, x, _settings(stage, len(x)), callback=callback)
             x = result.x
             info = _information(level, problem, x)
             self.done.append((result.iterations, result.linearisations + 1))

@@ -1,0 +1,228 @@
+"""Surrogates on the command line: runs of the solver, training, the engine of `oncology fit`, what its report says."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from oncology.cli.output import Show
+from oncology.cli.runtime import launched_size
+from oncology.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from oncology.imaging import Case
+    from oncology.inverse.fit import CaseFit
+    from oncology.meshing import TetMesh
+    from oncology.node.surrogate.level import SurrogateEngine
+    from oncology.node.surrogate.model import Surrogate
+    from oncology.trajectory import Trajectory
+
+__all__ = ["CORRECTIONS", "Training", "fit_engine", "surrogate_content", "train_surrogate"]
+
+CORRECTIONS = 1  # steps with the solver after those with the surrogate
+_MARGIN = 25.0  # mm of brain beyond every segmentation, as on the coarse level of a fit
+_RUNS = "runs"
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a surrogate is made.
+
+    Attributes:
+        runs: number of runs to learn from.
+        unseen: number of runs to measure the error with.
+        frames: days of each run.
+        size: edge length of the mesh, mm.
+        seed: of the design and of the initial weights.
+        basis: number of reduced coordinates.
+        iterations: most iterations of conjugate gradients.
+
+    Raises:
+        ConfigError: a number is out of range.
+    """
+
+    runs: int = 256
+    unseen: int = 32
+    frames: int = 6
+    size: float = 2.5
+    seed: int = 0
+    basis: int = 60
+    iterations: int = 400
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("runs", 8, 16384),
+            ("unseen", 4, 16384),
+            ("frames", 2, 100),
+            ("size", 0.5, 20.0),
+            ("seed", 0, 2**31 - 1),
+            ("basis", 1, 1000),
+            ("iterations", 0, 100_000),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(f"--{name} {value:g} is out of range: give {low:g} to {high:g}")
+
+
+def require_torch(option: str) -> None:
+    """Refuse what needs torch where it is not installed, and several processes.
+
+    Raises:
+        ConfigError: no torch, or a launcher with several ranks.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise ConfigError(f"{option} needs torch, which is not installed: pip install 'oncology[node]'")
+    if launched_size() > 1:
+        raise ConfigError(f"{option} runs in one process: start it without mpiexec, one process a patient")
+
+
+def train_surrogate(
+    folder: Path, training: Training, work: Path, trajectories: Path | None, keep_runs: bool, show: Show
+) -> dict[str, Any]:
+    """Make a surrogate of a case in a working folder; return what it was trained on and how far it is off."""
+    import oncology
+    from oncology.cli.results import versions
+    from oncology.fem import probe
+    from oncology.imaging import Case
+    from oncology.node.surrogate.design import domain_of
+    from oncology.node.surrogate.learn import Learning, learn, snapshots_of
+    from oncology.node.surrogate.level import check_case, tissue_fingerprint
+    from oncology.node.surrogate.store import save_surrogate
+
+    started = time.perf_counter()
+    show("case")
+    case = Case.read(folder)
+    check_case(case, "logistic")
+    domain = domain_of(case)
+    if trajectories is not None:
+        mesh, runs = _read_runs(trajectories)
+        training = _of_runs(training, len(runs))
+    else:
+        mesh, runs = _simulate(case, domain, training, show)
+    simulated = time.perf_counter() - started
+    if keep_runs:
+        _keep_runs(work / _RUNS, runs)
+    facts = {
+        "case": case.id,
+        "tissue": tissue_fingerprint(case),
+        "seed": training.seed,
+        "design": asdict(training),
+        "seconds_runs": round(simulated, 1),
+        "versions": versions({**probe.versions().named, "torch": importlib.metadata.version("torch")}),
+        "version": oncology.__version__,
+    }
+    surrogate = learn(
+        snapshots_of(runs[: training.runs], mesh, domain),
+        snapshots_of(runs[training.runs :], mesh, domain),
+        mesh,
+        domain,
+        Learning(basis=training.basis, iterations=training.iterations, seed=training.seed),
+        facts,
+        lambda text, fraction: show(text, fraction),
+    )
+    save_surrogate(work, surrogate)
+    summary = {**surrogate.facts, "seconds": round(time.perf_counter() - started, 1)}
+    (work / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    return summary
+
+
+def _simulate(case: Case, domain: Any, training: Training, show: Show) -> tuple[TetMesh, list[Trajectory]]:
+    """Run the solver over the design."""
+    import oncology
+    from oncology.cli.fit import mesh_cache
+    from oncology.cli.runtime import world
+    from oncology.fem.ensemble import grow_many
+    from oncology.fem.patient import MeshChoice, make_mesh, patient_model
+    from oncology.node.surrogate.design import plan_runs
+
+    comm, count = world(), training.runs + training.unseen
+    show("mesh")
+    mesh, _ = make_mesh(case, MeshChoice(training.size, margin=_MARGIN, cache=mesh_cache()))
+    model = patient_model(comm, case, mesh)
+    planned = plan_runs(domain, count, training.frames, training.seed)
+    meta: dict[str, float | str] = {"case": case.id, "law": "logistic", "version": oncology.__version__}
+    runs = []
+    for run in grow_many(model, mesh, ((plan.parameters, plan.days) for plan in planned), meta):
+        runs.append(run)
+        show(f"run {len(runs)} of {count}", len(runs) / count)
+    model.destroy()
+    model.discretisation.destroy()
+    return mesh, runs
+
+
+def _keep_runs(folder: Path, runs: list[Trajectory]) -> None:
+    from oncology.trajectory import write_trajectory
+
+    folder.mkdir()
+    for number, run in enumerate(runs):
+        write_trajectory(folder / f"run-{number:05d}.h5", run)
+
+
+def _read_runs(folder: Path) -> tuple[TetMesh, list[Trajectory]]:
+    """Read the runs that an earlier training kept."""
+    from oncology.meshing import read_mesh
+    from oncology.trajectory import read_trajectory
+
+    files = sorted((folder / _RUNS).glob("*.h5"))
+    if not files:
+        raise DataError(f"{folder}: holds no runs: give a folder of `oncology train surrogate --keep-runs`")
+    return read_mesh(folder / "mesh.h5"), [read_trajectory(file) for file in files]
+
+
+def _of_runs(training: Training, count: int) -> Training:
+    """The same training with so many runs in all, as many of them unseen."""
+    if count <= training.unseen:
+        raise ConfigError(f"--unseen {training.unseen} of {count} runs leave none to learn from: give fewer")
+    return Training(**{**asdict(training), "runs": count - training.unseen})
+
+
+def fit_engine(comm: Any, folder: Path | None, route: Any, mesh: TetMesh | None, cache: Path | None) -> SurrogateEngine:
+    """Return the engine of a surrogate's folder, with finite elements for the correction.
+
+    Raises:
+        ConfigError: no folder is given.
+        DataError: the folder holds no surrogate.
+    """
+    from oncology.fem.patient import FiniteElements
+    from oncology.node.surrogate.level import SurrogateEngine
+    from oncology.node.surrogate.store import load_surrogate
+
+    if folder is None:
+        raise ConfigError(
+            "--engine surrogate needs --surrogate: give a folder that `oncology train surrogate --case CASE` wrote"
+        )
+    surrogate = load_surrogate(folder)
+    route = route or "stuffing"
+    own = FiniteElements(comm, route, surrogate.mesh)
+    return SurrogateEngine(surrogate, own, FiniteElements(comm, route, mesh, cache))
+
+
+def surrogate_content(surrogate: Surrogate, fit: CaseFit, case: Case) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the entry `surrogate` of estimate.json, and what to warn of."""
+    from oncology.node.surrogate.level import warnings_of
+
+    parametrisation = fit.parametrisation
+    before, after = (parametrisation.physical(x) for x in (fit.identified.coarse, fit.identified.x))
+    facts = surrogate.facts
+    names = ("diffusion_white", "diffusion_grey", "proliferation")
+    content = {
+        "trained_on": {
+            key: facts[key]
+            for key in ("case", "law", "seed", "mesh_size_mm", "training_runs", "unseen_runs", "range", "version")
+        },
+        "error": facts["error"],
+        "estimate": {
+            **{name: float(value) for name, value in zip(names, before, strict=False)},
+            "seed": np.asarray(before[3:6]).tolist(),
+            "onset": float(before[6]),
+        },
+        "correction_steps": CORRECTIONS,
+    }
+    return content, warnings_of(surrogate, case, after)
