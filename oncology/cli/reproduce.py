@@ -60,7 +60,7 @@ def snode(
 ) -> None:
     """Train standalone NODEs on toys and digits, beside Adam, a ResNet and torchdiffeq (docs/snode.md).
 
-    Takes about twenty minutes on two cores.
+    Takes about twenty minutes of one core.
 
     Args:
         out: Folder for tables.md, tables.json and a CSV file for each table; made whole at the end, or not at all.
