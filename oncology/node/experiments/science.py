@@ -10,13 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from oncology.node.experiments.science_direct import DIRECT
-from oncology.node.experiments.science_fields import (
-    clock,
-    field_row,
-    front_directions,
-    growth_or_amplitude,
-    integral_of_conductivity,
-)
+from oncology.node.experiments.science_fields import field_row
 from oncology.node.experiments.science_forms import closure_row, gain_row
 from oncology.node.experiments.science_inverse import INVERSE, NOISE
 from oncology.node.experiments.science_pinn import compare
@@ -26,6 +20,7 @@ from oncology.node.experiments.science_shapes import (
     brachistochrone_errors,
     crack_energies,
 )
+from oncology.node.experiments.science_symmetries import SYMMETRIES, front_directions
 from oncology.node.experiments.trials import Row, Section
 
 __all__ = ["sections"]
@@ -81,12 +76,8 @@ def _fields() -> Iterator[Row]:
 
 
 def _symmetries() -> Iterator[Row]:
-    cases = {
-        "(i) one mode of heat, conductivity in 4 parts of depth": integral_of_conductivity(),
-        "(ii) exponential growth, amplitude and proliferation": growth_or_amplitude(),
-        "(iii) unknown duration of Fisher-KPP": clock(),
-    }
-    for name, report in cases.items():
+    for name, make in SYMMETRIES.items():
+        report = make()
         yield {
             "problem": name,
             "unknowns": len(report.names),

@@ -1,4 +1,4 @@
-"""Inverse rows with fields: source and initial state of the heat equation, and what exact symmetries hide (B2.5, B2.6).
+"""Inverse rows with fields: source and initial state of the heat equation (B2.5, B2.6).
 
 Both maps are diagonal in cosine modes: `(1 - exp(-mu_k T)) / mu_k` for a source, `exp(-mu_k T)` for the initial state.
 Data come from these sums with the eigenvalues of the continuous problem, the inversion has those of a grid. Conjugate
@@ -17,28 +17,16 @@ from torch import Tensor
 
 from oncology.node.depth import DepthGrid
 from oncology.node.experiments.science_direct import column
-from oncology.node.scheme import RK4
 from oncology.node.science.equations import heat
-from oncology.node.science.equations import reaction_diffusion as growth
 from oncology.node.science.exponential import ETDRK2
-from oncology.node.science.forms import Clocked
 from oncology.node.science.grid import Grid, interval
-from oncology.node.science.identify import Identifiability, identifiability
 from oncology.node.science.node import ScienceNODE
-from oncology.node.science.observe import Everywhere, FrontPosition, Measurement, noisy
+from oncology.node.science.observe import Everywhere, Measurement, noisy
 from oncology.node.science.problem import Identification
-from oncology.node.science.runge_kutta import SDIRK2, explicit
-from oncology.node.science.unknowns import amplitude, in_depth, in_space, number
+from oncology.node.science.unknowns import in_space
 from oncology.optimise import Blocks, Result, Stop, minimise
 
-__all__ = [
-    "FieldRow",
-    "clock",
-    "field_row",
-    "front_directions",
-    "growth_or_amplitude",
-    "integral_of_conductivity",
-]
+__all__ = ["FieldRow", "field_row"]
 
 type Sought = Literal["source", "initial"]
 
@@ -127,68 +115,3 @@ def field_row(sought: Sought, level: float, seed: int = 0) -> FieldRow:
         (1.0 + TAU) * delta / singular,
         result,
     )
-
-
-def integral_of_conductivity() -> Identifiability:
-    """(i) One mode of the heat equation at time T sees the integral of the conductivity in time only."""
-    grid, depth = interval(0.0, 1.0, 16), DepthGrid(1.0, 4)
-    wave = heat.cosine_mode(grid.points, 1.0, 1)
-    model = ScienceNODE(heat.Heat(grid), depth, ETDRK2)
-    unknown = in_depth("conductivity", torch.full((4, 1), 0.1, dtype=torch.float64), depth)
-    known = {"source": torch.zeros(16, dtype=torch.float64), "initial": wave}
-    return identifiability(
-        Identification(model, (unknown,), known, (Measurement(4, Everywhere(), wave, grid.weights),))
-    )
-
-
-def growth_or_amplitude(days: float = 10.0) -> Identifiability:
-    """(ii) Exponential growth: the start's amplitude c and the proliferation `rho - ln c / T` look the same at T."""
-    grid = interval(-15.0, 15.0, 60)
-    start = growth.exponential_kernel(grid.points, 0.0, 0.5, 0.1, 4.0)
-    model = ScienceNODE(growth.ReactionDiffusion(grid, growth.Exponential()), DepthGrid(days, 100), explicit(RK4))
-    unknowns = (
-        number("diffusion", 0.5),
-        number("proliferation", 0.1, 0.1, logarithmic=False),
-        amplitude("initial", start),
-    )
-    data = growth.exponential_kernel(grid.points, days, 0.5, 0.1, 4.0)
-    measurement = Measurement(model.count, Everywhere(), data, grid.weights)
-    return identifiability(Identification(model, unknowns, {}, (measurement,)))
-
-
-def clock() -> Identifiability:
-    """(iii) Unknown duration: (D, rho, T) and (D / c, rho / c, c T) look the same."""
-    grid = interval(-30.0, 30.0, 60)
-    exact = lambda t: growth.power_wave(grid.points[:, 0], t, 0.5, 0.1)  # noqa: E731
-    model = ScienceNODE(Clocked(growth.ReactionDiffusion(grid)), DepthGrid(1.0, 20), SDIRK2)
-    unknowns = (number("diffusion", 0.5), number("proliferation", 0.1), number("duration", 20.0))
-    data = tuple(Measurement(model.at(t), Everywhere(), exact(20.0 * t), grid.weights) for t in (0.5, 1.0))
-    return identifiability(Identification(model, unknowns, {"initial": exact(0.0)}, data))
-
-
-def front_directions(days: float = 150.0, diffusion: float = 0.5, rho: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
-    """(iv) What a front tells of (ln D, ln rho): gradients of ln speed and of ln width, each (2,).
-
-    A developed front moves at the speed 2 sqrt(rho D), whose gradient is (1/2, 1/2): one level set at two times sees
-    the product. Its width between two levels at one time scales as sqrt(D / rho), with gradient (1/2, -1/2).
-
-    Args:
-        days: duration; positions are taken at half of it and at its end.
-        diffusion: D, mm^2/day.
-        rho: proliferation, 1/day.
-    """
-    grid = interval(0.0, 120.0, 240)
-    x = grid.points[:, 0]
-    start = torch.sigmoid(-2.0 * (x - 10.0))[None]
-    model = ScienceNODE(growth.ReactionDiffusion(grid), DepthGrid(days, 300), ETDRK2)
-    one, zero = column(1.0), torch.zeros(1, 1, dtype=torch.float64)
-    data = tuple(
-        Measurement(step, FrontPosition(x, threshold), zero, one)
-        for step, threshold in ((150, 0.3), (300, 0.3), (300, 0.1), (300, 0.7))
-    )
-    unknowns = (number("diffusion", diffusion), number("proliferation", rho))
-    here = Identification(model, unknowns, {"initial": start}, data)
-    evaluation = here.evaluate(here.start)
-    positions, rows = torch.cat(evaluation.residuals)[:, 0].numpy(), evaluation.jacobian()
-    speed, width = positions[1] - positions[0], positions[2] - positions[3]
-    return (rows[1] - rows[0]) / speed, (rows[2] - rows[3]) / width

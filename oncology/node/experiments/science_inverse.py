@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from oncology.node.depth import DepthGrid
 from oncology.node.experiments.science_direct import column
-from oncology.node.scheme import RK4
+from oncology.node.scheme import EULER, RK4
 from oncology.node.science.equation import Equation
 from oncology.node.science.equations import advection, conservation, heat, kinetic
 from oncology.node.science.equations import reaction_diffusion as growth
@@ -24,11 +24,11 @@ from oncology.node.science.exponential import ETDRK2
 from oncology.node.science.grid import interval, square
 from oncology.node.science.identify import Estimate, estimate
 from oncology.node.science.node import ScienceNODE
-from oncology.node.science.observe import Everywhere, Measurement, noisy
+from oncology.node.science.observe import Everywhere, Measurement, Observation, Points, noisy
 from oncology.node.science.problem import Identification
-from oncology.node.science.runge_kutta import SDIRK2, explicit
+from oncology.node.science.runge_kutta import BACKWARD_EULER, SDIRK2, explicit
 from oncology.node.science.stepper import Stepper
-from oncology.node.science.unknowns import Unknown, number
+from oncology.node.science.unknowns import Unknown, amplitude, number
 
 __all__ = ["INVERSE", "NOISE", "Inverse", "InverseRow"]
 
@@ -55,6 +55,8 @@ class Inverse:
         times: times of the data, days or units of time.
         steps: time steps to the last of them.
         stepper: time integrator.
+        fields: positive fields of which an unknown factor is sought; their truth is their first value.
+        seen: numbers of the nodal values that are measured; all of them if not given.
     """
 
     id: str
@@ -68,22 +70,34 @@ class Inverse:
     times: tuple[float, ...]
     steps: int
     stepper: Stepper
+    fields: dict[str, Tensor] = field(default_factory=dict)
+    seen: Tensor | None = None
+
+    @property
+    def observation(self) -> Observation:
+        """What is measured."""
+        return Everywhere() if self.seen is None else Points(self.seen)
 
     def problem(self, level: float, seed: int = 0) -> tuple[Identification, float]:
         """The problem with noise of a relative norm, and the noise's absolute norm."""
         model = ScienceNODE(self.equation, DepthGrid(self.times[-1], self.steps), self.stepper)
         generator = torch.Generator().manual_seed(seed)
-        weights, data, squares = self.equation.weights, [], 0.0
+        observation, data, squares = self.observation, [], 0.0
+        weights = observation.value(self.equation.weights[None])[0]
+        weights = weights.mean().expand(len(weights))  # every value has the same noise, in whatever large a cell
         for time in self.times:
-            exact = self.exact(time)
+            exact = observation.value(self.exact(time))
             squares += level**2 * float((weights * exact**2).sum())
-            data.append(Measurement(model.at(time), Everywhere(), noisy(exact, level, generator), weights))
-        known = {**self.known, "initial": self.exact(0.0)}
+            data.append(Measurement(model.at(time), observation, noisy(exact, level, generator), weights))
+        known = {**self.known, **({} if "initial" in self.fields else {"initial": self.exact(0.0)})}
         return Identification(model, self._unknowns(), known, tuple(data)), math.sqrt(squares)
 
     def _unknowns(self) -> tuple[Unknown, ...]:
         pairs = zip(self.coefficients, self.truth, strict=True)
-        return tuple(number(name, self.guess * value) for name, value in pairs)
+        return tuple(
+            amplitude(name, self.guess * self.fields[name]) if name in self.fields else number(name, self.guess * value)
+            for name, value in pairs
+        )
 
     def rows(self, levels: tuple[float, ...] = NOISE, seed: int = 0) -> Iterator[InverseRow]:
         """Fit at each noise level; the first one is 0, whose errors are those of the discretisation."""
@@ -142,6 +156,15 @@ def _heat() -> Inverse:
     )
 
 
+def _mode() -> Inverse:
+    grid = interval(0.0, 2.0, 40)
+    wave, rate = heat.cosine_mode(grid.points, 2.0, 3), heat.mode_rate(3, 2.0)
+    exact = lambda t: math.exp(-0.1 * rate * t) * wave  # noqa: E731
+    known = {"source": torch.zeros(40, dtype=torch.float64)}
+    names, equation = ("conductivity",), heat.Heat(grid)
+    return Inverse("H2", "cosine mode: conductivity", (0.1,), 2.0, names, equation, exact, known, (0.5,), 10, ETDRK2)
+
+
 def _growth(
     name: str,
     title: str,
@@ -177,6 +200,27 @@ def _wind() -> Inverse:
     )
 
 
+def _vortex() -> Inverse:
+    grid, centre = square(-8.0, 8.0, 36, "periodic"), column(2.0, 0.0)
+    exact = lambda t: advection.rotated_kernel(grid.points, t, 0.7, centre, 0.2, 0.3, 2.0)  # noqa: E731
+    names, truth = ("velocity", "diffusion", "decay"), (0.7, 0.2, 0.3)
+    equation = advection.Advection(grid, advection.rotation(grid))
+    return Inverse(
+        "A1 vortex", "kernel in a vortex: all three", truth, 1.3, names, equation, exact, {}, (1.0, 2.0), 16, ETDRK2
+    )
+
+
+def _layer() -> Inverse:
+    grid = interval(0.0, 1.0, 80, "fixed", (0.0, 1.0))
+    x = grid.points[:, 0]
+    exact = lambda t: advection.boundary_layer(x, 10.0) if t else x[None]  # noqa: E731
+    known = {"velocity": column(1.0), "decay": column(0.0)}
+    names, equation = ("diffusion",), advection.Advection(grid, advection.winds(grid))
+    return Inverse(
+        "A2", "boundary layer: diffusion", (0.1,), 2.0, names, equation, exact, known, (1e9,), 1, BACKWARD_EULER
+    )
+
+
 def _burgers() -> Inverse:
     grid = interval(0.0, 2.0 * math.pi, 64, "periodic")
     exact = lambda t: conservation.cole_hopf_mode(grid.points[:, 0], t, 0.1, 1.0, 0.7)  # noqa: E731
@@ -190,6 +234,38 @@ def _shock() -> Inverse:
     equation = conservation.ConservationLaw(grid, conservation.central(conservation.burgers))
     return Inverse(
         "B2", "viscous shock: viscosity", (0.5,), 2.0, ("viscosity",), equation, exact, {}, (4.0,), 40, ETDRK2
+    )
+
+
+def _sine() -> Inverse:
+    grid = interval(0.0, 1.0, 60, "fixed")
+    x = grid.points[:, 0]
+    exact = lambda t: conservation.sine_start(x, t, 0.05) if t else torch.sin(math.pi * x)[None]  # noqa: E731
+    equation = conservation.ConservationLaw(grid, conservation.central(conservation.burgers))
+    names = ("viscosity",)
+    return Inverse("B3", "Burgers from sine: viscosity", (0.05,), 2.0, names, equation, exact, {}, (0.5,), 30, ETDRK2)
+
+
+def _riemann(name: str, title: str, left: float, right: float) -> Inverse:
+    """The factor of both states, which a jump turns into speed."""
+    grid = interval(-1.0, 2.0, 120)
+    x = grid.points[:, 0]
+    exact = lambda t: conservation.riemann(x, max(t, 1e-12), left, right)  # noqa: E731
+    equation = conservation.ConservationLaw(grid, conservation.engquist_osher)
+    known = {"viscosity": column(0.0)}
+    return Inverse(
+        name,
+        title,
+        (left,),
+        1.2,
+        ("initial",),
+        equation,
+        exact,
+        known,
+        (0.8,),
+        80,
+        explicit(EULER),
+        {"initial": exact(0.0)},
     )
 
 
@@ -221,6 +297,7 @@ def _telegraph() -> Inverse:
 
 INVERSE = (
     _heat(),
+    _mode(),
     _growth("F1", "Fisher-KPP", growth.Power(), (0.5, 0.1), lambda p, t: growth.power_wave(p[:, 0], t, 0.5, 0.1), 20.0),
     _growth(
         "F2",
@@ -255,8 +332,13 @@ INVERSE = (
         10.0,
     ),
     _wind(),
+    _vortex(),
+    _layer(),
     _burgers(),
     _shock(),
+    _sine(),
+    _riemann("B4 shock", "inviscid shock: factor of the start", 1.0, 0.2),
+    _riemann("B4 fan", "inviscid rarefaction: factor of the start", 0.2, 1.0),
     _fokker_planck(),
     _bgk(),
     _telegraph(),

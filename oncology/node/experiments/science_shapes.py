@@ -15,20 +15,25 @@ from torch import Tensor
 from oncology.node.depth import DepthGrid
 from oncology.node.experiments.science_direct import Direct, column
 from oncology.node.experiments.science_inverse import Inverse
+from oncology.node.scheme import MIDPOINT
 from oncology.node.science.equation import Coefficients, Equation
 from oncology.node.science.equations import graphs, surfaces
 from oncology.node.science.equations import navier_stokes as flow
 from oncology.node.science.exponential import ETDRK2
 from oncology.node.science.grid import interval
 from oncology.node.science.node import ScienceNODE
-from oncology.node.science.runge_kutta import BACKWARD_EULER, SDIRK2
+from oncology.node.science.runge_kutta import BACKWARD_EULER, SDIRK2, explicit
 from oncology.node.science.stepper import Stepper
 from oncology.node.science.variational import brachistochrone as fall
 from oncology.node.science.variational import mumford_shah as crack
 
 __all__ = ["DIRECT_SHAPES", "INVERSE_SHAPES", "brachistochrone_errors", "crack_energies"]
 
+type Exact = Callable[[Tensor, float], Tensor]
+
 WIND = (1.0, 0.5)
+END = torch.tensor([[1.0, math.sqrt(1.2)]], dtype=torch.float64)
+"""State (x, sqrt y) at the brachistochrone's end point, m."""
 
 
 def _zeros(size: int) -> Tensor:
@@ -48,9 +53,29 @@ def _taylor_green(level: int) -> float:
     return _error(equation, (column(0.1), _zeros(equation.size)), start, exact, 1.0, 10 * level, ETDRK2)
 
 
-def _curve(
-    flux: graphs.Flux, half: float, slope: float, exact: Callable[[Tensor, float], Tensor]
-) -> Callable[[int], float]:
+def _beltrami(level: int) -> float:
+    equation, wind = flow.NavierStokes(flow.torus(6, 3)), (*WIND, -0.3)
+    start, exact = (flow.beltrami(equation.grid, time, 0.1, wind=wind) for time in (0.0, 1.0))
+    return _error(equation, (column(0.1), _zeros(equation.size)), start, exact, 1.0, 10 * level, ETDRK2)
+
+
+def _vortex(level: int) -> float:
+    equation = flow.NavierStokes(flow.torus(32, 2, 12.0))
+    start, exact = (flow.lamb_oseen(equation, time, 0.1, 1.0, 2.0, WIND) for time in (0.0, 2.0))
+    return _error(equation, (column(0.1), _zeros(equation.size)), start, exact, 2.0, 10 * level, ETDRK2)
+
+
+def _cycloid(level: int) -> float:
+    """The exact weights of the brachistochrone, linear in depth, lead to its end point (1, 1.2) m."""
+    angle = fall.cycloid_angle(1.0, 1.2)
+    radius = 1.2 / (1.0 - math.cos(angle))
+    depth = DepthGrid(angle * math.sqrt(radius / 9.81), 5 * level, "linear")
+    weights = (0.5 * math.pi - 0.5 * angle * depth.times / depth.length)[:, None]
+    run = ScienceNODE(fall.Slide(), depth, explicit(MIDPOINT)).run((column(9.81), weights), torch.zeros_like(END))
+    return float((run.final - END).norm() / END.norm())
+
+
+def _curve(flux: graphs.Flux, half: float, slope: float, exact: Exact) -> Callable[[int], float]:
     def error(level: int) -> float:
         grid = interval(-half, half, 20 * level)
         x = grid.points[:, 0]
@@ -97,6 +122,8 @@ def _arc(x: Tensor, time: float) -> Tensor:
 
 DIRECT_SHAPES = (
     Direct("N1", "Navier-Stokes: Taylor-Green in a wind, 2-D", 2.0, (1, 2, 4), _taylor_green),
+    Direct("N2", "Navier-Stokes: Beltrami flow in a wind, 3-D", 2.0, (1, 2, 4), _beltrami),
+    Direct("N3", "Navier-Stokes: vortex of Lamb and Oseen in a wind", 2.0, (1, 2, 4), _vortex),
     Direct("P1", "p-Laplace, p = 3: torsion of a disc", 2.0, (1, 2, 4), _torsion),
     Direct("P2", "p-Laplace, p = 3: Barenblatt, not smooth at its front", 2.0, (1, 2, 4), _barenblatt),
     Direct("S1 Scherk", "minimal surface over a square", 2.0, (1, 2, 4), _scherk),
@@ -109,6 +136,7 @@ DIRECT_SHAPES = (
         _curve(graphs.CURVE_SHORTENING, 1.2, math.tan(1.2), graphs.grim_reaper),
     ),
     Direct("S3", "area flow of graphs: arc", 2.0, (1, 2, 4), _curve(graphs.LENGTH_FLOW, 0.8, 0.8 / 0.6, _arc)),
+    Direct("V1", "brachistochrone: the exact weights forward", 2.0, (1, 2, 4), _cycloid),
 )
 
 
@@ -121,6 +149,31 @@ def _viscosity() -> Inverse:
     )
 
 
+def _abc_viscosity() -> Inverse:
+    equation = flow.NavierStokes(flow.torus(6, 3))
+    exact = lambda time: flow.beltrami(equation.grid, time, 0.1, wind=(*WIND, -0.3))  # noqa: E731
+    known, names = {"force": _zeros(equation.size)}, ("viscosity",)
+    return Inverse("N2", "Beltrami flow: viscosity", (0.1,), 2.0, names, equation, exact, known, (1.0,), 20, ETDRK2)
+
+
+def _vortex_viscosity() -> Inverse:
+    equation = flow.NavierStokes(flow.torus(32, 2, 12.0))
+    exact = lambda time: flow.lamb_oseen(equation, time, 0.1, 1.0, 2.0)  # noqa: E731
+    known, names = {"force": _zeros(equation.size)}, ("viscosity",)
+    return Inverse("N3", "Lamb-Oseen: viscosity", (0.1,), 2.0, names, equation, exact, known, (2.0,), 10, ETDRK2)
+
+
+def _torsion_exponent() -> Inverse:
+    grid = interval(0.0, 1.0, 60, "fixed")
+    r = grid.points[:, 0]
+    equation = graphs.GraphFlow(grid, graphs.PowerFlux(1e-4), 2, (0.0, None))
+    exact = lambda time: graphs.torsion(r, 3.0, 1.0, 2) if time else 0.3 * (1.0 - r**2)[None]  # noqa: E731
+    names, load = ("exponent", "source"), {"source": torch.ones(60, dtype=torch.float64)}
+    return Inverse(
+        "P1", "torsion: exponent, load", (3.0, 1.0), 0.9, names, equation, exact, {}, (1e4,), 12, BACKWARD_EULER, load
+    )
+
+
 def _exponent() -> Inverse:
     grid = interval(0.0, 5.0, 60)
     equation = graphs.GraphFlow(grid, graphs.PowerFlux(1e-4), 1, (0.0, 0.0))
@@ -129,7 +182,85 @@ def _exponent() -> Inverse:
     return Inverse("P2", "p-Laplace: exponent", (3.0,), 0.85, ("exponent",), equation, exact, known, (1.0,), 20, SDIRK2)
 
 
-INVERSE_SHAPES = (_viscosity(), _exponent())
+def _height() -> Inverse:
+    frame = surfaces.scherk(1.0, 16)
+    inside, equation = frame[1:-1, 1:-1].reshape(1, -1), surfaces.AreaFlow(1.0, 16, frame)
+    exact = lambda time: inside if time else torch.zeros_like(inside)  # noqa: E731
+    names = ("height",)
+    return Inverse("S1 Scherk", "boundary's height", (1.0,), 1.5, names, equation, exact, {}, (1e3,), 8, BACKWARD_EULER)
+
+
+def _ring() -> Inverse:
+    ring, tube = 0.8 * math.cosh(0.5 / 0.8), surfaces.RevolutionFlow(0.5, 20)
+    neck = surfaces.catenoid(tube.points, 0.8)
+    exact = lambda time: neck if time else torch.full_like(neck, ring)  # noqa: E731
+    names = ("ring",)
+    return Inverse(
+        "S1 catenoid", "radius of the rings", (ring,), 1.15, names, tube, exact, {}, (4.0,), 80, BACKWARD_EULER
+    )
+
+
+def _mobility(
+    name: str, title: str, function: Callable[[Tensor], Tensor], half: float, slope: float, exact: Exact
+) -> Inverse:
+    grid = interval(-half, half, 40)
+    equation = graphs.GraphFlow(grid, graphs.SlopeFlux(function, graphs.MOBILITY), slopes=(-slope, slope))
+    moved = lambda time: exact(grid.points[:, 0], 0.7 * time)  # noqa: E731
+    known, names = {"source": _zeros(grid.size)}, ("mobility",)
+    return Inverse(name, f"{title}: mobility", (0.7,), 2.0, names, equation, moved, known, (1.0,), 10, SDIRK2)
+
+
+def _gravity() -> Inverse:
+    """From positions of the bead at every cell of depth, with the midpoints of the exact weights."""
+    angle = fall.cycloid_angle(1.0, 1.2)
+    radius, cells = 1.2 / (1.0 - math.cos(angle)), 20
+    duration = angle * math.sqrt(radius / 9.81)
+    depth = DepthGrid(duration, cells)
+    known = {"angle": (0.5 * math.pi - 0.5 * angle * depth.times / duration)[:, None]}
+    exact = lambda time: fall.cycloid(angle * time / duration, radius)  # noqa: E731
+    times, names = tuple(float(depth.step * (i + 1)) for i in range(cells)), ("gravity",)
+    stepper = explicit(MIDPOINT)
+    return Inverse("V1", "cycloid: gravity", (9.81,), 2.0, names, fall.Slide(), exact, known, times, cells, stepper)
+
+
+def _smoothness() -> Inverse:
+    """From the smoothed image where cracks are so dear that there is none."""
+    grid = interval(-1.0, 1.0, 60)
+    x = grid.points[:, 0]
+    equation = crack.AmbrosioTortorelli(grid, 0.5 * torch.sign(x), 0.1)
+    whole = torch.ones_like(x)
+    found = torch.cat([crack.uncracked_image(x, 1.0, 1.0, 0.1), whole])[None]
+    start = torch.cat([torch.zeros_like(x), whole])[None]
+    known, names = {"alpha": column(1.0), "gamma": column(1e4)}, ("beta",)
+    return Inverse(
+        "AT",
+        "Ambrosio-Tortorelli: smoothness",
+        (0.1,),
+        2.0,
+        names,
+        equation,
+        lambda time: found if time else start,
+        known,
+        (1e3,),
+        4,
+        BACKWARD_EULER,
+        seen=torch.arange(grid.size),
+    )
+
+
+INVERSE_SHAPES = (
+    _viscosity(),
+    _abc_viscosity(),
+    _vortex_viscosity(),
+    _torsion_exponent(),
+    _exponent(),
+    _height(),
+    _ring(),
+    _mobility("S2", "curve shortening", torch.atan, 1.2, math.tan(1.2), graphs.grim_reaper),
+    _mobility("S3", "area flow of graphs", graphs.LENGTH_FLOW.function, 0.8, 0.8 / 0.6, _arc),
+    _gravity(),
+    _smoothness(),
+)
 
 
 def brachistochrone_errors() -> Iterator[tuple[int, float, float]]:

@@ -22,13 +22,14 @@ from oncology.node.science.exponential import ETDRK2
 from oncology.node.science.grid import interval, square
 from oncology.node.science.node import ScienceNODE
 from oncology.node.science.runge_kutta import BACKWARD_EULER, explicit
-from tests.node.science.small import STEPPERS, normal, numbers, of, product_errors, run_errors
+from tests.node.science.small import STEPPERS, normal, numbers, of, orders, product_errors, run_errors
 
 LINE, RING, WALLS = (interval(-1.5, 1.5, 12, boundary) for boundary in ("noflux", "periodic", "fixed"))
 PLANE = square(-1.0, 1.0, 4, "periodic")
 D, R = numbers(0.3), numbers(0.8)
 
 EQUATIONS = {
+    "layers": (heat.LayeredHeat(interval(0.0, 1.0, 12, "fixed", (1.0, 2.0))), (D * torch.exp(normal(13)), normal(12))),
     "heat": (heat.Heat(interval(0.0, 1.0, 12, "fixed", (1.0, 2.0))), (D, normal(12))),
     "logistic": (growth.ReactionDiffusion(LINE), (D, R)),
     "power": (growth.ReactionDiffusion(LINE, growth.Power(3)), (D, R)),
@@ -89,6 +90,19 @@ def test_the_semi_discrete_mode_is_exact():
     model = ScienceNODE(heat.Heat(grid), DepthGrid(1.5, 4), ETDRK2)
     final = model.run((D, torch.zeros(20, dtype=torch.float64)), wave).final
     assert torch.allclose(final, math.exp(-0.45 * heat.mode_rate(5, 2.0, 20)) * wave, rtol=0.0, atol=1e-13)
+
+
+def test_a_rod_of_varying_conductivity_comes_to_rest_at_second_order():
+    errors = []
+    for cells in (20, 40, 80):
+        wall = float(heat.rippled_rod(numbers(1.0), 0.8, 0.4)[0])
+        equation = heat.LayeredHeat(interval(0.0, 1.0, cells, "fixed", (0.0, wall)))
+        _, conductivity = heat.rippled_rod(equation.faces, 0.8, 0.4)
+        exact, _ = heat.rippled_rod(equation.grid.points[:, 0], 0.8, 0.4)
+        q = (conductivity, torch.ones(cells, dtype=torch.float64))
+        found = ScienceNODE(equation, DepthGrid(1e9, 1), BACKWARD_EULER).run(q, torch.zeros_like(exact)).final
+        errors.append(float((found - exact).norm() / exact.norm()))
+    assert orders(errors) == pytest.approx([2.0, 2.0], abs=0.1)
 
 
 @pytest.mark.parametrize("steps", [100, 400])

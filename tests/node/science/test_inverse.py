@@ -7,16 +7,21 @@ import math
 import numpy as np
 import pytest
 
-from oncology.node.experiments.science_fields import (
-    clock,
-    field_row,
-    front_directions,
-    growth_or_amplitude,
-    integral_of_conductivity,
-)
+from oncology.node.experiments.science_fields import field_row
 from oncology.node.experiments.science_forms import closure_row, gain_row
 from oncology.node.experiments.science_inverse import FARTHEST, INVERSE, NOISE, Inverse
 from oncology.node.experiments.science_shapes import INVERSE_SHAPES
+from oncology.node.experiments.science_symmetries import (
+    clock,
+    driven_curve,
+    front_directions,
+    growth_or_amplitude,
+    integral_of_conductivity,
+    layered_rod,
+    segmentation,
+    slide,
+    stationary_layer,
+)
 from oncology.node.science.identify import estimate
 from oncology.optimise import Status
 
@@ -29,7 +34,8 @@ def test_coefficients_are_recovered(case: Inverse):
     assert noisy.recovered, noisy.deviations
     # what is left is noise and discretisation error, less the share of the noise that looks like another coefficient
     left = math.hypot(noisy.noise, exact.fit.residual)
-    fitted = len(case.coefficients) * FARTHEST**2 / (len(case.times) * case.equation.size)
+    values = case.equation.size if case.seen is None else len(case.seen)
+    fitted = len(case.coefficients) * FARTHEST**2 / (len(case.times) * values)
     assert left * math.sqrt(1.0 - fitted) <= noisy.fit.residual <= 1.02 * left
     assert exact.fit.before.rank == len(case.coefficients)
     assert noisy.fit.result.status.succeeded
@@ -87,6 +93,32 @@ def test_an_unknown_duration_hides_behind_the_rates():
     assert report.rank == 2
     (unseen,) = report.unseen()
     assert unseen / unseen[0] == pytest.approx([1.0, 1.0, -1.0], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("report", "hidden"),
+    [
+        (stationary_layer, [1.0, 1.0]),
+        (driven_curve, [1.0, -1.0]),
+        (slide, [1.0, -0.5]),
+        (segmentation, [1.0, 1.0, 1.0]),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_states_at_rest_and_on_the_move_hide_one_direction(report, hidden):
+    found = report()
+    assert found.rank == len(hidden) - 1
+    (unseen,) = found.unseen()
+    assert unseen / unseen[0] == pytest.approx(hidden, rel=1e-5)
+
+
+def test_a_rod_without_a_turning_flux_hides_a_conductivity():
+    """kappa u' = c - x for every c: the hidden direction of ln kappa is 1 / (c - x). A turning flux tells c."""
+    found = layered_rod(1.2)
+    assert found.rank == 24
+    (unseen,) = found.unseen()
+    faces = np.linspace(0.0, 1.0, 25)
+    assert unseen / unseen[0] == pytest.approx(1.2 / (1.2 - faces), rel=1e-6)
 
 
 def test_a_front_sees_the_product_at_two_times_and_the_ratio_at_two_levels():

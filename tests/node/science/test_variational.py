@@ -9,6 +9,7 @@ import torch
 
 from oncology.errors import ConfigError, NumericalError
 from oncology.node.depth import DepthGrid
+from oncology.node.experiments.science_shapes import DIRECT_SHAPES
 from oncology.node.science.equations import graphs, surfaces
 from oncology.node.science.equations import navier_stokes as flow
 from oncology.node.science.exponential import ETDRK2
@@ -34,12 +35,15 @@ def zeros(number):
 
 CURVE = graphs.GraphFlow(interval(-1.0, 1.0, 6), graphs.CURVE_SHORTENING, slopes=(-1.0, None))
 RADIAL = graphs.GraphFlow(interval(0.0, 2.0, 6, "fixed"), graphs.PowerFlux(0.1), 3, (0.0, None))
+MOBILE = graphs.GraphFlow(interval(-1.0, 1.0, 6), graphs.SlopeFlux(torch.atan, graphs.MOBILITY), slopes=(-1.0, None))
 SCHERK = surfaces.AreaFlow(1.0, 4, surfaces.scherk(1.0, 4))
 REVOLUTION = surfaces.RevolutionFlow(0.5, 6)
 CRACKS = crack.AmbrosioTortorelli(interval(-1.0, 1.0, 6), normal(6, seed=3), 0.2)
 PLANE, SPACE = flow.NavierStokes(flow.torus(6, 2)), flow.NavierStokes(flow.torus(5, 3))
 CASES = {
     "curve": (CURVE, (normal(6, seed=1),), normal(2, 6)),
+    "mobility": (MOBILE, (numbers(0.7), normal(6, seed=1)), normal(2, 6)),
+    "slide": (fall.Slide(), (numbers(9.81), numbers(0.8)), 1.0 + 0.1 * normal(2, 2)),
     "p-laplace": (RADIAL, (numbers(2.6), normal(6, seed=1)), normal(2, 6)),
     "scherk": (SCHERK, (numbers(0.8),), normal(2, 9)),
     "revolution": (REVOLUTION, (numbers(1.2),), 1.0 + 0.1 * normal(2, 5)),
@@ -108,6 +112,16 @@ def test_a_vortex_spreads_as_in_free_space_the_better_the_larger_the_box():
         start, exact = (flow.lamb_oseen(equation, t, 0.05, 1.0, 1.0) for t in (0.0, 2.0))
         errors.append(relative(solved(equation, (numbers(0.05), zeros(equation.size)), start, 2.0, 20, ETDRK2), exact))
     assert errors[1] < 0.3 * errors[0] < 3e-5
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in DIRECT_SHAPES if case.id in ("N2", "N3", "V1")], ids=lambda case: case.id
+)
+def test_flows_in_a_wind_and_the_bead_converge_to_second_order(case):
+    """The wind makes the advection matter; the bead follows the exact weights of the brachistochrone."""
+    row = case.row()
+    assert row.orders[-1] == pytest.approx(case.order, abs=0.1)
+    assert row.errors[-1] < 2e-4
 
 
 @pytest.mark.parametrize(
@@ -212,6 +226,17 @@ def test_conjugate_gradients_find_the_same_descent(smoothing):
     assert found.time == pytest.approx(reference.time, abs=1e-8)
     assert found.miss < 1e-7
     assert torch.allclose(found.angles, reference.angles, atol=1e-4)
+
+
+def test_the_uncracked_image_solves_its_equation_and_costs_its_energy():
+    x = torch.linspace(-1.0, 1.0, 20001, dtype=torch.float64)
+    u = crack.uncracked_image(x, 0.8, 1.3, 0.1)
+    slope = torch.gradient(u, spacing=(x,), edge_order=2)[0]
+    away = (x.abs() > 0.01) & (x.abs() < 0.99)
+    bend = torch.gradient(slope, spacing=(x,))[0]
+    assert torch.allclose(0.1 * bend[away], (1.3 * (u - 0.4 * torch.sign(x)))[away], atol=1e-5)
+    density = 1.3 * (u - 0.4 * torch.sign(x)) ** 2 + 0.1 * slope**2
+    assert float(torch.trapezoid(density, x)) == pytest.approx(crack.uncracked_energy(0.8, 1.3, 0.1), rel=1e-3)
 
 
 def test_a_crack_is_optimal_exactly_below_the_threshold():

@@ -24,6 +24,7 @@ from oncology.node.science.grid import Grid
 __all__ = [
     "CURVE_SHORTENING",
     "LENGTH_FLOW",
+    "MOBILITY",
     "GraphFlow",
     "PowerFlux",
     "SlopeFlux",
@@ -45,20 +46,24 @@ class Flux(Protocol):
         """F(u_x)."""
 
 
+MOBILITY = Coefficient("mobility", 1, "mm^2/day", positive=True)
+
+
 @dataclass(frozen=True)
 class SlopeFlux:
-    """A flux without coefficients.
+    """A flux that is known up to a factor at most.
 
     Attributes:
         function: F.
+        coefficient: of that factor, `MOBILITY`, or None where it is 1.
     """
 
     function: Callable[[Tensor], Tensor]
     coefficient: Coefficient | None = None
 
     def value(self, slope: Tensor, q: Tensor | None) -> Tensor:
-        """F(u_x)."""
-        return self.function(slope)
+        """F(u_x), times the mobility."""
+        return self.function(slope) if q is None else q * self.function(slope)
 
 
 CURVE_SHORTENING = SlopeFlux(torch.atan)

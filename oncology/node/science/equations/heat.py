@@ -1,4 +1,4 @@
-"""Heat equation `u_t = div(kappa grad u) + s` with its exact solutions H1 and H2 (B2.4).
+"""Heat equation `u_t = div(kappa grad u) + s` with its exact solutions H1 and H2 (B2.4), and a rod of layers.
 
 H1 is the fundamental solution in free space, H2 the cosine mode between walls without flux, also of the semi-discrete
 equation, whose eigenvalue is `(4/h^2) sin^2(k pi h / 2L)`. Evans, Partial Differential Equations, chapter 2.3.
@@ -13,10 +13,10 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from oncology.node.science.equation import Coefficient, Coefficients
+from oncology.node.science.equation import Coefficient, Coefficients, pullback_of, pushforward_of
 from oncology.node.science.grid import Grid
 
-__all__ = ["Heat", "cosine_mode", "heat_kernel", "mode_rate"]
+__all__ = ["Heat", "LayeredHeat", "cosine_mode", "heat_kernel", "mode_rate", "rippled_rod"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +75,73 @@ class Heat:
     def eigenvalues(self, q: Coefficients) -> Tensor:
         """Kappa times those of the Laplacian."""
         return q[0] * self.grid.laplacian_eigenvalues
+
+
+@dataclass(frozen=True, eq=False)
+class LayeredHeat:
+    """Heat conduction on an interval with a conductivity that varies in space.
+
+    Attributes:
+        grid: cells of an interval between fixed walls; at a wall the flux sees the half cell.
+    """
+
+    grid: Grid
+    name: str = "layered heat"
+
+    @property
+    def size(self) -> int:
+        """n, number of cells."""
+        return self.grid.size
+
+    @property
+    def coefficients(self) -> tuple[Coefficient, ...]:
+        """Conductivity at the n + 1 faces, mm^2/day, and source in the cells, 1/day."""
+        faces = Coefficient("conductivity", self.size + 1, "mm^2/day", positive=True)
+        return faces, Coefficient("source", self.size, "1/day")
+
+    @property
+    def weights(self) -> Tensor:
+        """Volumes of the cells."""
+        return self.grid.weights
+
+    @property
+    def pattern(self) -> scipy.sparse.csr_array:
+        """Neighbouring cells."""
+        return self.grid.pattern
+
+    @property
+    def faces(self) -> Tensor:
+        """Positions of the faces, (n + 1,), mm."""
+        axis = self.grid.axes[0]
+        return torch.linspace(axis.lower, axis.upper, axis.cells + 1, dtype=torch.float64)
+
+    def value(self, u: Tensor, q: Coefficients) -> Tensor:
+        """`(kappa u_x)_x + s`, (K, n)."""
+        slopes = torch.diff(self.grid.padded(u, 0)) / self.grid.axes[0].spacing
+        return self.grid.divergence(q[0] * slopes) + q[1]
+
+    def pushforward(self, u: Tensor, q: Coefficients, du: Tensor, dq: Coefficients) -> Tensor:
+        """Derivative along state, conductivity and source."""
+        return pushforward_of(self.value, u, q, du, dq)
+
+    def pullback(self, u: Tensor, q: Coefficients, covector: Tensor) -> tuple[Tensor, Coefficients]:
+        """Transposed products."""
+        return pullback_of(self.value, u, q, covector)
+
+
+def rippled_rod(x: Tensor, peak: float, ripple: float) -> tuple[Tensor, Tensor]:
+    """Stationary temperature (1, n) under a unit source, 0 at x = 0, and its conductivity `1 / (1 + a cos 2 pi x)`.
+
+    The flux `kappa u_x` is `c - x`, and `(c - x)(1 + a cos 2 pi x)` has an elementary integral.
+
+    Args:
+        x: positions, (n,).
+        peak: c, where the flux turns.
+        ripple: a, |a| < 1.
+    """
+    wave = 2.0 * math.pi
+    bent = (peak - x) * torch.sin(wave * x) / wave - (torch.cos(wave * x) - 1.0) / wave**2
+    return (peak * x - 0.5 * x**2 + ripple * bent)[None], 1.0 / (1.0 + ripple * torch.cos(wave * x))
 
 
 def heat_kernel(points: Tensor, time: float, conductivity: float, started: float) -> Tensor:

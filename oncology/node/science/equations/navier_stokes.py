@@ -3,7 +3,7 @@
     u' = P[-(u . grad) u + s] + nu lap u
 
 P is Leray's projection; products are formed without aliasing (2/3 rule). N1: Taylor-Green vortices, N2: the
-Arnold-Beltrami-Childress flow, N3: the Lamb-Oseen vortex. A mean wind carries N1 along (Galilean invariance), which
+Arnold-Beltrami-Childress flow, N3: the Lamb-Oseen vortex. A mean wind carries each along (Galilean invariance), which
 makes the non-linear term matter. Canuto, Hussaini, Quarteroni and Zang, Spectral Methods, 2006.
 """
 
@@ -164,20 +164,33 @@ def taylor_green(
 
 
 def beltrami(
-    grid: Grid, time: float, viscosity: float, k: int = 1, strength: tuple[float, float, float] = (1.0, 0.7, 0.4)
+    grid: Grid,
+    time: float,
+    viscosity: float,
+    k: int = 1,
+    strength: tuple[float, float, float] = (1.0, 0.7, 0.4),
+    wind: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Tensor:
-    """N2, the ABC flow, whose advection is a gradient: (1, 3 n)."""
-    x, y, z = (k * grid.points[:, i] for i in range(3))
+    """N2, the ABC flow, whose advection is a gradient, in the frame of a mean wind: (1, 3 n)."""
+    x, y, z = (k * (grid.points[:, i] - wind[i] * time) for i in range(3))
     a, b, c = strength
     flow = [
         a * torch.sin(z) + c * torch.cos(y),
         b * torch.sin(x) + a * torch.cos(z),
         c * torch.sin(y) + b * torch.cos(x),
     ]
-    return math.exp(-viscosity * k**2 * time) * torch.cat(flow)[None]
+    decay = math.exp(-viscosity * k**2 * time)
+    return torch.cat([mean + decay * part for mean, part in zip(wind, flow, strict=True)])[None]
 
 
-def lamb_oseen(equation: NavierStokes, time: float, viscosity: float, circulation: float, started: float) -> Tensor:
+def lamb_oseen(
+    equation: NavierStokes,
+    time: float,
+    viscosity: float,
+    circulation: float,
+    started: float,
+    wind: tuple[float, float] = (0.0, 0.0),
+) -> Tensor:
     """N3 in the middle of the box: velocity of the vorticity `G / (4 pi nu t) exp(-r^2 / (4 nu t))` less its mean.
 
     Neighbouring boxes hold copies, whose strain vanishes in the centre by symmetry: there the vortex is that of free
@@ -189,16 +202,19 @@ def lamb_oseen(equation: NavierStokes, time: float, viscosity: float, circulatio
         viscosity: nu.
         circulation: G.
         started: age of the vortex at t = 0.
+        wind: mean velocity; it must not carry the vortex near the walls of the box.
 
     Returns:
         (1, 2 n).
     """
     grid = equation.grid
-    centre = torch.tensor([0.5 * (axis.lower + axis.upper) for axis in grid.axes], dtype=torch.float64)
+    middle = [0.5 * (axis.lower + axis.upper) for axis in grid.axes]
+    centre = torch.tensor([m + time * speed for m, speed in zip(middle, wind, strict=True)], dtype=torch.float64)
     spread = 4.0 * viscosity * (time + started)
     vorticity = circulation / (math.pi * spread) * torch.exp(-((grid.points - centre) ** 2).sum(-1) / spread)
     square = (equation.waves**2).sum(0)
     stream = equation.spectrum(vorticity.reshape(grid.shape)) / torch.where(square > 0, square, torch.inf)
     # u = d psi / dy, v = -d psi / dx with -lap psi = vorticity
     modes = torch.stack([1j * equation.waves[1] * stream, -1j * equation.waves[0] * stream])
-    return equation.field(modes).reshape(1, -1)
+    mean = torch.tensor(wind, dtype=torch.float64).reshape(2, 1, 1)
+    return (equation.field(modes) + mean).reshape(1, -1)

@@ -19,9 +19,47 @@ from torch import Tensor
 
 from oncology.errors import ConfigError, NumericalError
 from oncology.node.depth import DepthGrid, depth_space
+from oncology.node.science.equation import Coefficient, Coefficients, pullback_of, pushforward_of
 from oncology.optimise import Armijo, Blocks, FunctionProblem, Stop, Tangent, euclidean, minimise, newton_step, product
 
-__all__ = ["Brachistochrone", "Descent", "cycloid_angle", "descend_by_conjugate_gradients", "descend_by_programming"]
+__all__ = [
+    "Brachistochrone",
+    "Descent",
+    "Slide",
+    "cycloid",
+    "cycloid_angle",
+    "descend_by_conjugate_gradients",
+    "descend_by_programming",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Slide:
+    """A bead on a wire whose angle is given in time: state (x, q), coefficients "gravity" and "angle"; s and m."""
+
+    name: str = "slide"
+    size: int = 2
+    coefficients: tuple[Coefficient, ...] = (Coefficient("gravity", 1, "m/s^2", positive=True), Coefficient("angle"))
+    pattern: None = None
+
+    @property
+    def weights(self) -> Tensor:
+        """1 for both."""
+        return torch.ones(2, dtype=torch.float64)
+
+    def value(self, u: Tensor, q: Coefficients) -> Tensor:
+        """`(sqrt(2g) q cos(angle), sqrt(g/2) sin(angle))`, (K, 2)."""
+        gravity, angle = q
+        fall = torch.sqrt(0.5 * gravity) * torch.sin(angle)
+        return torch.cat([torch.sqrt(2.0 * gravity) * u[:, 1:] * torch.cos(angle), fall.expand(len(u), 1)], dim=1)
+
+    def pushforward(self, u: Tensor, q: Coefficients, du: Tensor, dq: Coefficients) -> Tensor:
+        """Derivative along state and coefficients."""
+        return pushforward_of(self.value, u, q, du, dq)
+
+    def pullback(self, u: Tensor, q: Coefficients, covector: Tensor) -> tuple[Tensor, Coefficients]:
+        """Transposed products."""
+        return pullback_of(self.value, u, q, covector)
 
 
 @dataclass(frozen=True)
@@ -95,6 +133,12 @@ def cycloid_angle(across: float, down: float) -> float:
             lambda phi: (phi - math.sin(phi)) / (1.0 - math.cos(phi)) - wanted, 1e-6, 2 * math.pi - 1e-6
         )
     )
+
+
+def cycloid(phi: float, radius: float) -> Tensor:
+    """State (x, q) of the bead on the cycloid after rolling by phi; (1, 2)."""
+    x, y = radius * (phi - math.sin(phi)), radius * (1.0 - math.cos(phi))
+    return torch.tensor([[x, math.sqrt(y)]], dtype=torch.float64)
 
 
 def descend_by_programming(problem: Brachistochrone) -> Descent:

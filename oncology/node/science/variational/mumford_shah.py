@@ -22,7 +22,7 @@ from oncology.errors import NumericalError
 from oncology.node.science.equation import Coefficient, Coefficients, pullback_of, pushforward_of
 from oncology.node.science.grid import Grid
 
-__all__ = ["AmbrosioTortorelli", "alternate", "crack_profile", "uncracked_energy"]
+__all__ = ["AmbrosioTortorelli", "alternate", "crack_profile", "uncracked_energy", "uncracked_image"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +147,15 @@ def _solved(springs: np.ndarray, ground: np.ndarray, right: np.ndarray) -> np.nd
 def crack_profile(x: Tensor, width: float) -> Tensor:
     """Edge field v of a crack at 0, `1 - exp(-|x| / 2 eps)`."""
     return 1.0 - torch.exp(-x.abs() / (2.0 * width))
+
+
+def uncracked_image(x: Tensor, height: float, alpha: float, beta: float) -> Tensor:
+    """Smoothed image u of a step at 0 in the middle of (-1, 1), the optimum without a crack (v = 1), (n,).
+
+    `h/2 sgn x (1 - cosh k(1 - |x|) / cosh k)` with `k^2 = alpha / beta`: it solves `beta u'' = alpha (u - g)`.
+    """
+    k = math.sqrt(alpha / beta)
+    return 0.5 * height * torch.sign(x) * (1.0 - torch.cosh(k * (1.0 - x.abs())) / math.cosh(k))
 
 
 def uncracked_energy(height: float, alpha: float, beta: float) -> float:
