@@ -64,7 +64,7 @@ class Training:
             ("size", 0.5, 20.0),
             ("seed", 0, 2**31 - 1),
             ("basis", 1, 1000),
-            ("iterations", 0, 100_000),
+            ("iterations", 1, 100_000),
         ):
             value = getattr(self, name)
             if not low <= value <= high:

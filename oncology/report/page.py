@@ -27,6 +27,7 @@ from oncology.report.metrics import Agreement, compare
 from oncology.report.results import REGIONS, Results, read_results
 from oncology.report.scene import RenderingError, render
 from oncology.report.slices import draw_session, field_of_view
+from oncology.report.surrogate import surrogate_rows
 from oncology.report.words import (
     Row,
     cannot_tell,
@@ -121,6 +122,7 @@ def compose(results: Results) -> str:
             "background": _background(results.case),
             "images": _images(results.case),
             "shape": _shape(results),
+            "surrogate": surrogate_rows(estimate),
             "forecast": list(_forecast(results)),
             "tolerance": TOLERANCE,
             "matches": list(_matches(results)),

@@ -172,6 +172,7 @@ class Estimate(_Part):
     posterior: dict[str, Any] = {}
     mesh_margin_mm: float | None = None
     growth: Growth | None = None
+    surrogate: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, eq=False)

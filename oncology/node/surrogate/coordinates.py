@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 __all__ = ["SIMILARITY", "density_of", "density_slope", "odds_of", "similarity", "similarity_slopes"]
 
@@ -49,15 +50,10 @@ def odds_of(density: NDArray[np.floating]) -> NDArray[np.floating]:
 
 def density_of(odds: Vector) -> Vector:
     """Return the density of log-odds z: the inverse of `odds_of`."""
-    share = _logistic(odds)
-    return np.asarray((1.0 + 2.0 * _FLOOR) * share - _FLOOR)
+    return np.asarray((1.0 + 2.0 * _FLOOR) * expit(odds) - _FLOOR)
 
 
 def density_slope(odds: Vector) -> Vector:
     """Return the derivative of `density_of`."""
-    share = _logistic(odds)
+    share = expit(odds)
     return np.asarray((1.0 + 2.0 * _FLOOR) * share * (1.0 - share))
-
-
-def _logistic(x: Vector) -> Vector:
-    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * x))

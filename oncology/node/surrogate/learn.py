@@ -57,7 +57,7 @@ class Learning:
     depth: float = 2.0
     cells: int = 5
     iterations: int = 400
-    decay: float = 1e-7
+    decay: float = 1e-4
     seed: int = 0
 
 

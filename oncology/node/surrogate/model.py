@@ -92,8 +92,11 @@ class Response:
         return np.asarray(self.slopes * by_scaled)
 
     def _spread(self, values: Vector) -> Vector:
-        whole = np.zeros((len(values), len(self.surrogate.mesh.points)))
-        whole[:, self.surrogate.basis.reached] = values
+        reached, vertices = self.surrogate.basis.reached, len(self.surrogate.mesh.points)
+        if len(reached) == vertices:
+            return values
+        whole = np.zeros((len(values), vertices))
+        whole[:, reached] = values
         return whole
 
 
