@@ -14,6 +14,7 @@ from oncology.node.experiments.science_fields import field_row
 from oncology.node.experiments.science_forms import closure_row, gain_row
 from oncology.node.experiments.science_inverse import INVERSE, NOISE
 from oncology.node.experiments.science_pinn import compare
+from oncology.node.experiments.science_recovery import FIELDS, recover
 from oncology.node.experiments.science_shapes import (
     DIRECT_SHAPES,
     INVERSE_SHAPES,
@@ -72,6 +73,22 @@ def _fields() -> Iterator[Row]:
                 "relative error": row.error,
                 "best truncated expansion": row.best,
                 "largest error of a mode over its bound": float((row.modes / row.bounds).max()),
+            }
+
+
+def _recovery() -> Iterator[Row]:
+    for field in FIELDS:
+        for level in NOISE:
+            row = recover(field, level)
+            yield {
+                "id": field.id,
+                "sought": field.title,
+                "noise": level,
+                "iterations": row.result.iterations,
+                "stopped by": str(row.result.status),
+                "error over that of the guess": row.error,
+                "best truncated expansion": row.best,
+                "directions above the noise": row.above,
             }
 
 
@@ -169,6 +186,7 @@ def sections(processor_time: Callable[[], float]) -> tuple[Section, ...]:
         Section("direct", "Direct problems against exact solutions: relative errors and orders", _direct),
         Section("inverse", "Coefficients from noisy data", _coefficients),
         Section("fields", "Source and initial state of the heat equation from its final state", _fields),
+        Section("recovery", "Initial states, a conductivity and a control from noisy data", _recovery),
         Section("symmetries", "What the data cannot see, from singular values before any fit", _symmetries),
         Section("fronts", "What a front tells of diffusion and proliferation", _fronts),
         Section("forms", "Learned gains and closures around known physics", _forms),

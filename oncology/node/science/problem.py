@@ -22,7 +22,7 @@ from oncology.node.science.observe import Measurement
 from oncology.node.science.unknowns import INITIAL, Unknown
 from oncology.optimise import Blocks, Linearisation, Space, Tangent, product
 
-__all__ = ["Identification", "IdentificationEvaluation", "Scalars"]
+__all__ = ["Identification", "IdentificationEvaluation", "Scalars", "unflatten"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ import pytest
 from oncology.node.experiments.science_fields import field_row
 from oncology.node.experiments.science_forms import closure_row, gain_row
 from oncology.node.experiments.science_inverse import FARTHEST, INVERSE, NOISE, Inverse
+from oncology.node.experiments.science_recovery import FIELDS, Field, recover
 from oncology.node.experiments.science_shapes import INVERSE_SHAPES
 from oncology.node.experiments.science_symmetries import (
     clock,
@@ -61,6 +62,14 @@ def test_fields_are_as_close_as_the_discrepancy_allows(sought, level):
     assert bool((row.modes <= row.bounds).all())
     if level > 0:
         assert row.error < 3.0 * row.best
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.id)
+def test_nonlinear_fields_come_near_the_best_truncated_expansion(field: Field):
+    """At 5 % noise, without the truth that tells the expansion where to cut; the start is worth 1."""
+    row = recover(field, 0.05)
+    assert row.result.status is Status.DISCREPANCY
+    assert row.error < min(0.7, 2.0 * row.best)
 
 
 def test_fewer_iterations_are_trusted_where_there_is_more_noise():
