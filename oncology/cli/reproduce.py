@@ -27,25 +27,30 @@ def science(
     *,
     out: Path,
     only: Annotated[list[str] | None, Parameter(negative="", consume_multiple=True)] = None,
+    quick: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Solve the catalogue of differential equations directly and for their unknowns (docs/science.md).
 
-    Takes about two minutes on one core, and ten more for the comparison with physics-informed networks (pinn).
+    Takes about four minutes on one core, six more for images (convolution, docs/convolution.md) and ten more for the
+    comparison with physics-informed networks (pinn).
 
     Args:
-        out: Folder for tables.md and a CSV file for each table; made whole at the end, or not at all.
-        only: Names of the tables to make, of direct, inverse, fields, symmetries, fronts, forms, brachistochrone,
-            cracks and pinn; all of them if not given.
+        out: Folder for tables.md, tables.json and a CSV file for each table; made whole at the end, or not at all.
+        only: Names of the tables to make, of direct, inverse, fields, recovery, symmetries, fronts, forms,
+            brachistochrone, cracks, convolution and pinn; all of them if not given.
+        quick: Two noise levels, and short training of all networks, to see that it works; what these reach then means
+            nothing.
         overwrite: Replace results that an earlier run left in --out.
     """
     if launched_rank() > 0:
         return
     with output_folder(out, overwrite=overwrite) as work, progress() as show:
         from oncology.cli.tables import write_tables
-        from oncology.node.experiments.science import sections
+        from oncology.node.experiments.science import FULL, QUICK, sections
 
-        for text in write_tables(_chosen(sections(time.process_time), only), work, show):
+        every = sections(time.process_time, QUICK if quick else FULL)
+        for text in write_tables(_chosen(every, only), work, show):
             print(text, flush=True)
 
 

@@ -25,6 +25,19 @@ def test_tables_of_science_are_written_and_shown(tmp_path, capsys):
     assert f"| 40 | {float(rows[-1]['error of the time, s']):.4g} |" in shown
 
 
+def test_a_quick_table_of_convolutional_networks(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert cli.run(["reproduce", "science", "--out", str(out), "--only", "convolution", "--quick"]) == 0
+    (rows,) = json.loads((out / "tables.json").read_text()).values()
+    kinds = ("NODE", "network")
+    assert {row["method"] for row in rows} == {f"convolutional {k}{n}" for k in kinds for n in ("", ", input noise")}
+    sizes = [row["parameters"] for row in rows]
+    assert max(sizes) < 1.02 * min(sizes)
+    assert all(0.0 <= row["attack 0.6"] <= row["attack 0.3"] <= row["accuracy"] <= 1.0 for row in rows)
+    assert [row["twice the pixels"] is None for row in rows] == ["network" in row["method"] for row in rows]
+    assert f"{rows[0]['accuracy']:.4g}" in capsys.readouterr().out
+
+
 def test_an_unknown_table_is_a_users_mistake(tmp_path, capsys):
     assert cli.run(["reproduce", "science", "--out", str(tmp_path / "out"), "--only", "magic"]) == 2
     assert "take some of direct, inverse" in capsys.readouterr().err

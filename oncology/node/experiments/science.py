@@ -1,4 +1,4 @@
-"""All tables of the science-activated NODE, one a section: `oncology reproduce science` writes them (B2.4 to B2.7).
+"""All tables of the science-activated and convolutional NODE: `oncology reproduce science` writes them (B2.4 to B3).
 
 Rows come one at a time, so that whoever asks can show progress; nothing here prints or reads a clock.
 """
@@ -6,9 +6,11 @@ Rows come one at a time, so that whoever asks can show progress; nothing here pr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
+from oncology.node.experiments import convolution
 from oncology.node.experiments.science_direct import DIRECT
 from oncology.node.experiments.science_fields import field_row
 from oncology.node.experiments.science_forms import closure_row, gain_row
@@ -24,7 +26,28 @@ from oncology.node.experiments.science_shapes import (
 from oncology.node.experiments.science_symmetries import SYMMETRIES, front_directions
 from oncology.node.experiments.trials import Row, Section
 
-__all__ = ["sections"]
+__all__ = ["FULL", "QUICK", "Effort", "sections"]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is run.
+
+    Attributes:
+        noise: norms of the noise over that of the data; the first is 0.
+        closure: iterations that teach form C.
+        budgets: of physics-informed networks, in multiples of the time of the science-activated NODE.
+        convolution: training and measures of the digits.
+    """
+
+    noise: tuple[float, ...] = NOISE
+    closure: int = 200
+    budgets: tuple[float, ...] = (1.0, 100.0)
+    convolution: convolution.Effort = convolution.FULL
+
+
+FULL = Effort()
+QUICK = Effort(noise=(0.0, 0.05), closure=20, budgets=(1.0,), convolution=convolution.QUICK)
 
 
 def _direct() -> Iterator[Row]:
@@ -41,9 +64,9 @@ def _direct() -> Iterator[Row]:
         }
 
 
-def _coefficients() -> Iterator[Row]:
+def _coefficients(noise: tuple[float, ...]) -> Iterator[Row]:
     for case in (*INVERSE, *INVERSE_SHAPES):
-        for row in case.rows():
+        for row in case.rows(noise):
             for name, true in zip(case.coefficients, case.truth, strict=True):
                 yield {
                     "id": case.id,
@@ -61,9 +84,9 @@ def _coefficients() -> Iterator[Row]:
                 }
 
 
-def _fields() -> Iterator[Row]:
+def _fields(noise: tuple[float, ...]) -> Iterator[Row]:
     for sought in ("source", "initial"):
-        for level in NOISE:
+        for level in noise:
             row = field_row(sought, level)
             yield {
                 "sought": sought,
@@ -76,9 +99,9 @@ def _fields() -> Iterator[Row]:
             }
 
 
-def _recovery() -> Iterator[Row]:
+def _recovery(noise: tuple[float, ...]) -> Iterator[Row]:
     for field in FIELDS:
-        for level in NOISE:
+        for level in noise:
             row = recover(field, level)
             yield {
                 "id": field.id,
@@ -123,8 +146,8 @@ def _fronts() -> Iterator[Row]:
             }
 
 
-def _forms() -> Iterator[Row]:
-    for level in NOISE:
+def _forms(effort: Effort) -> Iterator[Row]:
+    for level in effort.noise:
         gain = gain_row(level)
         yield {
             "form": "B: gain w(t)",
@@ -133,7 +156,7 @@ def _forms() -> Iterator[Row]:
             "relative error": gain.error,
             "of": "w in L2(0, T)",
         }
-    closure = closure_row(iterations=200)
+    closure = closure_row(iterations=effort.closure)
     for what, error in (
         ("unseen waves, physics alone", closure.physics),
         ("unseen waves, with the closure", closure.unseen),
@@ -164,8 +187,8 @@ def _cracks() -> Iterator[Row]:
         }
 
 
-def _comparison(processor_time: Callable[[], float]) -> Iterator[Row]:
-    for row in compare(processor_time):
+def _comparison(processor_time: Callable[[], float], budgets: tuple[float, ...]) -> Iterator[Row]:
+    for row in compare(processor_time, factors=budgets):
         yield {
             "equation": row.title,
             "problem": row.problem,
@@ -176,21 +199,32 @@ def _comparison(processor_time: Callable[[], float]) -> Iterator[Row]:
         }
 
 
-def sections(processor_time: Callable[[], float]) -> tuple[Section, ...]:
+def sections(processor_time: Callable[[], float], effort: Effort = FULL) -> tuple[Section, ...]:
     """All tables.
 
     Args:
         processor_time: clock for the budgets of the comparison with physics-informed networks, s.
+        effort: how much is run.
     """
+    noise = effort.noise
     return (
         Section("direct", "Direct problems against exact solutions: relative errors and orders", _direct),
-        Section("inverse", "Coefficients from noisy data", _coefficients),
-        Section("fields", "Source and initial state of the heat equation from its final state", _fields),
-        Section("recovery", "Initial states, a conductivity and a control from noisy data", _recovery),
+        Section("inverse", "Coefficients from noisy data", lambda: _coefficients(noise)),
+        Section("fields", "Source and initial state of the heat equation from its final state", lambda: _fields(noise)),
+        Section("recovery", "Initial states, a conductivity and a control from noisy data", lambda: _recovery(noise)),
         Section("symmetries", "What the data cannot see, from singular values before any fit", _symmetries),
         Section("fronts", "What a front tells of diffusion and proliferation", _fronts),
-        Section("forms", "Learned gains and closures around known physics", _forms),
+        Section("forms", "Learned gains and closures around known physics", lambda: _forms(effort)),
         Section("brachistochrone", "Fastest descent: weights linear in depth", _descent),
         Section("cracks", "Ambrosio-Tortorelli: a crack is optimal below the threshold only", _cracks),
-        Section("pinn", "Physics in the core and physics in the loss", lambda: _comparison(processor_time)),
+        Section(
+            "convolution",
+            "Convolutional NODE and small convolutional network on the digits, on equal terms",
+            lambda: iter(convolution.table_of(convolution.compare_on_digits(effort.convolution))),
+        ),
+        Section(
+            "pinn",
+            "Physics in the core and physics in the loss",
+            lambda: _comparison(processor_time, effort.budgets),
+        ),
     )
