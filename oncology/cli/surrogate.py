@@ -29,6 +29,7 @@ __all__ = ["CORRECTIONS", "Training", "fit_engine", "surrogate_content", "train_
 CORRECTIONS = 1  # steps with the solver after those with the surrogate
 _MARGIN = 25.0  # mm of brain beyond every segmentation, as on the coarse level of a fit
 _RUNS = "runs"
+_VOXEL_RUNS = 16  # that the convolutional variant learns from, at most: it has a hundred unknowns only
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Training:
         seed: of the design and of the initial weights.
         basis: number of reduced coordinates.
         iterations: most iterations of conjugate gradients.
+        voxels: edge of the voxels of the convolutional variant, mm; None: none.
 
     Raises:
         ConfigError: a number is out of range.
@@ -55,6 +57,7 @@ class Training:
     seed: int = 0
     basis: int = 60
     iterations: int = 400
+    voxels: float | None = None
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -65,9 +68,10 @@ class Training:
             ("seed", 0, 2**31 - 1),
             ("basis", 1, 1000),
             ("iterations", 1, 100_000),
+            ("voxels", 2.0, 20.0),
         ):
             value = getattr(self, name)
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 raise ConfigError(f"--{name} {value:g} is out of range: give {low:g} to {high:g}")
 
 
@@ -128,7 +132,10 @@ def train_surrogate(
         lambda text, fraction: show(text, fraction),
     )
     save_surrogate(work, surrogate)
-    summary = {**surrogate.facts, "seconds": round(time.perf_counter() - started, 1)}
+    summary = dict(surrogate.facts)
+    if training.voxels is not None:
+        summary["voxels"] = _learn_voxels(case, training, mesh, runs, domain, work, show)
+    summary |= {"seconds": round(time.perf_counter() - started, 1)}
     (work / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return summary
 
@@ -155,6 +162,23 @@ def _simulate(case: Case, domain: Any, training: Training, show: Show) -> tuple[
     model.destroy()
     model.discretisation.destroy()
     return mesh, runs
+
+
+def _learn_voxels(
+    case: Case, training: Training, mesh: TetMesh, runs: list[Trajectory], domain: Any, work: Path, show: Show
+) -> dict[str, Any]:
+    """Train the convolutional variant on the first runs, and measure it on unseen ones."""
+    from oncology.inverse.patient import tumour_distance
+    from oncology.node.surrogate.voxels import learn_flow, save_flow
+    from oncology.node.voxel.patient import tissue_box
+
+    assert training.voxels is not None
+    show("voxels")
+    box = tissue_box(case, tumour_distance(case), training.voxels, _MARGIN)
+    seen, unseen = runs[: min(training.runs, _VOXEL_RUNS)], runs[training.runs :][:_VOXEL_RUNS]
+    flow, theta, facts = learn_flow(box, mesh, domain, seen, unseen, tell=show)
+    save_flow(work / "voxels.h5", flow, theta, facts)
+    return facts
 
 
 def _keep_runs(folder: Path, runs: list[Trajectory]) -> None:

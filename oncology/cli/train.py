@@ -65,6 +65,7 @@ def surrogate(
     seed: int = 0,
     basis: int = 60,
     iterations: int = 400,
+    voxels: float | None = None,
     keep_runs: Annotated[bool, Parameter(negative="")] = False,
     trajectories: Path | None = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
@@ -84,19 +85,23 @@ def surrogate(
         seed: Seed of the parameters and of the initial weights.
         basis: Number of reduced coordinates.
         iterations: Most iterations of conjugate gradients.
+        voxels: Also train the convolutional variant, on voxels of this edge, mm.
         keep_runs: Keep the runs, as trajectories, in OUT/runs.
         trajectories: Folder of an earlier --keep-runs, whose runs to learn from instead of running the solver.
         overwrite: Replace results that an earlier run left in --out.
     """
     from oncology.cli.surrogate import Training, require_torch, train_surrogate
 
-    training = Training(runs, unseen, frames, size, seed, basis, iterations)
+    training = Training(runs, unseen, frames, size, seed, basis, iterations, voxels)
     require_torch("oncology train surrogate")
     with output_folder(out, overwrite=overwrite) as work, progress() as show:
         summary = train_surrogate(case, training, work, trajectories, keep_runs, show)
     print(f"learnt from {summary['training_runs']} runs, {summary['training_snapshots']} densities")
     errors = ", ".join(f"{100.0 * value:.2f} % {name}" for name, value in summary["error"].items())
     print(f"relative L2 error on {summary['unseen_runs']} unseen runs: {errors.replace('_', ' ')}")
+    if "voxels" in summary:
+        before, after = (100.0 * summary["voxels"][key]["median"] for key in ("error_plain", "error"))
+        print(f"on voxels of {voxels:g} mm: {after:.2f} % median, {before:.2f} % without what was learnt")
 
 
 @train.command

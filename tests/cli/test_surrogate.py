@@ -74,10 +74,15 @@ def test_the_folder_of_a_training(net):
 
 def test_kept_runs_are_learnt_from_again(folder, net, capsys):
     """The same runs and the same seed give the same network, without the solver."""
-    assert cli.run(training(folder, "again", "--trajectories", str(net), "--seed", "3")) == 0
-    assert f"learnt from {RUNS} runs, {RUNS * FRAMES} densities" in capsys.readouterr().out
+    words = ["--trajectories", str(net), "--seed", "3", "--voxels", "9"]
+    assert cli.run(training(folder, "again", *words)) == 0
+    text = capsys.readouterr().out
+    assert f"learnt from {RUNS} runs, {RUNS * FRAMES} densities" in text and "on voxels of 9 mm" in text
     first, second = (json.loads((folder / name / "summary.json").read_text()) for name in ("net", "again"))
     assert first["error"] == second["error"]
+    voxels = second["voxels"]
+    assert voxels["error"]["median"] < voxels["error_plain"]["median"]
+    assert (folder / "again" / "voxels.h5").is_file()
 
 
 def test_the_tumour_is_found(folder, fitted):

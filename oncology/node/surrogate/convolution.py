@@ -36,7 +36,7 @@ __all__ = ["ClosedFlow", "ClosureProblem", "Family", "family_of", "flow_on", "le
 
 Vector = NDArray[np.float64]
 
-_FEATURES = 3  # 1, scaled ln length, scaled ln ratio
+_FEATURES = 4  # 1, scaled ln length and its square, scaled ln ratio
 _SAMPLES = 3  # sample points of a voxel along each axis, for means
 _HEADROOM = 2.0  # diffusivities up to so many times as large need no further stages of a step
 
@@ -80,9 +80,10 @@ class ClosedFlow:
         return self.grid.nodes, _FEATURES, 3
 
     def features(self, variables: Vector) -> Vector:
-        """Return phi of runs (B, 5), (B, 3)."""
+        """Return phi of runs (B, 5), (B, 4)."""
         scaled = self.domain.scaled(np.concatenate([variables, np.zeros((len(variables), 1))], axis=1))
-        return np.concatenate([np.ones((len(variables), 1)), scaled[:, :2]], axis=1)
+        length, ratio = scaled[:, 0], scaled[:, 1]
+        return np.stack([np.ones(len(variables)), length, length**2, ratio], axis=1)
 
     def start(self, variables: Vector, seed: Seed | None = None) -> torch.Tensor:
         """Return the seeds' densities (B, n), means over the tissue voxels."""
@@ -128,7 +129,7 @@ class ClosureProblem:
 
     @cached_property
     def features(self) -> Vector:
-        """Features phi of each run, (B, 3)."""
+        """Features phi of each run, (B, 4)."""
         return self.flow.features(self.family.variables)
 
     @cached_property

@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from oncology.errors import DataError
+from oncology.fem.ensemble import grow_many
 from oncology.inverse.patient import tumour_distance
 from oncology.inverse.seed import Seed
 from oncology.inverse.timegrid import plan_time_grid, step_limit
 from oncology.node.surrogate.convolution import ClosureProblem, family_of, flow_on, learn_closure
+from oncology.node.surrogate.design import plan_runs
+from oncology.node.surrogate.voxels import learn_flow, load_flow, save_flow
 from oncology.node.voxel.patient import tissue_box
 from oncology.optimise import taylor_test
 from tests.node.surrogate.conftest import FRAMES
@@ -105,3 +109,26 @@ def test_it_comes_nearer_to_runs_of_the_solver_that_it_has_not_seen(patient, box
     learnt = unseen.evaluate(learn_closure(problem, iterations=10)).errors
     assert np.median(learnt) < 0.75 * np.median(plain)
     assert learnt.max() < 0.8 * plain.max()
+
+
+def test_a_flow_comes_back_from_its_file(tmp_path, problem):
+    theta = some(problem, 5, 0.1)
+    save_flow(tmp_path / "voxels.h5", problem.flow, theta, {})
+    flow, read = load_flow(tmp_path / "voxels.h5")
+    assert flow.grid == problem.flow.grid
+    again, once = (replace(problem, flow=f).evaluate(t).value for f, t in ((flow, read), (problem.flow, theta)))
+    assert again == once
+    whole = (tmp_path / "voxels.h5").read_bytes()
+    (tmp_path / "voxels.h5").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="train again"):
+        load_flow(tmp_path / "voxels.h5")
+    with pytest.raises(DataError, match="give --voxels"):
+        load_flow(tmp_path / "nowhere.h5")
+
+
+def test_runs_of_different_lengths_make_no_family(patient, box):
+    planned = plan_runs(patient.domain, 8, 3, seed=1)
+    days = [plan.days[: 3 - number] for number, plan in enumerate(planned[:2])]
+    runs = list(grow_many(patient.model, patient.mesh, zip([p.parameters for p in planned[:2]], days, strict=True), {}))
+    with pytest.raises(DataError, match="same number"):
+        learn_flow(box, patient.mesh, patient.domain, runs, runs)
