@@ -46,7 +46,7 @@ __all__ = [
 PIXELS = 8
 BATCH = 100
 CHANNELS = 12
-INPUT_NOISE = 0.1
+INPUT_NOISE = 0.2
 """Standard deviation of each pixel's noise in training; pixels are in [-1, 0]."""
 
 
@@ -68,7 +68,7 @@ class Effort:
 
 
 FULL = Effort()
-QUICK = Effort(seeds=(0,), epochs=2, iterations=1, attacked=10)
+QUICK = Effort(seeds=(0,), epochs=2, iterations=1, attacked=4)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from oncology.node.experiments.convolution import Effort, compare_on_digits, tab
 
 @pytest.mark.slow
 def test_all_networks_learn_the_digits_with_equal_weights_and_work():
-    rows = list(compare_on_digits(Effort((0,), epochs=8, iterations=3, attacked=20)))
+    rows = list(compare_on_digits(Effort((0,), epochs=8, iterations=3, attacked=8)))
     node, noisy_node, network, noisy_network = rows
     assert max(row.parameters for row in rows) < 1.02 * min(row.parameters for row in rows)
     assert node.passes == network.passes == noisy_network.passes
