@@ -12,7 +12,8 @@ from oncology.errors import ConfigError
 
 __all__ = ["Task", "case_folders", "list_tasks"]
 
-VOXEL = "voxel"  # the engine that runs as one process, on a GPU if there is one
+VOXEL = "voxel"  # the engine that runs on a GPU if there is one
+ALONE = (VOXEL, "surrogate")  # engines that run as one process
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def list_tasks(plan: Plan) -> list[Task]:
     tasks = []
     for variant, own in (plan.variant or {"": {}}).items():
         options = common | _normal(own)
-        ranks = 1 if options.get("engine") == VOXEL else plan.ranks
+        ranks = 1 if options.get("engine") in ALONE else plan.ranks
         for case in cases:
             name = f"{variant}/{case.name}" if variant else case.name
             tasks.append(Task(name, variant, case, plan.results / name, options, ranks))

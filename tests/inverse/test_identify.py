@@ -159,6 +159,21 @@ def test_wrong_metric_is_replaced_until_confirmed(levels, whole):
     np.testing.assert_allclose(found.x, whole[1].x, atol=2e-2)
 
 
+def test_one_correction_is_one_step_and_says_whether_it_sufficed(levels, whole):
+    done = next(c for c in whole[0].checkpoints if c.metric is not None)
+
+    def corrected(x: np.ndarray) -> Identified:
+        here = replace(done, x=x)
+        return identify(
+            PARAMETRISATION, lambda: levels[0], lambda x: levels[1], [NEAR], PRIOR, resume=here, corrections=1
+        )
+
+    near, far = corrected(whole[1].x), corrected(done.x + 0.3)
+    assert near.converged and near.iterations <= 1
+    assert not far.converged and far.iterations == 1
+    assert far.problem.evaluate(far.x) < 0.5 * far.problem.evaluate(done.x + 0.3)
+
+
 @dataclass(frozen=True)
 class Fragile(Expanding):
     """Cannot be solved where growth is fast."""
