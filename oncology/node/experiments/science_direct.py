@@ -119,6 +119,16 @@ def _exponential(level: int) -> float:
     return _relative(found, exact(3.0))
 
 
+def _uniform(law: growth.Law, exact: Callable[[float, float, float], float]) -> Callable[[int], float]:
+    def error(level: int) -> float:
+        grid = interval(0.0, 1.0, 2)
+        start, equation = torch.full((1, 2), 0.2, dtype=torch.float64), growth.ReactionDiffusion(grid, law)
+        found = _solved(equation, (column(0.5), column(0.3)), start, 5.0, 8 * level, SDIRK2)
+        return _relative(found, torch.full_like(start, exact(0.2, 5.0, 0.3)))
+
+    return error
+
+
 def _carried(level: int) -> float:
     grid, velocity = square(-8.0, 8.0, 24 * level, "periodic"), column(0.8, -0.5)
     exact = lambda t: advection.carried_kernel(grid.points, t, velocity, 0.2, 0.3, 2.0)  # noqa: E731
@@ -226,6 +236,12 @@ DIRECT = (
     Direct("F3", "bistable growth: wave", 2.0, (1, 2, 4), _BISTABLE),
     Direct("F4", "Gompertz growth: Gaussian, 2-D", 2.0, (1, 2, 4), _gompertz),
     Direct("F5", "exponential growth of the heat kernel", 2.0, (1, 2, 4), _exponential),
+    Direct(
+        "F5 logistic", "logistic law without space", 2.0, (1, 2, 4), _uniform(growth.Power(), growth.logistic_growth)
+    ),
+    Direct(
+        "F5 Gompertz", "Gompertz law without space", 2.0, (1, 2, 4), _uniform(growth.Gompertz(), growth.gompertz_growth)
+    ),
     Direct("A1", "kernel in a constant wind, 2-D", 2.0, (1, 2, 4), _carried),
     Direct("A1 vortex", "kernel in a rotation, 2-D", 2.0, (1, 2, 4), _rotated),
     Direct("A2", "stationary boundary layer", 2.0, (1, 2, 4), _layer),

@@ -20,6 +20,7 @@ from oncology.node.science.equation import Coefficients, Equation
 from oncology.node.science.equations import graphs, surfaces
 from oncology.node.science.equations import navier_stokes as flow
 from oncology.node.science.exponential import ETDRK2
+from oncology.node.science.forms import Clocked
 from oncology.node.science.grid import interval
 from oncology.node.science.node import ScienceNODE
 from oncology.node.science.runge_kutta import BACKWARD_EULER, SDIRK2, explicit
@@ -93,6 +94,15 @@ def _torsion(level: int) -> float:
     return _error(equation, q, 0.3 * (1.0 - r**2)[None], graphs.torsion(r, 3.0, 1.0, 2), 1e4, 12, BACKWARD_EULER)
 
 
+def _disc(level: int) -> float:
+    """One step of backward Euler is the least total variation; what is left is the softness of the modulus."""
+    grid = interval(0.0, 2.0, 40)
+    r = grid.points[:, 0]
+    equation = graphs.GraphFlow(grid, graphs.PowerFlux(4e-3 / level), 2, (0.0, 0.0))
+    start, exact = (r < 1.0).double()[None], graphs.smoothed_disc(r, 0.2, 1.0, 2.0)
+    return _error(equation, (column(1.0), _zeros(grid.size)), start, exact, 0.2, 1, BACKWARD_EULER)
+
+
 def _barenblatt(level: int) -> float:
     grid = interval(0.0, 5.0, 40 * level)
     r = grid.points[:, 0]
@@ -126,6 +136,7 @@ DIRECT_SHAPES = (
     Direct("N3", "Navier-Stokes: vortex of Lamb and Oseen in a wind", 2.0, (1, 2, 4), _vortex),
     Direct("P1", "p-Laplace, p = 3: torsion of a disc", 2.0, (1, 2, 4), _torsion),
     Direct("P2", "p-Laplace, p = 3: Barenblatt, not smooth at its front", 2.0, (1, 2, 4), _barenblatt),
+    Direct("ROF", "total variation of a disc, by softness", 1.0, (1, 2, 4), _disc),
     Direct("S1 Scherk", "minimal surface over a square", 2.0, (1, 2, 4), _scherk),
     Direct("S1 catenoid", "minimal surface between rings", 2.0, (1, 2, 4), _catenoid),
     Direct(
@@ -180,6 +191,28 @@ def _exponent() -> Inverse:
     exact = lambda time: graphs.barenblatt(grid.points[:, 0], 0.2 + time, 3.0, 1)  # noqa: E731
     known = {"source": _zeros(grid.size)}
     return Inverse("P2", "p-Laplace: exponent", (3.0,), 0.85, ("exponent",), equation, exact, known, (1.0,), 20, SDIRK2)
+
+
+def _smoothing() -> Inverse:
+    """Of a disc by total variation: the weight is the length of the step, sought as a duration."""
+    grid = interval(0.0, 2.0, 40)
+    r = grid.points[:, 0]
+    equation = Clocked(graphs.GraphFlow(grid, graphs.PowerFlux(1e-3), 2, (0.0, 0.0)))
+    smooth, disc = graphs.smoothed_disc(r, 0.2, 1.0, 2.0), (r < 1.0).double()[None]
+    known, names = {"exponent": column(1.0), "source": _zeros(grid.size)}, ("duration",)
+    return Inverse(
+        "ROF",
+        "total variation: weight",
+        (0.2,),
+        1.5,
+        names,
+        equation,
+        lambda time: smooth if time else disc,
+        known,
+        (1.0,),
+        1,
+        BACKWARD_EULER,
+    )
 
 
 def _height() -> Inverse:
@@ -254,6 +287,7 @@ INVERSE_SHAPES = (
     _vortex_viscosity(),
     _torsion_exponent(),
     _exponent(),
+    _smoothing(),
     _height(),
     _ring(),
     _mobility("S2", "curve shortening", torch.atan, 1.2, math.tan(1.2), graphs.grim_reaper),

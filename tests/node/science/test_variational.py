@@ -115,13 +115,13 @@ def test_a_vortex_spreads_as_in_free_space_the_better_the_larger_the_box():
 
 
 @pytest.mark.parametrize(
-    "case", [case for case in DIRECT_SHAPES if case.id in ("N2", "N3", "V1")], ids=lambda case: case.id
+    "case", [case for case in DIRECT_SHAPES if case.id in ("N2", "N3", "V1", "ROF")], ids=lambda case: case.id
 )
-def test_flows_in_a_wind_and_the_bead_converge_to_second_order(case):
+def test_flows_in_a_wind_the_bead_and_total_variation_converge(case):
     """The wind makes the advection matter; the bead follows the exact weights of the brachistochrone."""
     row = case.row()
     assert row.orders[-1] == pytest.approx(case.order, abs=0.1)
-    assert row.errors[-1] < 2e-4
+    assert row.errors[-1] < 1e-3
 
 
 @pytest.mark.parametrize(

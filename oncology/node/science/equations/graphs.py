@@ -31,6 +31,7 @@ __all__ = [
     "barenblatt",
     "grim_reaper",
     "length_flow_arc",
+    "smoothed_disc",
     "torsion",
 ]
 
@@ -188,6 +189,22 @@ def torsion(r: Tensor, p: float, radius: float, dimension: int) -> Tensor:
     """P1, `-div(|grad u|^(p-2) grad u) = 1` in a ball, zero on its sphere; (1, n)."""
     power = p / (p - 1.0)
     return ((p - 1.0) / p * dimension ** (-1.0 / (p - 1.0)) * (radius**power - r**power))[None]
+
+
+def smoothed_disc(r: Tensor, weight: float, radius: float, outer: float) -> Tensor:
+    """Disc of height 1 in a larger one, smoothed by total variation (Rudin, Osher and Fatemi); (1, n).
+
+    `TV(u) + |u - g|^2 / (2 weight)` is least at the height `1 - 2 w / R`, and what was lost lies outside. A step of
+    backward Euler of length `weight` with p = 1 finds it. Strong and Chan, Inverse Problems 19, 2003.
+
+    Args:
+        r: radii, (n,).
+        weight: of the total variation, below R / 2 by the height outside.
+        radius: R of the disc.
+        outer: radius of the domain.
+    """
+    lost = 2.0 * weight / radius
+    return torch.where(r < radius, 1.0 - lost, lost * radius**2 / (outer**2 - radius**2)).to(r)[None]
 
 
 def barenblatt(r: Tensor, time: float, p: float, dimension: int, constant: float = 1.0) -> Tensor:

@@ -29,6 +29,8 @@ __all__ = [
     "bistable_wave",
     "exponential_kernel",
     "gompertz_gaussian",
+    "gompertz_growth",
+    "logistic_growth",
     "power_wave",
 ]
 
@@ -225,3 +227,14 @@ def gompertz_gaussian(points: Tensor, time: float, diffusion: float, rho: float,
 def exponential_kernel(points: Tensor, time: float, diffusion: float, rho: float, started: float) -> Tensor:
     """F5: `exp(rho t)` times the heat kernel H1, (1, n)."""
     return math.exp(rho * time) * heat_kernel(points, time, diffusion, started)
+
+
+def logistic_growth(start: float, time: float, rho: float) -> float:
+    """F5, the logistic law without space: `u0 e / (1 - u0 + u0 e)` with e = exp(rho t)."""
+    grown = start * math.exp(rho * time)
+    return grown / (1.0 - start + grown)
+
+
+def gompertz_growth(start: float, time: float, rho: float) -> float:
+    """F5, Gompertz's law without space: `exp(exp(-rho t) ln u0)`."""
+    return math.exp(math.exp(-rho * time) * math.log(start))
