@@ -143,7 +143,7 @@ def identify(
         save: called at every accepted iterate with what `resume` takes.
         resume: where to go on.
         noise: first noise level, mm^3; the coarse solution replaces it.
-        corrections: most steps on the fine level, with the coarse level's matrix; None: until it has converged.
+        corrections: most steps on the fine level, each with its own full linearisation; None: until it has converged.
 
     Raises:
         NumericalError: if not even the start values can be run.
@@ -209,9 +209,9 @@ class _Search:
         for attempt in range(3 if corrections is None else 1):
             here = replace(here, x=x)
             problem = self.problem(level, here, None)
-            # where the coarse mesh's matrix did not lead to the solution, every iterate gets its own
+            # where the coarse mesh's matrix did not lead to the solution, or one step has to do, iterates get their own
             fixed = FixedMetric(problem, metric / here.noise + self.prior.precision)
-            cost = fixed if attempt == 0 else problem
+            cost = fixed if attempt == 0 and corrections is None else problem
 
             def callback(state: GaussNewtonState, here: Checkpoint = here, problem: Identification = problem) -> None:
                 self.log(f"{level.name}, {_FINE.name}", state, problem)
