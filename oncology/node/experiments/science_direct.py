@@ -237,10 +237,14 @@ DIRECT = (
     Direct("F4", "Gompertz growth: Gaussian, 2-D", 2.0, (1, 2, 4), _gompertz),
     Direct("F5", "exponential growth of the heat kernel", 2.0, (1, 2, 4), _exponential),
     Direct(
-        "F5 logistic", "logistic law without space", 2.0, (1, 2, 4), _uniform(growth.Power(), growth.logistic_growth)
+        "F5 logistic", "logistic law without space", 2.0, (4, 8, 16), _uniform(growth.Power(), growth.logistic_growth)
     ),
     Direct(
-        "F5 Gompertz", "Gompertz law without space", 2.0, (1, 2, 4), _uniform(growth.Gompertz(), growth.gompertz_growth)
+        "F5 Gompertz",
+        "Gompertz law without space",
+        2.0,
+        (4, 8, 16),
+        _uniform(growth.Gompertz(), growth.gompertz_growth),
     ),
     Direct("A1", "kernel in a constant wind, 2-D", 2.0, (1, 2, 4), _carried),
     Direct("A1 vortex", "kernel in a rotation, 2-D", 2.0, (1, 2, 4), _rotated),
