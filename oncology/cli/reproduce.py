@@ -32,7 +32,7 @@ def science(
 ) -> None:
     """Solve the catalogue of differential equations directly and for their unknowns (docs/science.md).
 
-    Takes about four minutes on one core, six more for images (convolution, docs/convolution.md) and ten more for the
+    Takes about four minutes on one core, seven more for images (convolution, docs/convolution.md) and ten more for the
     comparison with physics-informed networks (pinn).
 
     Args:
