@@ -164,7 +164,7 @@ def _abc_viscosity() -> Inverse:
     equation = flow.NavierStokes(flow.torus(6, 3))
     exact = lambda time: flow.beltrami(equation.grid, time, 0.1, wind=(*WIND, -0.3))  # noqa: E731
     known, names = {"force": _zeros(equation.size)}, ("viscosity",)
-    return Inverse("N2", "Beltrami flow: viscosity", (0.1,), 2.0, names, equation, exact, known, (1.0,), 20, ETDRK2)
+    return Inverse("N2", "Beltrami flow: viscosity", (0.1,), 2.0, names, equation, exact, known, (1.0,), 10, ETDRK2)
 
 
 def _vortex_viscosity() -> Inverse:
@@ -229,7 +229,7 @@ def _ring() -> Inverse:
     exact = lambda time: neck if time else torch.full_like(neck, ring)  # noqa: E731
     names = ("ring",)
     return Inverse(
-        "S1 catenoid", "radius of the rings", (ring,), 1.15, names, tube, exact, {}, (4.0,), 80, BACKWARD_EULER
+        "S1 catenoid", "radius of the rings", (ring,), 1.15, names, tube, exact, {}, (3.0,), 60, BACKWARD_EULER
     )
 
 
