@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from oncology.cli.output import output_folder, progress
-from oncology.cli.runtime import guarded, world
+from oncology.cli.runtime import guarded, mesh_cache, world
 
 __all__ = ["demo"]
 
@@ -35,7 +35,7 @@ def demo(
     """
     comm = world()
     with guarded(comm), output_folder(out, comm, overwrite=overwrite) as work:
-        from oncology.cli.fit import mesh_cache, run_fit
+        from oncology.cli.fit import run_fit
         from oncology.fem.patient import FiniteElements
         from oncology.imaging import Case
         from oncology.inverse.fit import FitSettings

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import resource
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from cyclopts import Parameter
 
 from oncology.cli.output import json_lines, output_folder, progress
-from oncology.cli.runtime import guarded, launched_size, stoppable, world
+from oncology.cli.runtime import guarded, launched_size, mesh_cache, stoppable, world
 from oncology.cli.surrogate import CORRECTIONS, fit_engine, require_torch, surrogate_content
 from oncology.errors import ConfigError, OutputError
 
@@ -171,19 +170,6 @@ def growth_law(name: Law) -> Any:
     from oncology.growth import Exponential, Gompertz, Logistic
 
     return {"exponential": Exponential(), "logistic": Logistic(), "gompertz": Gompertz()}[name]
-
-
-def mesh_cache() -> Path | None:
-    """Return the folder of meshes kept by content, None where the user's cache folder cannot be written.
-
-    It is ONCOLOGY_CACHE, or `oncology` in XDG_CACHE_HOME or ~/.cache.
-    """
-    given = os.environ.get("ONCOLOGY_CACHE")
-    if given:
-        return Path(given)
-    folder = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "oncology"
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    return folder if os.access(existing, os.W_OK) else None
 
 
 def run_fit(

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from cyclopts import Parameter
 
-from oncology.cli.fit import mesh_cache
 from oncology.cli.output import progress
-from oncology.cli.runtime import guarded, world
+from oncology.cli.runtime import guarded, mesh_cache, world
 from oncology.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:

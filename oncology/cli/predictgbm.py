@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oncology.cli.fit import growth_law, mesh_cache, run_fit
-from oncology.cli.runtime import guarded, world
+from oncology.cli.course import predicted_density
+from oncology.cli.fit import growth_law, run_fit
+from oncology.cli.runtime import guarded, mesh_cache, world
 from oncology.errors import CaseError, ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -109,8 +110,6 @@ def _density(
     run_fit(comm, engine, case, settings, fitted, report=False, arguments=arguments)
     if not days or days[0] == 0.0:
         return read_volume(fitted / f"density_{SESSION}.nii.gz") if comm.rank == 0 else None
-    from oncology.cli.predict import predicted_density
-
     return predicted_density(comm, fitted, days[0])
 
 

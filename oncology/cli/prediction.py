@@ -32,7 +32,7 @@ from oncology.report.words import PACE
 from oncology.trajectory import Trajectory, write_trajectory
 
 if TYPE_CHECKING:
-    from oncology.cli.predict import Course, Plan
+    from oncology.cli.course import Course, Plan
     from oncology.report.results import Results
 
 __all__ = ["Recurrence", "day_text", "find_recurrences", "write_prediction"]

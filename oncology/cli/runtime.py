@@ -14,6 +14,7 @@ import traceback
 from array import array
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 from oncology.errors import InputError, OncologyError
@@ -28,6 +29,7 @@ __all__ = [
     "guarded",
     "launched_rank",
     "launched_size",
+    "mesh_cache",
     "report_error",
     "stoppable",
     "world",
@@ -208,3 +210,16 @@ def _completes(request: Any, seconds: float) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+def mesh_cache() -> Path | None:
+    """Return the folder of meshes kept by content, None where the user's cache folder cannot be written.
+
+    It is ONCOLOGY_CACHE, or `oncology` in XDG_CACHE_HOME or ~/.cache.
+    """
+    given = os.environ.get("ONCOLOGY_CACHE")
+    if given:
+        return Path(given)
+    folder = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "oncology"
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    return folder if os.access(existing, os.W_OK) else None

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
-from oncology.cli.fit import Law, growth_law, mesh_cache
+from oncology.cli.fit import Law, growth_law
 from oncology.cli.mesh import SIZE, Route, built_mesh, checked_size, far_size_of
 from oncology.cli.output import Show, output_folder, progress
-from oncology.cli.runtime import guarded, world
+from oncology.cli.runtime import guarded, mesh_cache, world
 from oncology.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -143,8 +143,7 @@ def train_surrogate(
 def _simulate(case: Case, domain: Any, training: Training, show: Show) -> tuple[TetMesh, list[Trajectory]]:
     """Run the solver over the design."""
     import oncology
-    from oncology.cli.fit import mesh_cache
-    from oncology.cli.runtime import world
+    from oncology.cli.runtime import mesh_cache, world
     from oncology.fem.ensemble import grow_many
     from oncology.fem.patient import MeshChoice, make_mesh, patient_model
     from oncology.node.surrogate.design import plan_runs

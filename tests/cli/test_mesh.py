@@ -181,7 +181,7 @@ def test_a_cache_that_cannot_be_written(tmp_path, run, monkeypatch):
     ],
 )
 def test_the_cache_folder(monkeypatch, environment, folder):
-    from oncology.cli.fit import mesh_cache
+    from oncology.cli.runtime import mesh_cache
 
     for name in ("ONCOLOGY_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
