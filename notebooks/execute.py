@@ -59,6 +59,7 @@ def execute(source: Path, folder: Path, timeout: int = 300) -> NotebookNode:
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(place)}},
     )
+    client.owns_km = True  # so that the kernel ends with the notebook
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ONCOLOGY_CACHE": str(folder / "cache")}
     client.execute(env=environment)
     return notebook
