@@ -104,18 +104,18 @@ def train_surrogate(
     show("case")
     case = Case.read(folder)
     check_case(case, "logistic")
-    domain = domain_of(case)
+    domain, tissue = domain_of(case), tissue_fingerprint(case)
     if trajectories is not None:
-        mesh, runs = _read_runs(trajectories)
-        training = _of_runs(training, len(runs))
+        mesh, runs = _read_runs(trajectories, case.id, tissue)
+        training = _of_runs(training, mesh, runs)
     else:
-        mesh, runs = _simulate(case, domain, training, show)
+        mesh, runs = _simulate(case, tissue, domain, training, show)
     simulated = time.perf_counter() - started
     if keep_runs:
         _keep_runs(work / _RUNS, runs)
     facts = {
         "case": case.id,
-        "tissue": tissue_fingerprint(case),
+        "tissue": tissue,
         "seed": training.seed,
         "design": asdict(training),
         "seconds_runs": round(simulated, 1),
@@ -140,7 +140,7 @@ def train_surrogate(
     return summary
 
 
-def _simulate(case: Case, domain: Any, training: Training, show: Show) -> tuple[TetMesh, list[Trajectory]]:
+def _simulate(case: Case, tissue: str, domain: Any, training: Training, show: Show) -> tuple[TetMesh, list[Trajectory]]:
     """Run the solver over the design."""
     import oncology
     from oncology.cli.runtime import mesh_cache, world
@@ -153,7 +153,12 @@ def _simulate(case: Case, domain: Any, training: Training, show: Show) -> tuple[
     mesh, _ = make_mesh(case, MeshChoice(training.size, margin=_MARGIN, cache=mesh_cache()))
     model = patient_model(comm, case, mesh)
     planned = plan_runs(domain, count, training.frames, training.seed)
-    meta: dict[str, float | str] = {"case": case.id, "law": "logistic", "version": oncology.__version__}
+    meta: dict[str, float | str] = {
+        "case": case.id,
+        "tissue": tissue,
+        "law": "logistic",
+        "version": oncology.__version__,
+    }
     runs = []
     for run in grow_many(model, mesh, ((plan.parameters, plan.days) for plan in planned), meta):
         runs.append(run)
@@ -188,22 +193,29 @@ def _keep_runs(folder: Path, runs: list[Trajectory]) -> None:
         write_trajectory(folder / f"run-{number:05d}.h5", run)
 
 
-def _read_runs(folder: Path) -> tuple[TetMesh, list[Trajectory]]:
-    """Read the runs that an earlier training kept."""
+def _read_runs(folder: Path, case: str, tissue: str) -> tuple[TetMesh, list[Trajectory]]:
+    """Read the runs that an earlier training kept of a case with the same tissue."""
     from oncology.meshing import read_mesh
     from oncology.trajectory import read_trajectory
 
     files = sorted((folder / _RUNS).glob("*.h5"))
     if not files:
         raise DataError(f"{folder}: holds no runs: give a folder of `oncology train surrogate --keep-runs`")
-    return read_mesh(folder / "mesh.h5"), [read_trajectory(file) for file in files]
+    runs = [read_trajectory(file) for file in files]
+    if any(run.meta.get("tissue") != tissue for run in runs):
+        raise DataError(
+            f"{folder}: its runs are of case {runs[0].meta.get('case')} and its tissue maps, those of --case {case} "
+            "are others: give the case that they belong to, or leave --trajectories out"
+        )
+    return read_mesh(folder / "mesh.h5"), runs
 
 
-def _of_runs(training: Training, count: int) -> Training:
-    """The same training with so many runs in all, as many of them unseen."""
-    if count <= training.unseen:
-        raise ConfigError(f"--unseen {training.unseen} of {count} runs leave none to learn from: give fewer")
-    return Training(**{**asdict(training), "runs": count - training.unseen})
+def _of_runs(training: Training, mesh: TetMesh, runs: list[Trajectory]) -> Training:
+    """The training with the numbers of the runs that are there, as many of them unseen as asked for."""
+    if len(runs) <= training.unseen:
+        raise ConfigError(f"--unseen {training.unseen} of {len(runs)} runs leave none to learn from: give fewer")
+    there = {"runs": len(runs) - training.unseen, "frames": len(runs[0].times), "size": mesh.size}
+    return Training(**{**asdict(training), **there})
 
 
 def fit_engine(comm: Any, folder: Path | None, route: Any, mesh: TetMesh | None, cache: Path | None) -> SurrogateEngine:

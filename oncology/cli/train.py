@@ -87,7 +87,8 @@ def surrogate(
         iterations: Most iterations of conjugate gradients.
         voxels: Also train the convolutional variant, on voxels of this edge, mm.
         keep_runs: Keep the runs, as trajectories, in OUT/runs.
-        trajectories: Folder of an earlier --keep-runs, whose runs to learn from instead of running the solver.
+        trajectories: Folder of an earlier --keep-runs for this case, whose runs to learn from instead of running the
+            solver; their number, days and mesh are theirs.
         overwrite: Replace results that an earlier run left in --out.
     """
     from oncology.cli.surrogate import Training, require_torch, train_surrogate

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -80,6 +81,7 @@ def test_kept_runs_are_learnt_from_again(folder, net, capsys):
     assert f"learnt from {RUNS} runs, {RUNS * FRAMES} densities" in text and "on voxels of 9 mm" in text
     first, second = (json.loads((folder / name / "summary.json").read_text()) for name in ("net", "again"))
     assert first["error"] == second["error"]
+    assert first["design"] | {"voxels": 9.0} == second["design"]
     voxels = second["voxels"]
     assert voxels["error"]["median"] < voxels["error_plain"]["median"]
     assert (folder / "again" / "voxels.h5").is_file()
@@ -175,6 +177,18 @@ def test_training_that_cannot_be(folder, capsys, words, named):
     text = capsys.readouterr().err
     assert named in text and text.count("\n") == 1
     assert not list(folder.glob("never*"))
+
+
+def test_runs_of_another_brain_are_refused(folder, net, capsys, tmp_path):
+    other = shutil.copytree(folder / "sub-toy01", tmp_path / "sub-toy01")
+    (white,) = (other / "anat").glob("*label-WM_probseg.nii.gz")
+    image = nib.load(white)
+    nib.save(nib.Nifti1Image(0.9 * image.get_fdata(), image.affine), white)
+    words = training(folder, "never", "--trajectories", str(net))
+    words[words.index("--case") + 1] = str(other)
+    assert cli.run(words) == 2
+    text = capsys.readouterr().err
+    assert "its runs are of case toy01" in text and text.count("\n") == 1
 
 
 def test_too_few_runs_for_the_basis(folder, net, capsys, tmp_path):

@@ -29,7 +29,7 @@ from oncology.node.surrogate.model import Surrogate, quadratic
 from oncology.optimise import Stop, minimise
 from oncology.trajectory import Trajectory
 
-__all__ = ["Learning", "Snapshots", "learn", "relative_errors", "snapshots_of"]
+__all__ = ["Learning", "Snapshots", "learn", "relative_errors", "snapshots_of", "summary"]
 
 Vector = NDArray[np.float64]
 
