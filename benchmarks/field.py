@@ -2,8 +2,8 @@
 
     python benchmarks/field.py [2] [3]          (dimensions; both if omitted; ten minutes)
 
-The data come from finite volumes with cells of half the size (`tests/fem_field/experiment.py`). A run is one forward,
-adjoint or tangent solve. Nothing is asserted.
+The data come from finite volumes with cells of half the size (`tests/inverse/field_experiment.py`). A run is one
+forward, adjoint or tangent solve. Nothing is asserted.
 """
 
 import math
@@ -20,9 +20,9 @@ from oncology.fem.model import Rates, TumourModel
 from oncology.fem.runtime import world
 from oncology.inverse.field import LogPrior, RegionFraction
 from oncology.inverse.misfit import MaskObservation
-from oncology.inverse.timegrid import TimeGrid
+from oncology.model.timegrid import TimeGrid
 from oncology.optimise import ConjugateGradient, Fixed, zero
-from tests.fem_field.experiment import RATES, Experiment, Noisy, noisy
+from tests.inverse.field_experiment import RATES, Experiment, Noisy, noisy
 
 PLANE = Experiment(step=10.0)
 SPACE = Experiment(

@@ -91,8 +91,8 @@ def worker(folder: Path) -> None:
     from oncology.fem.forward import SeededGrowth
     from oncology.fem.model import TumourModel
     from oncology.fem.runtime import world
-    from oncology.inverse.timegrid import plan_time_grid, step_limit
     from oncology.meshing import read_mesh
+    from oncology.model.timegrid import plan_time_grid, step_limit
 
     comm = world()
 

@@ -22,9 +22,9 @@ import torch
 import torchdiffeq
 from torch import Tensor
 
-from oncology.node.cost import Cost
-from oncology.node.model import StandaloneNODE, prototype
-from oncology.node.problem import Samples, TrainingProblem
+from oncology.nodes.cost import Cost
+from oncology.nodes.model import StandaloneNODE, prototype
+from oncology.nodes.problem import Samples, TrainingProblem
 from oncology.optimise import Stop, minimise
 
 FEATURES, CLASSES, BATCH, LARGE = 196, 10, 100, 1024

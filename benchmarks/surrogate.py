@@ -22,11 +22,11 @@ from oncology.fem.forward import SeededGrowth
 from oncology.fem.patient import patient_model
 from oncology.fem.runtime import world
 from oncology.imaging import Case
-from oncology.inverse.forward import PARAMETERS
-from oncology.inverse.seed import Seed
-from oncology.inverse.timegrid import plan_time_grid, step_limit
-from oncology.node.surrogate.coordinates import similarity, similarity_slopes
-from oncology.node.surrogate.store import load_surrogate
+from oncology.model.cells import PARAMETERS
+from oncology.model.seed import Seed
+from oncology.model.timegrid import plan_time_grid, step_limit
+from oncology.surrogate.coordinates import similarity, similarity_slopes
+from oncology.surrogate.store import load_surrogate
 
 EXAMPLE = Path(__file__).parents[1] / "data" / "sub-example01"
 COUNT = 12

@@ -20,9 +20,9 @@ from nilearn import datasets
 
 from oncology.imaging import Case, LabelTable, Session, Thresholds, Volume
 from oncology.meshing import TetMesh, build_mesh
-from oncology.report.view.page import build_page
-from oncology.report.view.sources import Subject
-from oncology.trajectory import Trajectory
+from oncology.model.trajectory import Trajectory
+from oncology.view.page import build_page
+from oncology.view.sources import Subject
 
 CENTRE = np.array([-27.0, 16.0, 28.0])  # mm
 WIDTH, SPEED = 3.0, 0.16  # mm, mm/day

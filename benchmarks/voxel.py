@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from oncology.inverse.timegrid import TimeGrid, plan_time_grid, step_limit
-from oncology.node.voxel.model import VoxelModel, VoxelRun
-from oncology.node.voxel.stencil import Stencil, stencil
+from oncology.model.timegrid import TimeGrid, plan_time_grid, step_limit
+from oncology.voxel.model import VoxelModel, VoxelRun
+from oncology.voxel.stencil import Stencil, stencil
 
 REPEATS = 5
 DAYS = 300.0

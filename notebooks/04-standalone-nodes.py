@@ -19,15 +19,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from oncology.node.attack import ProjectedGradient
-from oncology.node.classifier import NODEClassifier
-from oncology.node.cost import Cost
-from oncology.node.data import synthetic
-from oncology.node.depth import DepthGrid
-from oncology.node.model import StandaloneNODE
-from oncology.node.problem import TrainingProblem
-from oncology.node.sensitivity import depth_profile
-from oncology.node.tube import certified_radius
+from oncology.nodes.robustness.attack import ProjectedGradient
+from oncology.nodes.classifier import NODEClassifier
+from oncology.nodes.cost import Cost
+from oncology.nodes.data import synthetic
+from oncology.nodes.depth import DepthGrid
+from oncology.nodes.model import StandaloneNODE
+from oncology.nodes.problem import TrainingProblem
+from oncology.nodes.robustness.sensitivity import depth_profile
+from oncology.nodes.robustness.tube import certified_radius
 from oncology.optimise import ConjugateGradient, Stop, minimise, zero
 
 plt.rcParams["figure.dpi"] = 65

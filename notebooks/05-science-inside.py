@@ -20,16 +20,16 @@
 import matplotlib.pyplot as plt
 import torch
 
-from oncology.node.depth import DepthGrid
-from oncology.node.science.equations.reaction_diffusion import Power, ReactionDiffusion, power_wave
-from oncology.node.science.grid import interval
-from oncology.node.science.identify import estimate
-from oncology.node.science.node import ScienceNODE
-from oncology.node.science.observe import Everywhere, Measurement, noisy
-from oncology.node.science.pinn import PinnProblem, fit_pinn
-from oncology.node.science.problem import Identification
-from oncology.node.science.runge_kutta import SDIRK2
-from oncology.node.science.unknowns import number
+from oncology.nodes.depth import DepthGrid
+from oncology.science.equations.reaction_diffusion import Power, ReactionDiffusion, power_wave
+from oncology.science.grid import interval
+from oncology.science.identify import estimate
+from oncology.science.node import ScienceNODE
+from oncology.science.observe import Everywhere, Measurement, noisy
+from oncology.science.pinn import PinnProblem, fit_pinn
+from oncology.science.problem import Identification
+from oncology.science.runge_kutta import SDIRK2
+from oncology.science.unknowns import number
 
 plt.rcParams["figure.dpi"] = 65
 DIFFUSION, PROLIFERATION, DAYS = 0.5, 0.2, 20.0  # mm^2/day, 1/day, day

@@ -27,7 +27,7 @@ from scipy.integrate import solve_ivp
 from oncology.fem.boxes import kuhn_box
 from oncology.fem.model import Rates, TumourModel
 from oncology.fem.runtime import world
-from oncology.fem.verification import equal_steps, homogeneous, relative_error
+from oncology.verify.verification import equal_steps, homogeneous, relative_error
 
 plt.rcParams["figure.dpi"] = 65
 

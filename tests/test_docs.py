@@ -10,7 +10,7 @@ import pytest
 
 from oncology.cli import main as cli
 from oncology.imaging.casefile import CaseFile, read_case_file
-from oncology.report.results import Estimate
+from oncology.results.read import Estimate
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))

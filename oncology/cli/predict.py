@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from oncology.cli.course import Plan, read_fit, run_course, wanted_days
 from oncology.cli.output import output_folder, progress
 from oncology.cli.runtime import guarded, world
 from oncology.errors import ConfigError
+from oncology.forecast.course import Plan, read_fit, run_course, wanted_days
 
 if TYPE_CHECKING:
     from oncology.imaging import Case
@@ -96,7 +96,7 @@ def predict(
         show("files", 1.0)
 
         def write() -> None:
-            from oncology.cli.prediction import write_prediction
+            from oncology.results.prediction import write_prediction
 
             write_prediction(work, results, patient, plan, course, comm.size, report, time.perf_counter() - started)
 
@@ -111,8 +111,8 @@ def _refuse(given: dict[str, Any], beside: str) -> None:
 
 def _check(plan: Plan, case: Case) -> None:
     """Refuse sizes of targets and masks of recurrences before anything is computed."""
-    from oncology.cli.prediction import find_recurrences
     from oncology.imaging.target import voxel_count
+    from oncology.results.prediction import find_recurrences
 
     if not (math.isfinite(plan.margin) and 0.0 <= plan.margin <= 100.0):
         raise ConfigError(f"--margin {plan.margin:g} mm is out of range: give 0 to 100 mm, 15 mm is usual")

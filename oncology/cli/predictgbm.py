@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oncology.cli.course import predicted_density
 from oncology.cli.fit import growth_law, run_fit
 from oncology.cli.runtime import guarded, mesh_cache, world
 from oncology.errors import CaseError, ConfigError, OutputError
+from oncology.forecast.course import predicted_density
 
 if TYPE_CHECKING:
     from oncology.imaging import Volume

@@ -40,7 +40,7 @@ def report(out: Path, /, *, case: Path | None = None) -> int:
 def fitted_case(out: Path, given: Path | None) -> Case | None:
     """Return the case that was given, else that of the settings of a fit if it is still there, else None."""
     from oncology.imaging import Case
-    from oncology.report.results import read_config
+    from oncology.results.read import read_config
 
     if given is not None:
         return Case.read(given)

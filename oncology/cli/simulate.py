@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from oncology.fem.model import TumourModel
     from oncology.fem.series import Frame
     from oncology.imaging import Case
-    from oncology.inverse.seed import Seed
     from oncology.meshing import TetMesh
+    from oncology.model.seed import Seed
 
 __all__ = ["Settings", "simulate"]
 
@@ -134,7 +134,7 @@ def simulate(
     with guarded(comm), output_folder(out, comm, overwrite=overwrite) as work, progress() as show:
         from oncology.fem.patient import patient_model
         from oncology.imaging import Case
-        from oncology.inverse.seed import Seed
+        from oncology.model.seed import Seed
         from oncology.parallel import on_root
 
         started = time.perf_counter()
@@ -228,12 +228,12 @@ def _grow(
     show: Show,
 ) -> dict[str, Any]:
     """Run the model, write trajectory, series and images, and return the summary on every rank."""
-    from oncology.cli.results import versions
     from oncology.fem import probe
     from oncology.fem.model import Rates
     from oncology.fem.series import frame_days, grow, volumes_above
-    from oncology.inverse.timegrid import plan_time_grid, step_limit
+    from oncology.model.timegrid import plan_time_grid, step_limit
     from oncology.parallel import on_root
+    from oncology.results.write import versions
 
     rates = Rates(settings.diffusion_white, settings.diffusion_grey, settings.proliferation)
     longest = step_limit(rates.proliferation, max(rates.diffusion_white, rates.diffusion_grey), seed.width)
@@ -280,7 +280,7 @@ def _write_densities(
     from oncology.imaging import write_volume
     from oncology.meshing.raster import locate
     from oncology.meshing.vtkhdf import write_vtkhdf
-    from oncology.trajectory import Trajectory, write_trajectory
+    from oncology.model.trajectory import Trajectory, write_trajectory
 
     meta: dict[str, float | str] = {"case": case.id, "law": settings.law, "version": oncology.__version__}
     meta |= {name: getattr(settings, name) for name in ("diffusion_white", "diffusion_grey", "proliferation", "onset")}

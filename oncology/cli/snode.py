@@ -20,12 +20,12 @@ from oncology.errors import ConfigError, DataError, OutputError
 from oncology.parallel import Alone
 
 if TYPE_CHECKING:
-    from oncology.node.data import Dataset
-    from oncology.node.device import Weights
-    from oncology.node.model import StandaloneNODE
-    from oncology.node.optimisers import Iterate, Optimiser
-    from oncology.node.problem import Samples
-    from oncology.node.training import BatchProblem, Plan, Progress
+    from oncology.nodes.data import Dataset
+    from oncology.nodes.device import Weights
+    from oncology.nodes.model import StandaloneNODE
+    from oncology.nodes.optimisers import Iterate, Optimiser
+    from oncology.nodes.problem import Samples
+    from oncology.nodes.training import BatchProblem, Plan, Progress
 
 __all__ = ["CHECKPOINT", "dataset_of", "evaluate_folder", "run_training", "write_config"]
 
@@ -42,7 +42,7 @@ def dataset_of(config: SnodeConfig) -> Dataset:
     Raises:
         DataError: a file is missing or malformed.
     """
-    from oncology.node.data import digits, mnist, synthetic, table
+    from oncology.nodes.data import digits, mnist, synthetic, table
 
     data = config.data
     match kind_of(config.data_set):
@@ -62,10 +62,10 @@ def model_of(config: SnodeConfig, features: int, classes: int) -> StandaloneNODE
     Raises:
         ConfigError: the state is too small for inputs or outputs.
     """
-    from oncology.node.activation import activation_named
-    from oncology.node.depth import DepthGrid
-    from oncology.node.model import StandaloneNODE
-    from oncology.node.scheme import scheme_named
+    from oncology.nodes.activation import activation_named
+    from oncology.nodes.depth import DepthGrid
+    from oncology.nodes.model import StandaloneNODE
+    from oncology.nodes.scheme import scheme_named
 
     m = config.model
     size = m.state or max(features + 1, classes)
@@ -86,8 +86,8 @@ def model_of(config: SnodeConfig, features: int, classes: int) -> StandaloneNODE
 
 def problem_of(config: SnodeConfig) -> BatchProblem:
     """Return what makes the cost of a batch."""
-    from oncology.node.cost import Cost, Magnitude
-    from oncology.node.training import Plain, Robust
+    from oncology.nodes.cost import Cost, Magnitude
+    from oncology.nodes.training import Plain, Robust
 
     c = config.cost
     running = Magnitude(c.running) if c.running else None
@@ -99,7 +99,7 @@ def problem_of(config: SnodeConfig) -> BatchProblem:
 
 def plan_of(config: SnodeConfig) -> Plan:
     """Return the plan of training."""
-    from oncology.node.training import Noise, Plan, Stage
+    from oncology.nodes.training import Noise, Plan, Stage
 
     stages = tuple(
         Stage(s.epochs, s.smoothing, s.refine, s.batch or None, Noise(s.noise_inputs, s.noise_states))
@@ -111,8 +111,8 @@ def plan_of(config: SnodeConfig) -> Plan:
 def optimiser_of(config: SnodeConfig) -> Optimiser:
     """Return the optimiser."""
     from oncology import optimise
-    from oncology.node.baselines import LBFGS, Adam, StochasticGradient
-    from oncology.node.optimisers import ConjugateGradients
+    from oncology.nodes.baselines import LBFGS, Adam, StochasticGradient
+    from oncology.nodes.optimisers import ConjugateGradients
 
     o = config.optimiser
     match o.method:
@@ -144,9 +144,9 @@ def optimiser_of(config: SnodeConfig) -> Optimiser:
 
 def run_training(config: SnodeConfig, data: Dataset, device: str, work: Path, resume: bool) -> dict[str, Any]:
     """Train and evaluate a network, and write everything into a working folder; return the metrics."""
-    from oncology.node.checkpoint import load_progress, save_model, save_progress
-    from oncology.node.device import seeded_weights
-    from oncology.node.training import start, train
+    from oncology.nodes.checkpoint import load_progress, save_model, save_progress
+    from oncology.nodes.device import seeded_weights
+    from oncology.nodes.training import start, train
 
     plan, setting = plan_of(config), {"config": config.model_dump_json(exclude={"run", "learnt"}), "device": device}
     model = model_of(config, data.features, len(data.classes))
@@ -177,7 +177,7 @@ def run_training(config: SnodeConfig, data: Dataset, device: str, work: Path, re
         seconds = time.perf_counter() - started
         show("evaluation")
         metrics = measure(config, end.model, end.theta, data)
-    from oncology.node.optimisers import forward_equivalents
+    from oncology.nodes.optimisers import forward_equivalents
 
     metrics |= {
         "cost": end.value if math.isfinite(end.value) else None,
@@ -200,7 +200,7 @@ def _done(now: Progress, plan: Plan) -> float:
 
 def _record(record: Callable[[dict[str, object]], None], now: Progress, iterates: tuple[Iterate, ...]) -> None:
     """Write a line an iteration."""
-    from oncology.node.optimisers import forward_equivalents
+    from oncology.nodes.optimisers import forward_equivalents
 
     for number, iterate in enumerate(iterates, now.iterations - len(iterates) + 1):
         record(
@@ -232,8 +232,8 @@ def measure(
     config: SnodeConfig, model: StandaloneNODE, theta: Weights, data: Dataset, test: Samples | None = None
 ) -> dict[str, Any]:
     """Return what the network is worth on the test samples, and its accuracy on those it has learnt."""
-    from oncology.node.classifier import NODEClassifier
-    from oncology.node.evaluation import Measures, evaluate
+    from oncology.nodes.classifier import NODEClassifier
+    from oncology.nodes.evaluation import Measures, evaluate
 
     e, classifier = config.evaluation, NODEClassifier(model, theta)
     measures = Measures(e.noise, e.radius, data.bounds, e.samples, config.seed)
@@ -246,7 +246,7 @@ def measure(
 
 def write_config(config: SnodeConfig, data: Dataset, device: str, work: Path) -> None:
     """Write every resolved setting, the classes and the scaling of the inputs."""
-    from oncology.node.device import torch_version
+    from oncology.nodes.device import torch_version
 
     scaling = data.scaling
     learnt = {
@@ -269,7 +269,7 @@ def evaluate_folder(folder: Path, data: str | None, config: SnodeConfig, device:
         ConfigError: the folder holds no trained network.
         DataError: the data do not fit the network.
     """
-    from oncology.node.checkpoint import load_model
+    from oncology.nodes.checkpoint import load_model
 
     model, theta = load_model(folder / MODEL, device)
     used = config if data is None else config.model_copy(update={"data_set": data})
@@ -289,7 +289,7 @@ def evaluate_folder(folder: Path, data: str | None, config: SnodeConfig, device:
 
 def _of_table(config: SnodeConfig, model: StandaloneNODE, theta: Weights) -> dict[str, Any]:
     """Return what the network is worth on all samples of a CSV file."""
-    from oncology.node.data import Dataset, Scaling, table_to_test
+    from oncology.nodes.data import Dataset, Scaling, table_to_test
 
     learnt = config.learnt
     scaling = Scaling(learnt.shift, learnt.scale) if learnt.shift else None

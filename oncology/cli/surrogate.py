@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from oncology.imaging import Case
     from oncology.inverse.fit import CaseFit
     from oncology.meshing import TetMesh
-    from oncology.node.surrogate.level import SurrogateEngine
-    from oncology.node.surrogate.model import Surrogate
-    from oncology.trajectory import Trajectory
+    from oncology.model.trajectory import Trajectory
+    from oncology.surrogate.level import SurrogateEngine
+    from oncology.surrogate.model import Surrogate
 
 __all__ = ["CORRECTIONS", "Training", "fit_engine", "surrogate_content", "train_surrogate"]
 
@@ -92,13 +92,13 @@ def train_surrogate(
 ) -> dict[str, Any]:
     """Make a surrogate of a case in a working folder; return what it was trained on and how far it is off."""
     import oncology
-    from oncology.cli.results import versions
     from oncology.fem import probe
     from oncology.imaging import Case
-    from oncology.node.surrogate.design import domain_of
-    from oncology.node.surrogate.learn import Learning, learn, snapshots_of
-    from oncology.node.surrogate.level import check_case, tissue_fingerprint
-    from oncology.node.surrogate.store import save_surrogate
+    from oncology.results.write import versions
+    from oncology.surrogate.design import domain_of
+    from oncology.surrogate.learn import Learning, learn, snapshots_of
+    from oncology.surrogate.level import check_case, tissue_fingerprint
+    from oncology.surrogate.store import save_surrogate
 
     started = time.perf_counter()
     show("case")
@@ -144,9 +144,9 @@ def _simulate(case: Case, tissue: str, domain: Any, training: Training, show: Sh
     """Run the solver over the design."""
     import oncology
     from oncology.cli.runtime import mesh_cache, world
-    from oncology.fem.ensemble import grow_many
     from oncology.fem.patient import MeshChoice, make_mesh, patient_model
-    from oncology.node.surrogate.design import plan_runs
+    from oncology.forecast.ensemble import grow_many
+    from oncology.surrogate.design import plan_runs
 
     comm, count = world(), training.runs + training.unseen
     show("mesh")
@@ -173,8 +173,8 @@ def _learn_voxels(
 ) -> dict[str, Any]:
     """Train the convolutional variant on the first runs, and measure it on unseen ones."""
     from oncology.inverse.patient import tumour_distance
-    from oncology.node.surrogate.voxels import learn_flow, save_flow
-    from oncology.node.voxel.patient import tissue_box
+    from oncology.surrogate.voxels import learn_flow, save_flow
+    from oncology.voxel.patient import tissue_box
 
     assert training.voxels is not None
     show("voxels")
@@ -186,7 +186,7 @@ def _learn_voxels(
 
 
 def _keep_runs(folder: Path, runs: list[Trajectory]) -> None:
-    from oncology.trajectory import write_trajectory
+    from oncology.model.trajectory import write_trajectory
 
     folder.mkdir()
     for number, run in enumerate(runs):
@@ -196,7 +196,7 @@ def _keep_runs(folder: Path, runs: list[Trajectory]) -> None:
 def _read_runs(folder: Path, case: str, tissue: str) -> tuple[TetMesh, list[Trajectory]]:
     """Read the runs that an earlier training kept of a case with the same tissue."""
     from oncology.meshing import read_mesh
-    from oncology.trajectory import read_trajectory
+    from oncology.model.trajectory import read_trajectory
 
     files = sorted((folder / _RUNS).glob("*.h5"))
     if not files:
@@ -226,8 +226,8 @@ def fit_engine(comm: Any, folder: Path | None, route: Any, mesh: TetMesh | None,
         DataError: the folder holds no surrogate.
     """
     from oncology.fem.patient import FiniteElements
-    from oncology.node.surrogate.level import SurrogateEngine
-    from oncology.node.surrogate.store import load_surrogate
+    from oncology.surrogate.level import SurrogateEngine
+    from oncology.surrogate.store import load_surrogate
 
     if folder is None:
         raise ConfigError(
@@ -241,7 +241,7 @@ def fit_engine(comm: Any, folder: Path | None, route: Any, mesh: TetMesh | None,
 
 def surrogate_content(surrogate: Surrogate, fit: CaseFit, case: Case) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the entry `surrogate` of estimate.json, and what to warn of."""
-    from oncology.node.surrogate.level import warnings_of
+    from oncology.surrogate.level import warnings_of
 
     parametrisation = fit.parametrisation
     before, after = (parametrisation.physical(x) for x in (fit.identified.coarse, fit.identified.x))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from oncology.cli.output import Show
 
 if TYPE_CHECKING:
-    from oncology.node.experiments.trials import Row, Section
+    from oncology.reproduce.trials import Row, Section
 
 __all__ = ["write_tables"]
 

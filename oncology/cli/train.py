@@ -41,7 +41,7 @@ def snode(
         resume: Go on from the last checkpoint of a run that was stopped.
     """
     from oncology.cli.snode import CHECKPOINT, dataset_of, run_training, write_config
-    from oncology.node.device import device_named
+    from oncology.nodes.device import device_named
 
     if launched_rank() > 0:
         return
@@ -129,7 +129,7 @@ def evaluate(
         report: File for the same numbers as JSON.
     """
     from oncology.cli.snode import evaluate_folder
-    from oncology.node.device import device_named
+    from oncology.nodes.device import device_named
 
     if launched_rank() > 0:
         return

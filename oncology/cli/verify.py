@@ -1,6 +1,6 @@
 """`oncology verify`: exact solutions and adjoint checks on the user's own installation, as a table.
 
-The measurements are in `oncology.fem.checks`; this file shows and writes them.
+The measurements are in `oncology.verify.checks`; this file shows and writes them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from oncology.errors import OutputError
 from oncology.parallel import on_root
 
 if TYPE_CHECKING:
-    from oncology.fem.checks import Check
+    from oncology.verify.checks import Check
 
 __all__ = ["verify"]
 
@@ -39,7 +39,7 @@ def verify(*, report: Annotated[Path | None, Parameter(name="--json")] = None) -
     with guarded(comm := world()):
         if report is not None:
             on_root(comm, lambda: _require_writable(report))
-        from oncology.fem.checks import run_checks
+        from oncology.verify.checks import run_checks
 
         speak = print if comm.rank == 0 else lambda *words, **options: None
         speak(f"{'':8}{'check':56}{'measured':>12}  expected", flush=True)

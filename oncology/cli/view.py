@@ -16,8 +16,8 @@ from oncology.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from oncology.imaging import Case
-    from oncology.report.view.server import PageServer
-    from oncology.report.view.sources import Subject
+    from oncology.view.server import PageServer
+    from oncology.view.sources import Subject
 
 __all__ = ["view"]
 
@@ -62,7 +62,7 @@ def view(
 
     subject, found = _subject(out, case, horizon)
     with progress() as show:
-        from oncology.report.view.page import build_page
+        from oncology.view.page import build_page
 
         page = build_page(subject, show)
     if found is None:
@@ -70,7 +70,7 @@ def view(
     if html is not None:
         print(_written(html, page))
         return 0
-    from oncology.report.view.server import PageServer, new_token
+    from oncology.view.server import PageServer, new_token
 
     with PageServer(page, new_token(), host, port) as server:
         _announce(server, host, browser)
@@ -83,7 +83,7 @@ def view(
 
 def _subject(out: Path, given: Path | None, horizon: float | None) -> tuple[Subject, Case | None]:
     """What is shown, grown on to the horizon where the folder ends earlier."""
-    from oncology.report.view.sources import continued, read_subject, until
+    from oncology.view.sources import continued, read_subject, until
 
     case = _case(out, given)
     subject = read_subject(out, case)
@@ -111,7 +111,7 @@ def _case(out: Path, given: Path | None) -> Case | None:
     """The case that was given, else the one that the folder's settings name, if it is still there."""
     from oncology.cli.report import fitted_case
     from oncology.imaging import Case
-    from oncology.report.results import read_config
+    from oncology.results.read import read_config
 
     found = fitted_case(out, given)
     named = read_config(out).get("case")  # as a simulation writes it

@@ -21,8 +21,8 @@ from pydantic import ValidationError
 from oncology import __version__
 from oncology.cluster.store import RESULT, Name, State, Store, write_whole
 from oncology.cluster.tasks import Task
-from oncology.report.results import Estimate
 from oncology.report.words import number, symbols
+from oncology.results.read import Estimate
 
 __all__ = ["COLUMNS", "Row", "read_rows", "table_csv", "table_html", "write_tables"]
 

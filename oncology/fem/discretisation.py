@@ -23,7 +23,7 @@ from mpi4py import MPI
 from petsc4py import PETSc
 
 from oncology.errors import MeshError
-from oncology.inverse.forward import CellSpace
+from oncology.model.cells import CellSpace
 
 __all__ = ["Discretisation", "discretise", "dispersion_coefficient"]
 

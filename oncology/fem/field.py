@@ -25,8 +25,8 @@ from oncology.inverse.field import (
     joint_space,
     scalar_weights,
 )
-from oncology.inverse.forward import CellSpace
-from oncology.inverse.timegrid import TimeGrid
+from oncology.model.cells import CellSpace
+from oncology.model.timegrid import TimeGrid
 from oncology.optimise import (
     Armijo,
     Box,

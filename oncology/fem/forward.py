@@ -1,7 +1,7 @@
 """Forward map of a tumour that grows from a small seed: seven scalars to densities on the observation days.
 
-The density at onset is that of `oncology.inverse.seed` at the vertices. Its position, the onset, D_w, D_g and rho are
-the parameters, in the order of `oncology.inverse.forward.PARAMETERS`.
+The density at onset is that of `oncology.model.seed` at the vertices. Its position, the onset, D_w, D_g and rho are
+the parameters, in the order of `oncology.model.cells.PARAMETERS`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import numpy as np
 
 from oncology.fem.discretisation import Discretisation
 from oncology.fem.model import ModelDirection, Rates, Run, TumourModel
-from oncology.inverse.forward import CellSpace
-from oncology.inverse.seed import Seed
-from oncology.inverse.timegrid import TimeGrid
+from oncology.model.cells import CellSpace
+from oncology.model.seed import Seed
+from oncology.model.timegrid import TimeGrid
 
 __all__ = ["SeededGrowth", "SeededSolution"]
 
 
 @dataclass(frozen=True)
 class SeededSolution:
-    """A run from a seed with its linearisation (`oncology.inverse.forward.Solution`)."""
+    """A run from a seed with its linearisation (`oncology.model.cells.Solution`)."""
 
     model: TumourModel
     run: Run
@@ -49,7 +49,7 @@ class SeededSolution:
 
 @dataclass(frozen=True)
 class SeededGrowth:
-    """Forward map from the seven scalars (`oncology.inverse.forward.ForwardMap`).
+    """Forward map from the seven scalars (`oncology.model.cells.ForwardMap`).
 
     Attributes:
         model: discrete growth model.

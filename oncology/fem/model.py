@@ -15,8 +15,8 @@ import numpy as np
 
 from oncology.fem.diffusion import DiffusionScheme, OperatorPool, Sdirk2, ShiftedOperator
 from oncology.fem.discretisation import Discretisation
-from oncology.growth import GrowthLaw, Logistic
-from oncology.inverse.timegrid import Interval, TimeGrid
+from oncology.model.growth import GrowthLaw, Logistic
+from oncology.model.timegrid import Interval, TimeGrid
 
 __all__ = ["ModelDerivative", "ModelDirection", "Rates", "Run", "TumourModel"]
 

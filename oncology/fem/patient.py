@@ -19,18 +19,18 @@ from oncology.fem.discretisation import Discretisation, discretise
 from oncology.fem.field import FieldGrowth
 from oncology.fem.forward import SeededGrowth
 from oncology.fem.model import Rates, Run, TumourModel
-from oncology.growth import GrowthLaw, Logistic, Resection
 from oncology.imaging.case import Case
 from oncology.imaging.resample import sample
 from oncology.inverse.fit import FitSettings
-from oncology.inverse.forward import CellSpace
 from oncology.inverse.misfit import Observation
 from oncology.inverse.parameters import Parametrisation, Prior
 from oncology.inverse.patient import cavity_at, observations_of, tensors_at, tumour_distance
 from oncology.inverse.problem import Identification
-from oncology.inverse.seed import Seed
-from oncology.inverse.timegrid import TimeGrid, plan_time_grid, step_limit
 from oncology.meshing import Grading, QualityReport, Route, TetMesh, build_mesh, cached_mesh
+from oncology.model.cells import CellSpace
+from oncology.model.growth import GrowthLaw, Logistic, Resection
+from oncology.model.seed import Seed
+from oncology.model.timegrid import TimeGrid, plan_time_grid, step_limit
 from oncology.parallel import on_root
 
 __all__ = ["FiniteElements", "MeshChoice", "PatientLevel", "make_level", "make_mesh", "patient_model"]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from oncology.fem.model import Rates, TumourModel
 from oncology.inverse.misfit import volume_fraction
-from oncology.inverse.timegrid import Interval, TimeGrid
+from oncology.model.timegrid import Interval, TimeGrid
 
 __all__ = ["Frame", "frame_days", "grow", "volumes_above"]
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from oncology.errors import CaseError, ImageError
-from oncology.growth import Resection, Treatment
 from oncology.imaging.casefile import CaseFile, read_case_file
 from oncology.imaging.labels import LabelTable, indicator, read_labels
 from oncology.imaging.tensor import Axes, read_tensor
@@ -25,6 +24,7 @@ from oncology.imaging.tissue import (
     reassign,
 )
 from oncology.imaging.volume import Volume, read_volume
+from oncology.model.growth import Resection, Treatment
 
 __all__ = ["Case", "Session", "Thresholds"]
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncology.errors import ConfigError, NumericalError
-from oncology.inverse.forward import CellSpace
 from oncology.inverse.misfit import MaskObservation
+from oncology.model.cells import CellSpace
 from oncology.optimise import Blocks, Space, Tangent, product, weighted_l2
 
 __all__ = [

@@ -16,21 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncology.errors import CaseError
-from oncology.growth import GrowthLaw, Logistic
 from oncology.imaging.case import Case
 from oncology.imaging.resample import sample
 from oncology.inverse.field import FieldForward
-from oncology.inverse.forward import CellSpace
 from oncology.inverse.identify import COARSE_STAGES, Checkpoint, Identified, Level, Log, Save, identify
 from oncology.inverse.misfit import MaskObservation, Observation
 from oncology.inverse.parameters import Parametrisation, Prior
 from oncology.inverse.patient import tumour_distance
-from oncology.inverse.seed import Seed
 from oncology.inverse.shape import GaussianLattice, fit_shape, lattice_points, overlap, reshaped
 from oncology.inverse.start import default_prior, starting_points
-from oncology.inverse.timegrid import TimeGrid
 from oncology.inverse.uncertainty import Posterior, posterior
 from oncology.meshing import QualityReport, TetMesh
+from oncology.model.cells import CellSpace
+from oncology.model.growth import GrowthLaw, Logistic
+from oncology.model.seed import Seed
+from oncology.model.timegrid import TimeGrid
 
 __all__ = ["CaseFit", "Engine", "FitSettings", "Growth", "PatientLevel", "Shape", "fit_case"]
 

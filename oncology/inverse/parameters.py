@@ -92,7 +92,7 @@ class Parametrisation:
         return np.array([*logs, *(np.asarray(seed) / self.seed_scale), np.log(self.first_day - onset), *odds, *scale])
 
     def physical(self, x: Vector) -> Vector:
-        """Return the physical parameters in the order of `oncology.inverse.forward.PARAMETERS`."""
+        """Return the physical parameters in the order of `oncology.model.cells.PARAMETERS`."""
         white = np.exp(x[0])
         return np.array(
             [white, white * np.exp(x[1]), np.exp(x[2]), *(self.seed_scale * x[3:6]), self.first_day - np.exp(x[6])]

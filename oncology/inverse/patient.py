@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from oncology.errors import CaseError, MeshError
-from oncology.growth import Resection
 from oncology.imaging.case import Case
 from oncology.imaging.resample import cell_average, resample_to, sample
 from oncology.imaging.tensor import to_matrices
 from oncology.imaging.volume import Volume, read_volume
-from oncology.inverse.forward import CellSpace
 from oncology.inverse.misfit import MaskObservation, Observation, TracerObservation
+from oncology.model.cells import CellSpace
+from oncology.model.growth import Resection
 
 __all__ = ["cavity_at", "observations_of", "tensors_at", "tumour_distance"]
 

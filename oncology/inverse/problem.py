@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from oncology.inverse.forward import ForwardMap, Solution, cell_gradients
 from oncology.inverse.misfit import Observation, Seen
 from oncology.inverse.parameters import Parametrisation, Prior
+from oncology.model.cells import ForwardMap, Solution, cell_gradients
 from oncology.optimise import Linearisation
 
 __all__ = ["FixedMetric", "Identification", "ResidualTable"]

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from oncology.inverse.forward import CellSpace
 from oncology.inverse.parameters import Prior
 from oncology.inverse.problem import ResidualTable
+from oncology.model.cells import CellSpace
 
 __all__ = ["Information", "Posterior", "information", "posterior"]
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from oncology.errors import InputError, OutputError
 from oncology.meshing.mesh import TetMesh
-from oncology.trajectory import Trajectory
+from oncology.model.trajectory import Trajectory
 
 __all__ = ["write_vtkhdf"]
 

@@ -12,8 +12,8 @@ from scipy import ndimage
 from oncology.imaging import Volume
 from oncology.meshing.topology import face_table
 from oncology.report import style
-from oncology.report.results import Results
 from oncology.report.scene import Scene, Shell
+from oncology.results.read import Results
 
 __all__ = ["brain_and_tumour"]
 

@@ -15,13 +15,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from oncology.growth import Radiotherapy, Resection
 from oncology.inverse.misfit import volume_fraction
 from oncology.meshing import TetMesh
+from oncology.model.growth import Radiotherapy, Resection
+from oncology.model.trajectory import Trajectory
 from oncology.report import style
 from oncology.report.metrics import MM3_PER_ML
-from oncology.report.results import REGIONS, Curve, Results
-from oncology.trajectory import Trajectory
+from oncology.results.read import REGIONS, Curve, Results
 
 __all__ = ["draw_convergence", "draw_growth", "growth_curves", "volumes_over_time"]
 

@@ -24,7 +24,6 @@ from oncology.report import style
 from oncology.report.anatomy import brain_and_tumour
 from oncology.report.curves import draw_convergence, draw_growth
 from oncology.report.metrics import Agreement, compare
-from oncology.report.results import REGIONS, Results, read_results
 from oncology.report.scene import RenderingError, render
 from oncology.report.slices import draw_session, field_of_view
 from oncology.report.surrogate import surrogate_rows
@@ -41,6 +40,7 @@ from oncology.report.words import (
     symbols,
     treatment,
 )
+from oncology.results.read import REGIONS, Results, read_results
 
 __all__ = ["Picture", "build_report", "compose", "fill", "flat", "write_page", "written"]
 

@@ -16,9 +16,9 @@ from oncology.imaging import Volume
 from oncology.report import style
 from oncology.report.curves import draw_growth, growth_curves
 from oncology.report.page import Picture, fill, flat, write_page
-from oncology.report.results import REGIONS, Curve, Growth, Results
 from oncology.report.slices import Fill, Line, background, draw_planes, field_of_view, scan_fills
 from oncology.report.words import NORMAL_95, number, plain, treatment
+from oncology.results.read import REGIONS, Curve, Growth, Results
 
 __all__ = ["build_prediction"]
 

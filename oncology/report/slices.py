@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from oncology.imaging import Case, Session, Volume, sample
 from oncology.report import style
-from oncology.report.results import REGIONS, Results
+from oncology.results.read import REGIONS, Results
 
 __all__ = ["Fill", "Line", "Plane", "background", "draw_planes", "draw_session", "field_of_view", "scan_fills"]
 

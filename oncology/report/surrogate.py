@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from oncology.report.results import Estimate
 from oncology.report.words import number
+from oncology.results.read import Estimate
 
 __all__ = ["SurrogateRow", "surrogate_rows"]
 

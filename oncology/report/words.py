@@ -14,8 +14,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from oncology.growth import Chemotherapy, Radiotherapy, Resection, Treatment
-from oncology.report.results import Combination, Estimate, Parameter
+from oncology.model.growth import Chemotherapy, Radiotherapy, Resection, Treatment
+from oncology.results.read import Combination, Estimate, Parameter
 
 __all__ = [
     "Row",

@@ -18,7 +18,7 @@ import pytest
 from oncology.cli import main as cli
 from oncology.imaging import Case, read_volume
 from oncology.meshing import read_mesh
-from oncology.trajectory import read_trajectory
+from oncology.model.trajectory import read_trajectory
 from tests.cases import write_case
 
 ROOT = Path(__file__).parents[2]

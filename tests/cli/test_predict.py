@@ -20,9 +20,9 @@ from oncology.cli import main as cli
 from oncology.imaging import Case, read_volume
 from oncology.imaging.target import brain_mask
 from oncology.meshing import read_mesh
-from oncology.trajectory import read_trajectory
+from oncology.model.trajectory import read_trajectory
 from tests.cases import save, write_case, write_toml
-from tests.fem_fit.phantom import Phantom
+from tests.phantom import Phantom
 
 ROOT = Path(__file__).parents[2]
 SIZE = ("--size", "4")

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from oncology.cli import main as cli
-from oncology.node.experiments.toys import spiral_trials
-from oncology.node.experiments.trials import run_trials
+from oncology.reproduce.toys import spiral_trials
+from oncology.reproduce.trials import run_trials
 
 
 def test_tables_of_science_are_written_and_shown(tmp_path, capsys):

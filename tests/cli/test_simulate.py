@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from oncology.cli import main as cli
-from oncology.growth import Radiotherapy
 from oncology.imaging import Case, read_volume, sample
 from oncology.meshing import read_mesh
-from oncology.trajectory import read_trajectory
+from oncology.model.growth import Radiotherapy
+from oncology.model.trajectory import read_trajectory
 from tests.cases import write_case
 
 ROOT = Path(__file__).parents[2]

@@ -16,10 +16,10 @@ import torch
 
 from oncology.cli import main as cli
 from oncology.cli.trainfile import DEFAULTS, SnodeConfig, config_for
-from oncology.node import checkpoint
-from oncology.node.checkpoint import load_model
-from oncology.node.data import synthetic
-from tests.node.test_data import idx_bytes
+from oncology.nodes import checkpoint
+from oncology.nodes.checkpoint import load_model
+from oncology.nodes.data import synthetic
+from tests.nodes.test_data import idx_bytes
 
 SMALL = """
 seed = 3

@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from oncology.cli.main import run
-from oncology.fem import checks
-from oncology.fem.checks import Check
+from oncology.verify import checks
+from oncology.verify.checks import Check
 
 
 def given(*results):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from oncology.cluster import State, Store, Task, list_tasks, read_plan
 from oncology.cluster.table import COLUMNS, Row, read_rows, table_csv, table_html
-from oncology.report.results import Estimate
+from oncology.results.read import Estimate
 from tests.cluster.cohorts import Cohort, example_estimate, write_cohort
 
 

@@ -5,18 +5,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oncology.fem.derivatives import vertex_noise
 from oncology.fem.diffusion import BackwardEuler, Sdirk2
 from oncology.fem.discretisation import discretise
 from oncology.fem.forward import SeededGrowth
 from oncology.fem.model import Rates, TumourModel
 from oncology.fem.runtime import world
-from oncology.fem.verification import equal_steps, mass_balance
-from oncology.growth import Exponential, Gompertz, Logistic
 from oncology.imaging import Case
-from oncology.inverse.seed import Seed
-from oncology.inverse.timegrid import plan_time_grid, step_limit
 from oncology.meshing import build_mesh
+from oncology.model.growth import Exponential, Gompertz, Logistic
+from oncology.model.seed import Seed
+from oncology.model.timegrid import plan_time_grid, step_limit
+from oncology.verify.derivatives import vertex_noise
+from oncology.verify.verification import equal_steps, mass_balance
 from tests.fem.meshes import mixed_box, owned
 
 

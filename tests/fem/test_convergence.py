@@ -7,9 +7,10 @@ import pytest
 
 from oncology.fem.boxes import bcc_box, kuhn_box
 from oncology.fem.diffusion import BackwardEuler
-from oncology.fem.exact import cosine_mode, power_wave
 from oncology.fem.model import Rates
-from oncology.fem.verification import (
+from oncology.model.growth import Exponential
+from oncology.verify.exact import cosine_mode, power_wave
+from oncology.verify.verification import (
     Problem,
     convergence,
     gaussian_problem,
@@ -18,7 +19,6 @@ from oncology.fem.verification import (
     solve,
     wave_problem,
 )
-from oncology.growth import Exponential
 from tests.fem.meshes import ball_mesh, owned
 
 SECOND_ORDER = 1.9

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from oncology.fem.boxes import bcc_box
-from oncology.fem.derivatives import (
+from oncology.fem.diffusion import BackwardEuler, Sdirk2
+from oncology.fem.discretisation import discretise
+from oncology.fem.forward import SeededGrowth
+from oncology.fem.model import ModelDirection, Rates, TumourModel
+from oncology.model.growth import Chemotherapy, Exponential, Gompertz, Logistic, Radiotherapy, Resection
+from oncology.model.seed import Seed
+from oncology.model.timegrid import plan_time_grid
+from oncology.optimise import taylor_test
+from oncology.verify.derivatives import (
     initial_dot,
     initial_rates,
     parameter_dot,
@@ -13,14 +21,6 @@ from oncology.fem.derivatives import (
     parameter_value,
     vertex_noise,
 )
-from oncology.fem.diffusion import BackwardEuler, Sdirk2
-from oncology.fem.discretisation import discretise
-from oncology.fem.forward import SeededGrowth
-from oncology.fem.model import ModelDirection, Rates, TumourModel
-from oncology.growth import Chemotherapy, Exponential, Gompertz, Logistic, Radiotherapy, Resection
-from oncology.inverse.seed import Seed
-from oncology.inverse.timegrid import plan_time_grid
-from oncology.optimise import taylor_test
 from tests.fem.meshes import mixed_box, owned
 
 SCALES = (0.05, 0.02, 0.01, 1.0, 1.0, 1.0, 3.0)

@@ -5,9 +5,9 @@ import pytest
 
 from oncology.errors import MeshError
 from oncology.fem.boxes import bcc_box, kuhn_box
-from oncology.fem.derivatives import vertex_noise
 from oncology.fem.discretisation import discretise
-from oncology.fem.verification import homogeneous
+from oncology.verify.derivatives import vertex_noise
+from oncology.verify.verification import homogeneous
 from tests.fem.meshes import mixed_box, owned
 
 

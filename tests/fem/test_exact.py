@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from oncology.fem.exact import cosine_mode, gompertz_gaussian, heat_gaussian, logistic_wave, power_wave
+from oncology.verify.exact import cosine_mode, gompertz_gaussian, heat_gaussian, logistic_wave, power_wave
 
 FIRST = {-3: -1 / 60, -2: 3 / 20, -1: -3 / 4, 1: 3 / 4, 2: -3 / 20, 3: 1 / 60}
 SECOND = {-3: 1 / 90, -2: -3 / 20, -1: 3 / 2, 0: -49 / 18, 1: 3 / 2, 2: -3 / 20, 3: 1 / 90}

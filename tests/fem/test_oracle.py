@@ -17,7 +17,7 @@ from oncology.fem.boxes import kuhn_box
 from oncology.fem.diffusion import BackwardEuler, Sdirk2
 from oncology.fem.discretisation import discretise, dispersion_coefficient
 from oncology.fem.model import Rates, TumourModel
-from oncology.inverse.timegrid import Interval, TimeGrid
+from oncology.model.timegrid import Interval, TimeGrid
 from tests.fem.meshes import owned
 
 oracle = pytest.importorskip("dolfinx_adjoint", reason="install requirements/oracle.txt: pip install --no-deps -r ...")

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from oncology.fem.derivatives import parameter_gradient
 from oncology.fem.forward import SeededGrowth
 from oncology.fem.model import ModelDirection, Rates, TumourModel
 from oncology.fem.projection import project
-from oncology.fem.verification import level_radius, sphere_density
-from oncology.growth import Chemotherapy, Radiotherapy, Resection
-from oncology.inverse.seed import Seed
-from oncology.inverse.timegrid import plan_time_grid
+from oncology.model.growth import Chemotherapy, Radiotherapy, Resection
+from oncology.model.seed import Seed
+from oncology.model.timegrid import plan_time_grid
+from oncology.verify.derivatives import parameter_gradient
+from oncology.verify.verification import level_radius, sphere_density
 from tests.fem.meshes import mixed_box, owned
 
 PARAMETERS = np.array([0.5, 0.1, 0.06, 7.0, -6.0, 5.0, -30.0])

@@ -5,7 +5,7 @@ import pytest
 
 from oncology.fem.boxes import bcc_box, kuhn_box
 from oncology.fem.projection import project, simplex_parts
-from oncology.fem.verification import SPHERE_REFERENCE, homogeneous, relative_error, sphere_density
+from oncology.verify.verification import SPHERE_REFERENCE, homogeneous, relative_error, sphere_density
 from tests.fem.meshes import owned
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.linalg import solve_banded
 
 from oncology.fem.boxes import bcc_box, kuhn_box
-from oncology.fem.verification import SPHERE_RATES, SPHERE_REFERENCE, grow_sphere, homogeneous, sphere_density
+from oncology.verify.verification import SPHERE_RATES, SPHERE_REFERENCE, grow_sphere, homogeneous, sphere_density
 from tests.fem.meshes import ball_mesh
 
 CUBE = 1.5 / 0.923  # mm, cube of the body-centred lattice with a mean edge of 1.5 mm

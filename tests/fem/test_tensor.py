@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from oncology.fem.boxes import kuhn_box
-from oncology.fem.derivatives import vertex_noise
 from oncology.fem.discretisation import discretise
-from oncology.fem.exact import heat_gaussian
 from oncology.fem.model import Rates, TumourModel
-from oncology.fem.verification import convergence, equal_steps, relative_error
-from oncology.growth import Exponential
+from oncology.model.growth import Exponential
+from oncology.verify.derivatives import vertex_noise
+from oncology.verify.exact import heat_gaussian
+from oncology.verify.verification import convergence, equal_steps, relative_error
 from tests.fem.meshes import mixed_box, owned
 from tests.fem.test_discretisation import dense
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from oncology.fem.derivatives import parameter_gradient, parameter_value
 from oncology.fem.forward import SeededGrowth
 from oncology.fem.model import Rates, TumourModel
-from oncology.growth import Chemotherapy, Exponential, Logistic, Radiotherapy, Resection
-from oncology.inverse.seed import Seed
-from oncology.inverse.timegrid import TimeGrid, plan_time_grid
+from oncology.model.growth import Chemotherapy, Exponential, Logistic, Radiotherapy, Resection
+from oncology.model.seed import Seed
+from oncology.model.timegrid import TimeGrid, plan_time_grid
+from oncology.verify.derivatives import parameter_gradient, parameter_value
 from tests.fem.meshes import mixed_box, owned
 
 PARAMETERS = np.array([0.5, 0.1, 0.06, 7.0, -6.0, 5.0, -30.0])

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from oncology.errors import CaseError
-from oncology.growth import Chemotherapy, Radiotherapy, Resection
 from oncology.imaging import BRATS2017, BRATS2021
 from oncology.imaging.casefile import read_case_file
+from oncology.model.growth import Chemotherapy, Radiotherapy, Resection
 
 GOOD = """
 [subject]

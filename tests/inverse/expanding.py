@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from oncology.inverse.forward import CellSpace
 from oncology.inverse.misfit import MaskObservation
 from oncology.inverse.parameters import Parametrisation, Prior
 from oncology.inverse.problem import Identification
 from oncology.meshing.lattice import kuhn_cells
+from oncology.model.cells import CellSpace
 
 REGIONS = {"whole": 0.25, "core": 0.60}
 TRUTH = np.array([0.3, 0.1, 0.02, 1.0, -2.0, 0.5, -90.0])  # in the order of PARAMETERS

@@ -20,8 +20,8 @@ from oncology.inverse.field import (
     joint_space,
     scalar_weights,
 )
-from oncology.inverse.forward import CellSpace
 from oncology.inverse.misfit import MaskObservation, volume_fraction
+from oncology.model.cells import CellSpace
 from oncology.optimise import dot_test, taylor_test, weighted_l2
 
 POINTS = np.cumsum(np.array([0.0, 1.0, 2.0, 0.5, 1.5, 1.0, 3.0, 1.0]))[:, None]

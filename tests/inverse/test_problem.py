@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.stats import qmc
 
-from oncology.inverse.forward import cell_gradients
 from oncology.inverse.misfit import TracerObservation
 from oncology.inverse.parameters import TRACER, Parametrisation, Prior
 from oncology.inverse.problem import FixedMetric, Identification
+from oncology.model.cells import cell_gradients
 from oncology.optimise import taylor_test
 from tests.inverse.expanding import TRUTH, Expanding, Front, Tissue, box, pack
 

@@ -7,9 +7,9 @@ import pytest
 from scipy import optimize, sparse
 
 from oncology.inverse import shape
-from oncology.inverse.forward import CellSpace
 from oncology.inverse.misfit import MaskObservation, volume_fraction
 from oncology.inverse.shape import GaussianLattice, fit_shape, lattice_points, overlap, reshaped
+from oncology.model.cells import CellSpace
 from tests.inverse.expanding import box
 
 RATES = np.array([0.2, 0.02, 0.03])

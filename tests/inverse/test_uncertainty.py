@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from oncology.inverse.forward import CellSpace
 from oncology.inverse.parameters import Parametrisation, Prior
 from oncology.inverse.problem import Identification, ResidualTable
 from oncology.inverse.uncertainty import Information, information, posterior
+from oncology.model.cells import CellSpace
 from tests.inverse.expanding import TRUTH, Expanding, box, pack
 
 EDGE = 60.0

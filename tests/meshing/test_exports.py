@@ -8,7 +8,7 @@ from oncology.errors import InputError, OutputError
 from oncology.meshing import TetMesh, build_mesh
 from oncology.meshing.exported import export_mesh
 from oncology.meshing.vtkhdf import write_vtkhdf
-from oncology.trajectory import Trajectory
+from oncology.model.trajectory import Trajectory
 from tests.meshing.images import ball_maps
 
 

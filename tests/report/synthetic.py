@@ -16,8 +16,8 @@ from scipy import ndimage
 
 from oncology.imaging import Case, Session, Volume, sample, write_volume
 from oncology.meshing import build_mesh, write_mesh
+from oncology.model.trajectory import Trajectory, write_trajectory
 from oncology.report.metrics import compare
-from oncology.trajectory import Trajectory, write_trajectory
 
 MARGIN = 15.0  # mm of brain around the tumour
 FALL = 3.0  # mm over which the logit falls by one

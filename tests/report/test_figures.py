@@ -9,9 +9,9 @@ import pytest
 
 from oncology.imaging import Case, Volume
 from oncology.meshing import build_mesh
+from oncology.model.trajectory import Trajectory
 from oncology.report import anatomy, curves, scene, slices, style
-from oncology.report.results import Curve, read_results
-from oncology.trajectory import Trajectory
+from oncology.results.read import Curve, read_results
 from tests.cases import write_case
 from tests.report.synthetic import write_results
 

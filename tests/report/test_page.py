@@ -13,8 +13,8 @@ import pytest
 from oncology.errors import InputError, OutputError
 from oncology.imaging import Case, read_volume, write_volume
 from oncology.meshing import read_mesh
+from oncology.model.trajectory import Trajectory, read_trajectory, write_trajectory
 from oncology.report import build_report, page, scene, style
-from oncology.trajectory import Trajectory, read_trajectory, write_trajectory
 from tests.cases import Scan, write_case
 from tests.report.synthetic import write_results
 

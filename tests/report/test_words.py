@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oncology.growth import Chemotherapy, Radiotherapy, Resection
-from oncology.report.results import Estimate
+from oncology.model.growth import Chemotherapy, Radiotherapy, Resection
 from oncology.report.words import (
     cannot_tell,
     combination_rows,
@@ -20,6 +19,7 @@ from oncology.report.words import (
     symbols,
     treatment,
 )
+from oncology.results.read import Estimate
 
 
 @pytest.fixture

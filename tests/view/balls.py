@@ -10,8 +10,8 @@ import numpy as np
 
 from oncology.meshing import TetMesh
 from oncology.meshing.topology import oriented
-from oncology.report.view.sources import Subject
-from oncology.trajectory import Trajectory
+from oncology.model.trajectory import Trajectory
+from oncology.view.sources import Subject
 
 WIDTH = 3.0  # mm
 SPEED = 0.2  # mm/day

@@ -9,8 +9,8 @@ import pytest
 
 from oncology.imaging import Case
 from oncology.meshing import read_mesh
-from oncology.report.view.measures import volumes_above
-from oncology.trajectory import read_trajectory
+from oncology.model.trajectory import read_trajectory
+from oncology.view.measures import volumes_above
 from tests.cases import write_case
 from tests.report.synthetic import write_results
 

@@ -9,8 +9,8 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from oncology.report.view.page import build_page
-from oncology.report.view.sources import read_subject
+from oncology.view.page import build_page
+from oncology.view.sources import read_subject
 from tests.view.balls import SPEED, box_mesh, growing, radius, volume
 from tests.view.test_command import viewing
 

@@ -66,8 +66,8 @@ def test_it_writes_one_file_with_nothing_from_outside(toy_out, tmp_path, capsys)
 
 
 def test_texts_of_the_case_cannot_become_part_of_the_page(out, toy, tmp_path):
-    from oncology.report.view.page import build_page
-    from oncology.report.view.sources import read_subject
+    from oncology.view.page import build_page
+    from oncology.view.sources import read_subject
 
     evil = "</script><script>alert(1)</script>"
     path = out / "estimate.json"

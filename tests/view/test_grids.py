@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from oncology.imaging import sample
-from oncology.report.view.grids import (
+from oncology.model.trajectory import Trajectory
+from oncology.view.grids import (
     BAND,
     HIGH,
     LOW,
@@ -15,7 +16,6 @@ from oncology.report.view.grids import (
     image_grid,
     logit,
 )
-from oncology.trajectory import Trajectory
 from tests.view.balls import SPEED, WIDTH, box_mesh, growing
 
 STEP = (HIGH - LOW) / 255

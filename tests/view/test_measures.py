@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from oncology.report.view.measures import front_distances, iso_surface, level_table, reached, volumes_above
+from oncology.view.measures import front_distances, iso_surface, level_table, reached, volumes_above
 from tests.view.balls import box_mesh, density, radius, volume
 
 FRONT = 15.0

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from oncology.errors import ConfigError
-from oncology.report.view.server import PageServer, new_token
+from oncology.view.server import PageServer, new_token
 
 PAGE = "<!DOCTYPE html><p>größer</p>"
 
@@ -75,7 +75,7 @@ def test_a_taken_port_is_refused_if_it_was_asked_for_and_passed_over_if_not(monk
     with PageServer(PAGE, "secret", port=0) as first:
         with pytest.raises(ConfigError, match=f"--port {first.server_port}"):
             PageServer(PAGE, "secret", port=first.server_port)
-        monkeypatch.setattr("oncology.report.view.server.USUAL_PORT", first.server_port)
+        monkeypatch.setattr("oncology.view.server.USUAL_PORT", first.server_port)
         with PageServer(PAGE, "secret") as second:
             assert second.server_port != first.server_port
 

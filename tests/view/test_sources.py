@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from oncology.errors import ConfigError, InputError
-from oncology.report.view.grids import logit
-from oncology.report.view.sources import continued, read_subject, until
-from oncology.trajectory import Trajectory, read_trajectory, write_trajectory
+from oncology.model.trajectory import Trajectory, read_trajectory, write_trajectory
+from oncology.view.grids import logit
+from oncology.view.sources import continued, read_subject, until
 from tests.view.balls import SPEED, box_mesh, growing, radius
 
 

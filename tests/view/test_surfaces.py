@@ -5,7 +5,7 @@ import pytest
 import pyvista as pv
 
 from oncology.imaging import Volume
-from oncology.report.view.surfaces import anatomy, decimated, tissue_surface
+from oncology.view.surfaces import anatomy, decimated, tissue_surface
 from tests.cases import SEMI_AXES
 from tests.view.balls import box_mesh
 

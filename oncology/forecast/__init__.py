@@ -1,0 +1,1 @@
+"""A fitted tumour on later days: runs, ensembles, curves, targets."""

@@ -1,0 +1,68 @@
+"""Growth of a fitted tumour with intervals, from onset to some time after the last session: a part of `estimate.json`.
+
+Finite elements only: other engines leave the entry empty, and the report then shows the trajectory without intervals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from oncology.forecast.forecast import Band
+    from oncology.results.fitted import FittedTumour
+
+__all__ = ["HORIZON", "band_content", "growth_content", "never_shrinking"]
+
+HORIZON = 90.0  # day, beyond the last session
+_POINTS = 24
+# Largest density at the cut through the brain, as a share of the lowest rim threshold: as in a fit.
+_CUT = 0.3
+
+
+def growth_content(level: Any, tumour: FittedTumour, sessions: tuple[float, ...]) -> dict[str, Any]:
+    """Return the entry `growth` of `estimate.json` (collective).
+
+    Days on which the tumour reaches the edge of the meshed region are left out.
+
+    Args:
+        level: fine level of the fit (`oncology.fem.patient.PatientLevel`).
+        tumour: what the fit found.
+        sessions: their days.
+    """
+    from oncology.fem.series import frame_days
+    from oncology.forecast.forecast import forecast_linearised
+
+    onset, last = float(tumour.values[6]), sessions[-1]
+    days = frame_days(onset, [*sessions, last + HORIZON], _POINTS)
+    if tumour.shape is not None:
+        days = tuple(day for day in days if day != tumour.shape.day)
+    forecast = forecast_linearised(level.model, tumour, days)
+    limit = _CUT * min(tumour.thresholds.values())
+    cut = [level.cut_density(level.discretisation.to_cells(density)) for density in forecast.densities]
+    kept = [k for k, day in enumerate(days) if day <= last or cut[k] <= limit]
+    bands = forecast.volumes
+    if not tumour.treatments:
+        bands = {region: never_shrinking(band) for region, band in bands.items()}
+    return {
+        "days": [days[k] for k in kept],
+        **{region: band_content(band, kept) for region, band in bands.items()},
+        "method": "linearised",
+    }
+
+
+def never_shrinking(band: Band) -> Band:
+    """Return the band of an untreated tumour: its volume on a day is at most that on any later day.
+
+    Linearised intervals are far too wide where a region is about to appear; what is known of later days bounds them.
+    """
+    capped = np.minimum.accumulate(band.high[::-1])[::-1]
+    return replace(band, high=np.maximum(capped, band.value))
+
+
+def band_content(band: Band, kept: list[int]) -> dict[str, list[float]]:
+    """Return chosen days of a volume's curve as plain values."""
+    ends = {"volume_ml": band.value, "low_ml": band.low, "high_ml": band.high}
+    return {name: values[kept].tolist() for name, values in ends.items()}

@@ -1,0 +1,1 @@
+"""The growth model without space: laws, treatments, time grid, seed, trajectory; numpy alone."""

@@ -1,6 +1,0 @@
-"""Depth loops for each device and configuration: one choice, made in `kernel_for`."""
-
-from oncology.node.kernels.choose import kernel_for
-from oncology.node.kernels.layers import Kernel, Layers
-
-__all__ = ["Kernel", "Layers", "kernel_for"]

@@ -1,0 +1,1 @@
+"""Sensitivity, certificates and attacks of standalone neural ODEs."""

@@ -1,0 +1,154 @@
+"""A fitted tumour as plain values: what `estimate.json` must hold so that a later run can go on from the fit.
+
+The estimate and its covariance are those of the scaled unknowns (`oncology.inverse.parameters`); the correction of the
+shape is that of `oncology.inverse.shape`. Written and read here side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oncology.errors import ConfigError
+from oncology.inverse.fit import CaseFit, Shape
+from oncology.inverse.parameters import Parametrisation
+from oncology.inverse.shape import GaussianLattice
+from oncology.model.growth import Treatment
+from oncology.model.seed import Seed
+
+__all__ = ["FittedTumour", "fitted_tumour", "posterior_content", "read_fitted", "shape_content"]
+
+Vector = NDArray[np.float64]
+
+_LARGEST = 20  # Gaussians listed by size, for people
+
+
+@dataclass(frozen=True)
+class FittedTumour:
+    """Estimate, uncertainty and what else determines the density of a fitted tumour on any day.
+
+    Attributes:
+        parametrisation: meaning of the unknowns.
+        mean: (n,) their estimate.
+        covariance: (n, n) their posterior covariance.
+        thresholds: given density at the rim of "whole" and "core", 0..1.
+        treatments: of the patient, by day; those after the last scan too.
+        shape: correction of the single seed's density, if there is one.
+        seed: shape of the seed.
+    """
+
+    parametrisation: Parametrisation
+    mean: Vector
+    covariance: Vector
+    thresholds: Mapping[str, float]
+    treatments: tuple[Treatment, ...] = ()
+    shape: Shape | None = None
+    seed: Seed = field(default_factory=Seed)
+
+    @property
+    def values(self) -> Vector:
+        """The physical parameters, in the order of `oncology.model.cells.PARAMETERS`."""
+        return self.parametrisation.physical(self.mean)
+
+    @property
+    def deviations(self) -> Vector:
+        """Independent directions of the posterior, one standard deviation long, as columns (n, n)."""
+        variances, directions = np.linalg.eigh(self.covariance)
+        return np.asarray(directions * np.sqrt(np.maximum(variances, 0.0)))
+
+
+def fitted_tumour(fit: CaseFit, thresholds: Mapping[str, float], treatments: tuple[Treatment, ...]) -> FittedTumour:
+    """Return the fitted tumour of a finished fit.
+
+    Args:
+        fit: outcome of the fit.
+        thresholds: given density at the rim of "whole" and "core", 0..1.
+        treatments: of the patient.
+    """
+    return FittedTumour(
+        fit.parametrisation,
+        fit.posterior.mean,
+        fit.posterior.covariance,
+        thresholds,
+        treatments,
+        fit.shape,
+        fit.level.seed,
+    )
+
+
+def posterior_content(tumour: FittedTumour) -> dict[str, Any]:
+    """Return the entry `posterior` of `estimate.json`."""
+    parametrisation = tumour.parametrisation
+    return {
+        "names": list(parametrisation.names),
+        "mean": tumour.mean.tolist(),
+        "covariance": tumour.covariance.tolist(),
+        "first_day": parametrisation.first_day,
+        "seed_scale_mm": parametrisation.seed_scale,
+        "seed": {"amplitude": tumour.seed.amplitude, "width_mm": tumour.seed.width},
+    }
+
+
+def shape_content(shape: Shape | None) -> dict[str, Any]:
+    """Return the entry `shape_correction` of `estimate.json`: when the density was corrected, and by what."""
+    if shape is None:
+        return {}
+    largest = np.argsort(-np.abs(shape.heights))[:_LARGEST]
+    return {
+        "day": shape.day,
+        "width_mm": shape.lattice.width,
+        "gaussians": len(shape.heights),
+        "largest": [
+            {"position_mm": shape.lattice.centres[k].tolist(), "log_odds": float(shape.heights[k])} for k in largest
+        ],
+        "positions_mm": shape.lattice.centres.tolist(),
+        "log_odds": shape.heights.tolist(),
+    }
+
+
+def read_fitted(
+    content: Mapping[str, Any],
+    thresholds: Mapping[str, float],
+    treatments: tuple[Treatment, ...],
+    source: str = "estimate.json",
+) -> FittedTumour:
+    """Return the fitted tumour of an `estimate.json`.
+
+    Args:
+        content: of the file.
+        thresholds: given density at the rim of "whole" and "core", 0..1.
+        treatments: of the patient.
+        source: the file, for messages.
+
+    Raises:
+        ConfigError: the file holds no posterior, or one that does not fit together.
+    """
+    if not content.get("posterior"):
+        raise ConfigError(f"{source}: holds no posterior (an earlier version wrote it): fit the case again")
+    try:
+        entry, correction = content["posterior"], content.get("shape_correction") or {}
+        names = [str(name) for name in entry["names"]]
+        regions = tuple(name.removeprefix("threshold_") for name in names if name.startswith("threshold_"))
+        parametrisation = Parametrisation(
+            float(entry["first_day"]), regions, "ln_tracer_scale" in names, float(entry["seed_scale_mm"])
+        )
+        mean, covariance = np.array(entry["mean"], dtype=float), np.array(entry["covariance"], dtype=float)
+        seed = Seed(float(entry["seed"]["amplitude"]), float(entry["seed"]["width_mm"]))
+        shape = None
+        if correction:
+            centres, heights = (np.array(correction[key], dtype=float) for key in ("positions_mm", "log_odds"))
+            shape = Shape(
+                float(correction["day"]),
+                GaussianLattice(centres.reshape(-1, 3), float(correction["width_mm"])),
+                heights,
+            )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{source}: posterior is damaged ({error}): fit the case again") from error
+    size = parametrisation.size
+    if list(parametrisation.names) != names or mean.shape != (size,) or covariance.shape != (size, size):
+        raise ConfigError(f"{source}: posterior of {', '.join(names)} does not fit together: fit the case again")
+    return FittedTumour(parametrisation, mean, covariance, thresholds, treatments, shape, seed)

@@ -1,0 +1,1 @@
+"""Exact solutions, orders of convergence and derivative tests of the engines."""

@@ -1,0 +1,67 @@
+"""The growth that a fit leaves: bands that an untreated tumour can have, and the fit's own volumes at its sessions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from oncology.fem.patient import MeshChoice, make_level
+from oncology.fem.runtime import world
+from oncology.forecast.curves import HORIZON, growth_content, never_shrinking
+from oncology.forecast.forecast import Band
+from oncology.imaging import Case
+from oncology.inverse.parameters import Parametrisation
+from oncology.model.growth import Radiotherapy
+from oncology.results.fitted import FittedTumour
+from tests.cases import write_case
+
+RIMS = {"whole": 0.25, "core": 0.60}
+
+
+@pytest.fixture(scope="module")
+def level(tmp_path_factory):
+    case = Case.read(write_case(tmp_path_factory.mktemp("growth"), tumour_centre=(-26.0, 12.0, 8.0)))
+    return make_level(world(), case, MeshChoice(size=6.0, margin=30.0))
+
+
+def fitted(*treatments) -> FittedTumour:
+    parametrisation = Parametrisation(0.0)
+    x = parametrisation.pack(0.2, 0.02, 0.03, (-26.0, 12.0, 8.0), -180.0)
+    return FittedTumour(parametrisation, x, np.diag([0.3, 0.1, 0.3, 0.01, 0.01, 0.01, 0.1]) ** 2, RIMS, treatments)
+
+
+def test_bands_hold_what_is_known_of_later_days():
+    band = Band(np.array([0.0, 1.0, 5.0, 9.0]), np.zeros(4), np.array([0.0, 40.0, 8.0, 12.0]))
+    bounded = never_shrinking(band)
+    assert bounded.high.tolist() == [0.0, 8.0, 8.0, 12.0]
+    shrinking = Band(np.array([2.0, 1.0]), np.zeros(2), np.array([3.0, 1.5]))
+    assert never_shrinking(shrinking).high.tolist() == [2.0, 1.5], "never below the estimate itself"
+
+
+def test_growth_runs_from_onset_to_its_horizon(level):
+    content = growth_content(level, fitted(), (0.0, 40.0))
+    days = np.array(content["days"])
+    assert -180.0 < days[0] and (np.diff(days) > 0.0).all()
+    assert {0.0, 40.0} <= set(content["days"]) and 40.0 < days[-1] <= 40.0 + HORIZON
+    for region in RIMS:
+        low, value, high = (np.array(content[region][end]) for end in ("low_ml", "volume_ml", "high_ml"))
+        assert len(low) == len(value) == len(high) == len(days)
+        assert (0.0 <= low).all() and (low <= value).all() and (value <= high).all()
+        assert (np.diff(high) >= 0.0).all() and (high > low)[days >= 0.0].all()
+    assert content["method"] == "linearised"
+
+
+def test_days_at_the_edge_of_the_mesh_are_left_out(level):
+    untreated = growth_content(level, fitted(), (0.0, 40.0))
+    fast = replace(fitted(), mean=fitted().mean + np.array([0.7, 0.0, 0.3, 0.0, 0.0, 0.0, -0.4]))
+    assert growth_content(level, fast, (0.0, 40.0))["days"][-1] < untreated["days"][-1]
+
+
+def test_treatment_shows(level):
+    course = Radiotherapy(45.0, 60.0, 30)
+    free, treated = (growth_content(level, fitted(*given), (0.0, 40.0)) for given in ((), (course,)))
+    at = treated["days"].index(40.0)
+    assert treated["whole"]["volume_ml"][at] == pytest.approx(free["whole"]["volume_ml"][free["days"].index(40.0)])
+    assert treated["whole"]["volume_ml"][at + 1] < treated["whole"]["volume_ml"][at]

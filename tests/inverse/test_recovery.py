@@ -1,0 +1,110 @@
+"""Tumours grown by finite volumes come back from their segmentations, with intervals that hold the truth."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oncology.fem.patient import FiniteElements
+from oncology.imaging import Case
+from oncology.imaging.case import Thresholds
+from oncology.inverse.fit import FitSettings, fit_case
+from oncology.inverse.parameters import TRACER
+from oncology.model.growth import Radiotherapy
+from oncology.parallel import on_root
+from tests.phantom import Phantom
+from tests.recovered import Limits, Truth, assert_recovered, quantities
+
+EXAMPLE = Path(__file__).parents[2] / "data" / "sub-example01"
+PHANTOMS = {
+    "two scans": Phantom(),
+    "other thresholds and rates": Phantom(
+        diffusion_white=0.15,
+        diffusion_grey=0.03,
+        proliferation=0.045,
+        seed=(-14.0, 6.0, -6.0),
+        onset=-130.0,
+        days=(0.0, 30.0),
+        thresholds=(0.16, 0.80),
+    ),
+    "radiotherapy between the scans": Phantom(days=(0.0, 60.0), treatment=Radiotherapy(5.0, 20.0, 10, alpha=0.03)),
+}
+
+
+def truth_of(phantom: Phantom) -> Truth:
+    return Truth(phantom.diffusion_white, phantom.proliferation, phantom.seed)
+
+
+def grown(comm, folder: Path, phantom: Phantom) -> Case:
+    return on_root(comm, lambda: Case.read(phantom.write(folder)))
+
+
+@pytest.mark.parametrize("name", PHANTOMS)
+def test_phantom_comes_back(comm, tmp_path, name):
+    phantom = PHANTOMS[name]
+    fit = fit_case(FiniteElements(comm), grown(comm, tmp_path, phantom), FitSettings(size=4.0))
+    assert_recovered(fit, truth_of(phantom), Limits())
+    assert fit.shape is None and fit.overlap > 0.95
+    assert fit.warnings == ()
+
+
+def test_example_of_the_repository_comes_back(comm):
+    truth = json.loads((EXAMPLE / "truth.json").read_text())
+    fit = fit_case(FiniteElements(comm), on_root(comm, lambda: Case.read(EXAMPLE)), FitSettings(size=5.0))
+    expected = Truth(truth["diffusion_white"], truth["proliferation"], tuple(truth["seed_mm"]))
+    assert_recovered(fit, expected, Limits())
+
+
+def with_tracer(case: Case, phantom: Phantom) -> Case:
+    """The case with tracer images, linear in the density above a background."""
+    images = [s.whole.with_data(0.8 * u + 0.1) for s, u in zip(case.sessions, phantom.grow(), strict=True)]
+    sessions = tuple(replace(s, pet=image) for s, image in zip(case.sessions, images, strict=True))
+    return replace(case, sessions=sessions)
+
+
+def test_tracer_and_masks_agree(comm, tmp_path):
+    phantom = PHANTOMS["two scans"]
+    case = with_tracer(grown(comm, tmp_path, phantom), phantom)
+    fit = fit_case(FiniteElements(comm), case, FitSettings(size=5.0, tracer=True))
+    assert_recovered(fit, truth_of(phantom), Limits())
+    assert fit.posterior.identified(np.eye(fit.parametrisation.size)[fit.parametrisation.level_column(TRACER)])
+
+
+def test_unknown_thresholds_keep_the_speed_and_widen_the_rest(comm, tmp_path):
+    """With rims believed to lie at 0.32 and 0.52 instead of 0.25 and 0.60, but not believed firmly, and a tracer."""
+    phantom = PHANTOMS["two scans"]
+    case = replace(with_tracer(grown(comm, tmp_path, phantom), phantom), thresholds=Thresholds(0.32, 0.52))
+    fit = fit_case(FiniteElements(comm), case, FitSettings(size=5.0, tracer=True, estimate_thresholds=True))
+    assert fit.identified.converged
+    found = quantities(fit)
+    for name in ("diffusion_white", "proliferation", "front_speed"):
+        low, high = found[name].interval
+        assert low <= getattr(phantom, name) <= high, name
+    assert found["front_speed"].value == pytest.approx(phantom.front_speed, rel=0.05)
+    for region, true in zip(("whole", "core"), phantom.thresholds, strict=True):
+        column = fit.parametrisation.level_column(region)
+        off = fit.posterior.mean[column] - np.log(true / (1.0 - true))
+        assert abs(off) < 1.96 * fit.posterior.sd(np.eye(fit.parametrisation.size)[column]), region
+
+
+@pytest.mark.mpi
+def test_one_scan_leaves_speed_and_time_to_the_prior(comm, tmp_path):
+    """Masks of one day fix the width of the front and the growth since onset, nothing with a day in its unit."""
+    phantom = Phantom(days=(0.0,), onset=-220.0)
+    folder = comm.bcast(tmp_path)
+    fit = fit_case(FiniteElements(comm), grown(comm, folder, phantom), FitSettings(size=5.0))
+    found = quantities(fit)
+    identified = {name for name, quantity in found.items() if quantity.identified}
+    assert {"infiltration_length", "growth_since_onset"} <= identified
+    assert not identified & {"diffusion_white", "proliferation", "front_speed", "duration"}
+    width = np.sqrt(phantom.diffusion_white / phantom.proliferation)
+    low, high = found["infiltration_length"].interval
+    assert low <= width <= high
+    assert found["infiltration_length"].value == pytest.approx(width, rel=0.05)
+    for name, true in {"diffusion_white": phantom.diffusion_white, "proliferation": phantom.proliferation}.items():
+        low, high = found[name].interval
+        assert low <= true <= high, name
