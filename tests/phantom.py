@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oncology.model.growth import Radiotherapy
+from oncology.model.treatment import Radiotherapy
 from tests.cases import centres, save, write_toml
 
 SEMI_AXES = np.array([44.0, 48.0, 42.0])

@@ -28,9 +28,10 @@ from oncology.inverse.patient import cavity_at, observations_of, tensors_at, tum
 from oncology.inverse.problem import Identification
 from oncology.meshing import Grading, QualityReport, Route, TetMesh, build_mesh, cached_mesh
 from oncology.model.cells import CellSpace
-from oncology.model.growth import GrowthLaw, Logistic, Resection
+from oncology.model.growth import GrowthLaw, Logistic
 from oncology.model.seed import Seed
 from oncology.model.timegrid import TimeGrid, plan_time_grid, step_limit
+from oncology.model.treatment import Resection
 from oncology.parallel import on_root
 
 __all__ = ["FiniteElements", "MeshChoice", "PatientLevel", "make_level", "make_mesh", "patient_model"]

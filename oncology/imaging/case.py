@@ -24,7 +24,7 @@ from oncology.imaging.tissue import (
     reassign,
 )
 from oncology.imaging.volume import Volume, read_volume
-from oncology.model.growth import Resection, Treatment
+from oncology.model.treatment import Resection, Treatment
 
 __all__ = ["Case", "Session", "Thresholds"]
 

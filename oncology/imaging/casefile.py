@@ -24,7 +24,7 @@ from pydantic import (
 
 from oncology.errors import CaseError
 from oncology.imaging.labels import MAX_LABEL, NAMED_TABLES, LabelTable
-from oncology.model.growth import Chemotherapy, Radiotherapy, Resection, Treatment
+from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection, Treatment
 
 __all__ = ["CaseFile", "read_case_file"]
 

@@ -19,7 +19,7 @@ from oncology.imaging.tensor import to_matrices
 from oncology.imaging.volume import Volume, read_volume
 from oncology.inverse.misfit import MaskObservation, Observation, TracerObservation
 from oncology.model.cells import CellSpace
-from oncology.model.growth import Resection
+from oncology.model.treatment import Resection
 
 __all__ = ["cavity_at", "observations_of", "tensors_at", "tumour_distance"]
 

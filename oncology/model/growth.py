@@ -1,10 +1,9 @@
-"""Growth and treatment laws of tumour cell density `u` (fraction of the carrying capacity, 0..1).
+"""Growth laws of the tumour cell density `u` (fraction of the carrying capacity, 0..1).
 
-Reaction `du/dt = rho f(u)` with f exponential, logistic or Gompertz (Jaroudi 2017; B4.1 of the specification); each
-law has its exact flow, because the time stepping solves the reaction exactly at every vertex. Treatment is
-instantaneous cell survival (linear-quadratic law for radiotherapy) or an exponentially decaying kill rate.
-The laws are plain operators: `rate` accepts floats, numpy arrays, torch tensors and UFL expressions, the flows accept
-all of these but UFL. An exposure is a number or, for several runs at once, a torch tensor that broadcasts with u.
+The reaction is `du/dt = rho f(u)` with f exponential, logistic or Gompertz (Jaroudi 2017). Each law has its exact flow,
+because the time stepping solves the reaction exactly at every vertex. The laws are plain operators: `rate` accepts
+floats, numpy arrays, torch tensors and UFL expressions, the flows accept all of these but UFL. An exposure is a number
+or, for several runs at once, a torch tensor that broadcasts with u.
 """
 
 from __future__ import annotations
@@ -12,21 +11,11 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = [
-    "Chemotherapy",
-    "Exponential",
-    "Gompertz",
-    "GrowthLaw",
-    "Logistic",
-    "Radiotherapy",
-    "Resection",
-    "Treatment",
-]
+__all__ = ["Exponential", "Gompertz", "GrowthLaw", "Logistic"]
 
 
 class GrowthLaw(Protocol):
@@ -89,7 +78,7 @@ class Gompertz:
     """Gompertz growth, f(u) = -u ln(max(u, floor)) for u > 0 and 0 otherwise.
 
     Below `floor` the growth is exponential with the rate reached there, ln(1/floor): the pure law has f'(0) = infinity,
-    where neither tangent nor adjoint exists (B2.2). The flow stays exact, continuous and once differentiable.
+    where neither tangent nor adjoint exists. The flow stays exact, continuous and once differentiable.
 
     Attributes:
         floor: density below which growth is exponential, dimensionless, in (0, 1).
@@ -193,73 +182,3 @@ def _elementary(u: Any) -> Any:
     if package in ("ufl", "dolfinx"):
         return _Ufl
     return _Torch if package == "torch" else _Numpy
-
-
-@dataclass(frozen=True)
-class Radiotherapy:
-    """Fractionated radiotherapy: u -> S u at each fraction, S = exp(-alpha d (1 + d / alpha_beta)).
-
-    Linear-quadratic law (Fowler 1989; Rockne et al. 2010), d the dose of one fraction. Fractions are given one a day
-    on five days, then two days of rest, from `day` on.
-
-    Attributes:
-        day: day of the first fraction, in the time of the case's sessions.
-        dose_gy: total dose, Gy.
-        fractions: number of equal fractions.
-        alpha: linear radiosensitivity, 1/Gy.
-        alpha_beta: ratio alpha / beta, Gy.
-    """
-
-    day: float
-    dose_gy: float
-    fractions: int
-    alpha: float = 0.04
-    alpha_beta: float = 10.0
-
-    @property
-    def survival(self) -> float:
-        """Surviving fraction of one fraction, dimensionless."""
-        dose = self.dose_gy / self.fractions
-        return math.exp(-self.alpha * dose * (1.0 + dose / self.alpha_beta))
-
-    @property
-    def days(self) -> tuple[float, ...]:
-        """Days of the fractions, day."""
-        return tuple(self.day + 7.0 * (k // 5) + k % 5 for k in range(self.fractions))
-
-
-@dataclass(frozen=True)
-class Chemotherapy:
-    """Chemotherapy: du/dt = ... - k(t) u with k(t) = rate 2^(-(t - day)/half_life) from `day` on.
-
-    Attributes:
-        day: day of administration.
-        rate: initial kill rate, 1/day.
-        half_life: half-life of the kill rate, day.
-    """
-
-    day: float
-    rate: float
-    half_life: float
-
-    def exposure(self, start: float, end: float) -> float:
-        """Return the integral of k(t) over [start, end] (days), dimensionless."""
-        decay = math.log(2.0) / self.half_life
-        first, last = max(start, self.day) - self.day, max(end, self.day) - self.day
-        return self.rate / decay * (math.exp(-decay * first) - math.exp(-decay * last))
-
-
-@dataclass(frozen=True)
-class Resection:
-    """Resection: u -> 0 inside the cavity.
-
-    Attributes:
-        day: day of the operation.
-        mask: NIfTI file of the cavity (1 inside); None: the core of the last session before `day` is taken out.
-    """
-
-    day: float
-    mask: Path | None = None
-
-
-Treatment = Radiotherapy | Chemotherapy | Resection

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from oncology.errors import ConfigError
-from oncology.model.growth import Chemotherapy, Radiotherapy, Resection, Treatment
+from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection, Treatment
 
 __all__ = ["Interval", "TimeGrid", "plan_time_grid", "step_limit"]
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from oncology.inverse.misfit import volume_fraction
 from oncology.meshing import TetMesh
-from oncology.model.growth import Radiotherapy, Resection
 from oncology.model.trajectory import Trajectory
+from oncology.model.treatment import Radiotherapy, Resection
 from oncology.report import style
 from oncology.report.metrics import MM3_PER_ML
 from oncology.results.read import REGIONS, Curve, Results

@@ -14,7 +14,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from oncology.model.growth import Chemotherapy, Radiotherapy, Resection, Treatment
+from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection, Treatment
 from oncology.results.read import Combination, Estimate, Parameter
 
 __all__ = [

@@ -17,8 +17,8 @@ from oncology.errors import ConfigError
 from oncology.inverse.fit import CaseFit, Shape
 from oncology.inverse.parameters import Parametrisation
 from oncology.inverse.shape import GaussianLattice
-from oncology.model.growth import Treatment
 from oncology.model.seed import Seed
+from oncology.model.treatment import Treatment
 
 __all__ = ["FittedTumour", "fitted_tumour", "posterior_content", "read_fitted", "shape_content"]
 

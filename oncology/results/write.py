@@ -18,8 +18,8 @@ from oncology.imaging import Case, Volume, resample_to, write_volume
 from oncology.inverse.estimate import combinations, parameter_quantities, seed_sd
 from oncology.meshing import write_mesh
 from oncology.meshing.raster import rasterise
-from oncology.model.growth import Treatment
 from oncology.model.trajectory import Trajectory, write_trajectory
+from oncology.model.treatment import Treatment
 from oncology.parallel import on_root
 from oncology.report.metrics import compare
 from oncology.results.fitted import fitted_tumour, posterior_content, shape_content

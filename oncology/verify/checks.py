@@ -18,9 +18,10 @@ from oncology.fem.diffusion import BackwardEuler
 from oncology.fem.discretisation import discretise
 from oncology.fem.forward import SeededGrowth
 from oncology.fem.model import Rates, TumourModel
-from oncology.model.growth import Chemotherapy, Exponential, Radiotherapy, Resection
+from oncology.model.growth import Exponential
 from oncology.model.seed import Seed
 from oncology.model.timegrid import plan_time_grid
+from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection
 from oncology.verify.derivatives import (
     TaylorRates,
     initial_dot,

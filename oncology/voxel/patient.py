@@ -28,9 +28,10 @@ from oncology.meshing import QualityReport, TetMesh
 from oncology.meshing.lattice import kuhn_cells
 from oncology.meshing.topology import cell_volumes, compact, oriented
 from oncology.model.cells import CellSpace
-from oncology.model.growth import GrowthLaw, Resection, Treatment
+from oncology.model.growth import GrowthLaw
 from oncology.model.seed import Seed
 from oncology.model.timegrid import TimeGrid, plan_time_grid, step_limit
+from oncology.model.treatment import Resection, Treatment
 from oncology.voxel.forward import SeededVoxels, VoxelField, VoxelView
 from oncology.voxel.model import VoxelModel, VoxelRun
 from oncology.voxel.stencil import Mean, stencil

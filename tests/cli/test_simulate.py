@@ -18,8 +18,8 @@ import pytest
 from oncology.cli import main as cli
 from oncology.imaging import Case, read_volume, sample
 from oncology.meshing import read_mesh
-from oncology.model.growth import Radiotherapy
 from oncology.model.trajectory import read_trajectory
+from oncology.model.treatment import Radiotherapy
 from tests.cases import write_case
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,10 @@ from oncology.fem.diffusion import BackwardEuler, Sdirk2
 from oncology.fem.discretisation import discretise
 from oncology.fem.forward import SeededGrowth
 from oncology.fem.model import ModelDirection, Rates, TumourModel
-from oncology.model.growth import Chemotherapy, Exponential, Gompertz, Logistic, Radiotherapy, Resection
+from oncology.model.growth import Exponential, Gompertz, Logistic
 from oncology.model.seed import Seed
 from oncology.model.timegrid import plan_time_grid
+from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection
 from oncology.optimise import taylor_test
 from oncology.verify.derivatives import (
     initial_dot,

@@ -7,9 +7,9 @@ from mpi4py import MPI
 from oncology.fem.forward import SeededGrowth
 from oncology.fem.model import ModelDirection, Rates, TumourModel
 from oncology.fem.projection import project
-from oncology.model.growth import Chemotherapy, Radiotherapy, Resection
 from oncology.model.seed import Seed
 from oncology.model.timegrid import plan_time_grid
+from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection
 from oncology.verify.derivatives import parameter_gradient
 from oncology.verify.verification import level_radius, sphere_density
 from tests.fem.meshes import mixed_box, owned

@@ -13,8 +13,8 @@ from oncology.fem.discretisation import discretise
 from oncology.fem.model import Rates, TumourModel
 from oncology.fem.series import frame_days, grow, volumes_above
 from oncology.meshing import build_mesh
-from oncology.model.growth import Chemotherapy, Radiotherapy, Resection
 from oncology.model.timegrid import plan_time_grid
+from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection
 from tests.meshing.images import ball_maps
 
 RATES = Rates(0.3, 0.05, 0.02)

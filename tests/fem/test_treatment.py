@@ -8,9 +8,10 @@ import pytest
 
 from oncology.fem.forward import SeededGrowth
 from oncology.fem.model import Rates, TumourModel
-from oncology.model.growth import Chemotherapy, Exponential, Logistic, Radiotherapy, Resection
+from oncology.model.growth import Exponential, Logistic
 from oncology.model.seed import Seed
 from oncology.model.timegrid import TimeGrid, plan_time_grid
+from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection
 from oncology.verify.derivatives import parameter_gradient, parameter_value
 from tests.fem.meshes import mixed_box, owned
 

@@ -13,7 +13,7 @@ from oncology.forecast.curves import HORIZON, growth_content, never_shrinking
 from oncology.forecast.forecast import Band
 from oncology.imaging import Case
 from oncology.inverse.parameters import Parametrisation
-from oncology.model.growth import Radiotherapy
+from oncology.model.treatment import Radiotherapy
 from oncology.results.fitted import FittedTumour
 from tests.cases import write_case
 

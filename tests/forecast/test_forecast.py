@@ -12,9 +12,9 @@ from oncology.forecast.forecast import forecast_ensemble, forecast_linearised
 from oncology.inverse.fit import Shape
 from oncology.inverse.parameters import Parametrisation
 from oncology.inverse.shape import GaussianLattice
-from oncology.model.growth import Radiotherapy
 from oncology.model.seed import Seed
 from oncology.model.timegrid import plan_time_grid, step_limit
+from oncology.model.treatment import Radiotherapy
 from oncology.parallel import on_root
 from oncology.results.fitted import FittedTumour, posterior_content, read_fitted, shape_content
 

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from oncology.errors import CaseError, ImageError, InputError
 from oncology.imaging import Case
 from oncology.imaging.tensor import to_components, to_matrices
-from oncology.model.growth import Radiotherapy, Resection
+from oncology.model.treatment import Radiotherapy, Resection
 from tests.cases import SCANS, SEMI_AXES, Scan, save, write_case, write_toml
 
 WHITE = "anat/sub-toy01_label-WM_probseg.nii.gz"

@@ -8,7 +8,7 @@ import pytest
 from oncology.errors import CaseError
 from oncology.imaging import BRATS2017, BRATS2021
 from oncology.imaging.casefile import read_case_file
-from oncology.model.growth import Chemotherapy, Radiotherapy, Resection
+from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection
 
 GOOD = """
 [subject]

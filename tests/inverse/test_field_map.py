@@ -16,8 +16,9 @@ from oncology.fem.runtime import world
 from oncology.fem.sobolev import SobolevSpace
 from oncology.inverse.field import CellDensity, FieldProblem, LogPrior, Penalty, RegionFraction, Unknowns, VertexDensity
 from oncology.inverse.misfit import MaskObservation
-from oncology.model.growth import Exponential, Gompertz, Logistic, Radiotherapy
+from oncology.model.growth import Exponential, Gompertz, Logistic
 from oncology.model.timegrid import plan_time_grid
+from oncology.model.treatment import Radiotherapy
 from oncology.optimise import dot_test, taylor_test
 from tests.inverse.field_experiment import RATES, Experiment
 

@@ -14,7 +14,7 @@ from oncology.imaging import Case
 from oncology.imaging.case import Thresholds
 from oncology.inverse.fit import FitSettings, fit_case
 from oncology.inverse.parameters import TRACER
-from oncology.model.growth import Radiotherapy
+from oncology.model.treatment import Radiotherapy
 from oncology.parallel import on_root
 from tests.phantom import Phantom
 from tests.recovered import Limits, Truth, assert_recovered, quantities

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from oncology.model.growth import Chemotherapy, Exponential, Gompertz, Logistic, Radiotherapy
+from oncology.model.growth import Exponential, Gompertz, Logistic
+from oncology.model.treatment import Chemotherapy, Radiotherapy
 
 LAWS = [Exponential(), Logistic(), Gompertz(), Gompertz(floor=0.05)]
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oncology.errors import ConfigError
-from oncology.model.growth import Chemotherapy, Radiotherapy, Resection
 from oncology.model.timegrid import plan_time_grid, step_limit
+from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection
 
 days = st.floats(0.1, 400.0)
 treatments = st.lists(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oncology.model.growth import Chemotherapy, Radiotherapy, Resection
+from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection
 from oncology.report.words import (
     cannot_tell,
     combination_rows,

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from oncology.errors import ConfigError, NumericalError
-from oncology.model.growth import Chemotherapy, Logistic, Radiotherapy
+from oncology.model.growth import Logistic
 from oncology.model.timegrid import plan_time_grid
+from oncology.model.treatment import Chemotherapy, Radiotherapy
 from oncology.voxel.model import VoxelDirections, VoxelModel
 from oncology.voxel.stencil import Stencil, stacked
 from tests.voxel.boxes import MEANS, equal_steps, mixed

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from oncology.model.growth import Chemotherapy, Exponential, Gompertz, Logistic, Radiotherapy, Resection
+from oncology.model.growth import Exponential, Gompertz, Logistic
 from oncology.model.timegrid import plan_time_grid
+from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection
 from oncology.optimise import taylor_test
 from oncology.voxel.model import VoxelDirections, VoxelModel
 from tests.voxel.boxes import MEANS, mixed
