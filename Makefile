@@ -23,7 +23,7 @@ export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
 export PRTE_MCA_rmaps_default_mapping_policy := :oversubscribe
 export OMPI_MCA_rmaps_base_oversubscribe := 1
 
-.PHONY: help setup demo test lint types check benchmarks lock clean
+.PHONY: help setup demo test lint types docs check benchmarks lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -51,7 +51,10 @@ lint: $(READY) ## Check style and formatting
 types: $(READY) ## Check types
 	$(PY) -m mypy
 
-check: lint types test ## Run lint, types and test
+docs: $(READY) ## Build the documentation into site/html, every warning an error
+	$(PY) -m sphinx -q -W --keep-going -b html -c docs -d site/doctrees . site/html
+
+check: lint types docs test ## Run lint, types, docs and test
 
 benchmarks: $(READY) ## Print the ratios that the documentation quotes
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
@@ -60,5 +63,5 @@ lock: $(READY) ## Lock the newest versions that pyproject.toml allows
 	sh requirements/lock.sh
 
 clean: ## Remove what the tools and the demo left, but not .venv
-	rm -rf demo-out demo-out.tmp-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache/fenics
+	rm -rf demo-out demo-out.tmp-* build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache/fenics
 	find oncology tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

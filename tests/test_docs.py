@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -14,6 +15,7 @@ from oncology.results.read import Estimate
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+PACKAGES = ("nodes", "imaging", "meshing", "optimise", "cluster")  # whose `__all__` is a promise
 FOLDERS = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in folder.rglob("*.md"))])
 
@@ -77,6 +79,15 @@ def test_names_stand_in_the_files_beside_them(page):
             words = {word for span in spans for word in span.split(".")}
             missing += [f"{target}: {word}" for word in words if not re.search(rf"\b{word}\b", text)]
     assert not missing
+
+
+@pytest.mark.parametrize("package", ["oncology", *(f"oncology.{part}" for part in PACKAGES)])
+def test_every_public_name_is_on_an_api_page(package):
+    text = "\n".join(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs" / "api").glob("*.md")))
+    if re.search(rf"(?m)^\.\. automodule:: {package}\n(   :.*\n)*   :members:$", text):
+        return
+    shown = set(re.findall(rf"(?m)^\.\. auto[a-z]+:: {package}\.(\w+)$", text))
+    assert set(getattr(importlib.import_module(package), "__all__", ())) - shown == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

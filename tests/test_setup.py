@@ -9,11 +9,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from cyclopts import App
 
 from oncology.cli import main as cli
@@ -74,7 +76,12 @@ def test_locks_hold_what_the_project_asks_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras, groups = project["project"]["optional-dependencies"], project["dependency-groups"]
     run = [*project["project"]["dependencies"], *extras["fem"], *extras["node"], *groups["build"]]
-    expected = {"run": run, "test": [*run, *extras["test"]], "oracle": groups["oracle"], "uv": groups["setup"]}
+    expected = {
+        "run": run,
+        "test": [*run, *extras["test"], *extras["docs"]],
+        "oracle": groups["oracle"],
+        "uv": groups["setup"],
+    }
     assert {lock.stem for lock in LOCKS} == expected.keys()
     for lock in LOCKS:
         asked = {re.match(r"[A-Za-z0-9._-]+", line)[0].lower() for line in expected[lock.stem]}
@@ -176,3 +183,21 @@ def test_a_failure_on_one_rank_fails_on_all(tmp_path):
     assert [line for line in done.stdout.splitlines() if "1 failed, 1 passed" in line] == [
         done.stdout.rstrip().splitlines()[-1]
     ]
+
+
+def test_the_package_says_what_it_is(tmp_path):
+    """Metadata agree, and the archive of the sources holds what builds the documentation and types."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    assert [author["name"] for author in citation["authors"]] == [author["name"] for author in project["authors"]]
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    assert "bash .ci/run" in [step.get("run") for step in workflow["jobs"]["check"]["steps"]]
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as files:
+        names = {name.partition("/")[2] for name in files.getnames()}
+    kept = {"oncology/py.typed", "docs/conf.py", "docs/index.md", "Makefile", "CITATION.cff", "requirements/test.txt"}
+    assert kept <= names
+    assert not {name for name in names if name.startswith((".venv", "site/", ".cache"))}
