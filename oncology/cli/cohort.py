@@ -18,7 +18,7 @@ from oncology.cli.runtime import Stopped, launched_rank
 from oncology.errors import ConfigError
 
 if TYPE_CHECKING:
-    from oncology.cluster import Plan, State, Store, Task
+    from oncology.cluster import CohortPlan, Store, Task, TaskState
 
 __all__ = ["cohort"]
 
@@ -74,7 +74,7 @@ def _cores(given: int | None) -> int:
     return given or len(os.sched_getaffinity(0))
 
 
-def _require_options(plan: Plan, tasks: Sequence[Task]) -> None:
+def _require_options(plan: CohortPlan, tasks: Sequence[Task]) -> None:
     """Let `oncology fit` itself look at the settings of every variant, before any case is begun."""
     from oncology.cli.fit import check_options
     from oncology.cli.main import build_app
@@ -89,7 +89,7 @@ def _require_options(plan: Plan, tasks: Sequence[Task]) -> None:
             raise ConfigError(f"{plan.path}: {where}: {told} (see oncology fit --help)") from error
 
 
-def _run(plan: Plan, tasks: Sequence[Task], store: Store, cores: int) -> int:
+def _run(plan: CohortPlan, tasks: Sequence[Task], store: Store, cores: int) -> int:
     from oncology.cluster.local import run_tasks
     from oncology.cluster.table import read_rows, write_tables
 
@@ -97,7 +97,7 @@ def _run(plan: Plan, tasks: Sequence[Task], store: Store, cores: int) -> int:
         ended = [task for task in tasks if store.is_finished(task)]
         now: list[str] = []
 
-        def tell(task: Task, state: State) -> None:
+        def tell(task: Task, state: TaskState) -> None:
             if state.name == "running":
                 now.append(task.name)
             else:
@@ -130,7 +130,7 @@ def _asked_to_leave() -> Iterator[Callable[[], int]]:
             signal.signal(number, handler)
 
 
-def _submit(plan: Plan, tasks: Sequence[Task], store: Store, dry_run: bool) -> int:
+def _submit(plan: CohortPlan, tasks: Sequence[Task], store: Store, dry_run: bool) -> int:
     from oncology.cluster.slurm import array_limit, queued, submit, write_arrays
 
     if plan.slurm is None:
@@ -155,7 +155,7 @@ def _submit(plan: Plan, tasks: Sequence[Task], store: Store, dry_run: bool) -> i
     return 0
 
 
-def _status(plan: Plan, tasks: Sequence[Task], store: Store) -> int:
+def _status(plan: CohortPlan, tasks: Sequence[Task], store: Store) -> int:
     from oncology.cluster.slurm import queued
 
     queue, width = queued(plan), max(len(task.name) for task in tasks)
@@ -168,7 +168,7 @@ def _status(plan: Plan, tasks: Sequence[Task], store: Store) -> int:
     return 0
 
 
-def _table(plan: Plan, tasks: Sequence[Task], store: Store) -> int:
+def _table(plan: CohortPlan, tasks: Sequence[Task], store: Store) -> int:
     from oncology.cluster.slurm import queued
     from oncology.cluster.table import read_rows, write_tables
 

@@ -1,11 +1,10 @@
-"""Cohorts: a plan becomes a list of fits, run on the cores of one machine or as job arrays on Slurm, and a table.
+"""Cohorts: the fits of a plan, run on one machine or as job arrays on Slurm, and the table of their results.
 
-Nothing here solves anything: every fit is an `oncology fit` of its own, and what is known of it is what it left on
-disk.
+Every fit is a process of its own (`oncology fit`); its state and its results are read from disk.
 """
 
-from oncology.cluster.plan import Plan, read_plan
-from oncology.cluster.store import State, Store
+from oncology.cluster.plan import CohortPlan, read_plan
+from oncology.cluster.store import Store, TaskState
 from oncology.cluster.tasks import Task, list_tasks
 
-__all__ = ["Plan", "State", "Store", "Task", "list_tasks", "read_plan"]
+__all__ = ["CohortPlan", "Store", "Task", "TaskState", "list_tasks", "read_plan"]

@@ -1,4 +1,7 @@
-"""One task as a process: how it is started, asked to save and leave, and what its end means."""
+"""One fit as a process: starting it, asking it to save and stop, and interpreting its exit status.
+
+Runners (`local`, `job`) hold the `Running` objects and decide when to stop them.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from oncology.cluster.store import State, Store
+from oncology.cluster.store import Store, TaskState
 from oncology.cluster.tasks import Task
 from oncology.errors import ConfigError
 
 __all__ = ["STOPPED", "Running", "command_line", "mpiexec", "start", "task_environment"]
 
-STOPPED = os.EX_TEMPFAIL  # exit status of an `oncology fit` that left with its iterate saved
+STOPPED = os.EX_TEMPFAIL  # exit status of an `oncology fit` that stopped with its iterate saved
 _LONGEST = 400  # characters of a message
-_LAUNCHERS = ("srun: ", "slurmstepd")  # how lines begin that tell of an end, not of its reason
+_LAUNCHERS = ("srun: ", "slurmstepd")  # lines of launchers report that a program ended, not why
 _LAUNCHED = ("PMI_", "PMIX_", "OMPI_COMM_", "PRTE_", "MPI_LOCAL")
-# One thread a rank; ranks of several fits share a machine, so none may be bound to cores that the others think theirs.
+# One thread per rank. Fits side by side do not know of each other, so their ranks must not be bound to fixed cores.
 _DEFAULTS = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -35,7 +38,7 @@ _DEFAULTS = {
 
 
 def mpiexec() -> str:
-    """Return the launcher of this machine: the one beside this Python, else the first on the path.
+    """Return this machine's MPI launcher: the one beside this Python, else the first on the path.
 
     Raises:
         ConfigError: there is none.
@@ -48,12 +51,12 @@ def mpiexec() -> str:
 
 
 def command_line(task: Task, python: Sequence[str], launcher: Sequence[str]) -> list[str]:
-    """Return the words that run a task.
+    """Return the command that runs a task, resuming from its checkpoint if there is one.
 
     Args:
         task: The task.
-        python: Words that start Python; empty for the one that runs.
-        launcher: Words that start an MPI program, before `-n RANKS`; a task of one rank is started without.
+        python: Command that starts Python; empty for the current interpreter.
+        launcher: Command that starts an MPI program, before `-n RANKS`; a task of one rank is started without it.
     """
     launch = [*launcher, "-n", str(task.ranks)] if task.ranks > 1 else []
     fit = ["-m", "oncology", "fit", str(task.case), "--out", str(task.out), "--resume", *task.words]
@@ -61,22 +64,22 @@ def command_line(task: Task, python: Sequence[str], launcher: Sequence[str]) -> 
 
 
 def task_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the environment of a task: one thread a rank, and no trace of a launcher that started us."""
+    """Return the environment of a task: one thread per rank, without the variables of a launcher that started us."""
     own = {name: value for name, value in environment.items() if not name.startswith(_LAUNCHED)}
     return _DEFAULTS | own
 
 
 @dataclass(eq=False)
 class Running:
-    """A task that runs.
+    """A running task.
 
     Attributes:
         task: The task.
         process: Its launcher, or the fit itself.
-        lock: The task's lock, held by us and by the process.
-        log: Where the process writes.
-        start: Length of the log before, bytes.
-        asked_at: When it was asked to leave, on the monotonic clock, s; None if it was not.
+        lock: The task's lock file, held by this process and by the task.
+        log: File with the output of the process.
+        start: Length of the log when the process started, bytes.
+        asked_at: Time on the monotonic clock at which it was asked to stop, s; None if it was not.
     """
 
     task: Task
@@ -87,7 +90,7 @@ class Running:
     asked_at: float | None = None
 
     def ask_to_leave(self) -> None:
-        """Tell it, once, to save its iterate and leave; launchers pass the signal on to every rank."""
+        """Ask it, once, to save its iterate and stop; launchers forward the signal to every rank."""
         if self.asked_at is not None:
             return
         self.asked_at = time.monotonic()
@@ -95,35 +98,35 @@ class Running:
             self.process.send_signal(signal.SIGUSR1)
 
     def asked_for(self) -> float:
-        """Return how long ago it was asked to leave, s; 0 if it was not."""
+        """Return the time since it was asked to stop, s; 0 if it was not."""
         return 0.0 if self.asked_at is None else time.monotonic() - self.asked_at
 
     @property
     def crashed(self) -> bool:
-        """Whether it ended neither well, nor by its own decision, nor because it was asked to."""
+        """Whether it ended neither with success, nor with an error of its own, nor because it was asked to stop."""
         return self.asked_at is None and self.process.returncode not in (0, 1, 2, STOPPED)
 
     def end(self) -> None:
-        """End it and all its ranks now; what it saved last stays."""
+        """Terminate it and all its ranks now; its last checkpoint stays."""
         self.asked_at = self.asked_at or time.monotonic()
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGTERM)
 
-    def conclude(self, store: Store) -> State:
-        """Note how it ended and let go of the lock."""
+    def conclude(self, store: Store) -> TaskState:
+        """Wait for its end, record the outcome and release the lock."""
         status = self.process.wait()
         with self.lock:
             if store.is_finished(self.task):
-                return State("finished")
+                return TaskState("finished")
             if status == STOPPED or (self.asked_at is not None and status not in (1, 2)):
                 store.note(self.task, "stopped")
-                return State("stopped")
+                return TaskState("stopped")
             message = self._complaint(status)
             store.note(self.task, "failed", message)
-            return State("failed", message)
+            return TaskState("failed", message)
 
     def _complaint(self, status: int) -> str:
-        """The line in which the fit said what was wrong, else its exit status and the last one of a reason."""
+        """Return the fit's own error message, else its exit status and the last line that may tell a reason."""
         with self.log.open("rb") as handle:
             handle.seek(self.start)
             lines = [line.strip() for line in handle.read().decode(errors="replace").splitlines() if line.strip()]
@@ -140,15 +143,15 @@ def start(task: Task, store: Store, command: Sequence[str], folder: Path) -> Run
 
     Args:
         task: The task.
-        store: Where its log and its lock are.
-        command: Words that run it.
-        folder: Where relative paths among its settings start.
+        store: Files of the task: its log, lock and record.
+        command: Command that runs it.
+        folder: Working directory, from which relative paths in its settings start.
 
     Returns:
-        The running task; None while another process runs it, or if one has just finished it.
+        The running task; None while another process runs it, or if it is finished.
 
     Raises:
-        ConfigError: the first word of the command is no program.
+        ConfigError: the program cannot be started.
     """
     lock = store.claim(task)
     if lock is None:

@@ -1,9 +1,9 @@
 """One job of an array: `python -m oncology.cluster.job LISTING INDEX`, which the batch scripts of `slurm` run.
 
-Slurm warns it with SIGUSR1 before the time limit; it passes the warning on, and when the fit has left with its iterate
-saved, puts its own job back into the queue, where it goes on. A job that Slurm ends (cancelled, requeued, preempted)
-gets SIGTERM, as its fit does: it starts nothing more and leaves the rest to Slurm. A fit that fails is noted and ends
-this job alone. One that crashes is started once more.
+Slurm sends SIGUSR1 before the time limit. The job forwards it, and when the fit has stopped with its iterate saved,
+requeues itself, so that the fit resumes. A job that Slurm ends (cancelled, requeued, preempted) gets SIGTERM, as its
+fit does: it starts nothing more and leaves the rest to Slurm. A failed fit is recorded and ends this job only. A fit
+that crashes is started once more.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from pathlib import Path
 
 from oncology.cluster.execute import STOPPED, Running, command_line, start
 from oncology.cluster.remains import remove_remains
-from oncology.cluster.store import State, Store
+from oncology.cluster.store import Store, TaskState
 from oncology.cluster.tasks import Task
 
 __all__ = ["main"]
 
-_PERIOD = 0.1  # seconds between two looks at the process
+_PERIOD = 0.1  # seconds between two polls of the process
 _ATTEMPTS = 2
-_ANSWER = 60.0  # seconds to wait for Slurm's
-_TRIALS = 20  # looks at a lock that may only be somebody looking
+_ANSWER = 60.0  # seconds to wait for Slurm's answer
+_TRIALS = 20  # attempts to take a lock, which a status query may hold for a moment
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one task of a listing.
 
     Args:
-        arguments: File with the tasks of the array, and the index of one.
+        arguments: File with the tasks of the array, and the index of this one.
 
     Returns:
-        0 if it is finished, goes back into the queue or is run by another; 1 if it failed; 75 if Slurm ends the job.
+        0 if the task is finished, requeued or run by another process; 1 if it failed; 75 if Slurm ends the job.
     """
     came: list[int] = []
     for number in (signal.SIGUSR1, signal.SIGTERM):
@@ -60,10 +60,10 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if state.name == "failed" else 0
 
 
-def _watch(running: Running, store: Store, came: list[int], patience: float) -> State:
-    """Wait for the end of a fit; pass a warning on, and end it where it does not leave in time or where Slurm ends us.
+def _watch(running: Running, store: Store, came: list[int], patience: float) -> TaskState:
+    """Wait for the end of a fit: forward a warning, and end the fit if it does not stop in time or Slurm ends this job.
 
-    Slurm's signal reaches the fit a moment before us: it is asked before a crash counts as one.
+    Slurm's signal reaches the fit a moment before this process: Slurm is asked before an end counts as a crash.
     """
     while running.process.poll() is None and signal.SIGTERM not in came and running.asked_for() <= patience:
         if came:
@@ -86,21 +86,21 @@ def _start(task: Task, store: Store, command: Sequence[str], folder: Path) -> Ru
     return None
 
 
-def _requeue(task: Task, store: Store, limit: int, environment: Mapping[str, str] = os.environ) -> State:
-    """Put this job back into the queue; its task counts as failed where that is not possible."""
+def _requeue(task: Task, store: Store, limit: int, environment: Mapping[str, str] = os.environ) -> TaskState:
+    """Requeue this job; its task counts as failed where that is not possible."""
     restarts = int(environment.get("SLURM_RESTART_COUNT", "0"))
     message = f"reached its time limit {restarts + 1} times: raise time or requeues in [slurm], or use more ranks"
     if restarts < limit:
         done = subprocess.run(["scontrol", "requeue", _job(environment)], capture_output=True, text=True, check=False)
         if done.returncode == 0:
-            return State("stopped")
+            return TaskState("stopped")
         message = f"stopped before its time limit, and could not be requeued ({' '.join(done.stderr.split())})"
     store.note(task, "failed", message)
-    return State("failed", message)
+    return TaskState("failed", message)
 
 
 def _runs(environment: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether this job is to go on, as far as Slurm says."""
+    """Tell whether Slurm lets this job go on; True if Slurm does not answer."""
     words = ["squeue", "--noheader", "--array", f"--jobs={_job(environment)}", "--format=%T"]
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=_ANSWER)

@@ -1,4 +1,7 @@
-"""The tasks of a plan on the cores of one machine: never more ranks than cores, one failure no other's end."""
+"""Run the tasks of a plan on one machine.
+
+There are never more ranks than cores, and a failed task does not stop the others.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from oncology.cluster.execute import Running, command_line, mpiexec, start
-from oncology.cluster.store import State, Store
+from oncology.cluster.store import Store, TaskState
 from oncology.cluster.tasks import Task
 from oncology.errors import ConfigError
 
 __all__ = ["run_tasks"]
 
-_PERIOD = 0.1  # seconds between two looks at the processes
-_PATIENCE = 120.0  # seconds that a fit has to reach its next iterate when it is asked to leave
+_PERIOD = 0.1  # seconds between two polls of the processes
+_PATIENCE = 120.0  # seconds in which a fit that is asked to stop must reach its next iterate
 
-Tell = Callable[[Task, State], None]
+Tell = Callable[[Task, TaskState], None]
 
 
 def run_tasks(
@@ -30,16 +33,18 @@ def run_tasks(
 ) -> None:
     """Run every task that is not finished.
 
-    A task that another process runs (a second runner, or what a killed one left behind) is waited for; its ranks count.
+    A task that another process runs (started by a second runner, or by one that was killed) is waited for, and its
+    ranks count.
 
     Args:
         tasks: The tasks, in order.
-        store: Their files, opened.
-        folder: Where relative paths among the settings start.
-        python: Words that start Python; empty for the one that runs.
-        cores: Most ranks at a time.
+        store: Their files; `Store.open` was called.
+        folder: Working directory, from which relative paths in the settings start.
+        python: Command that starts Python; empty for the current interpreter.
+        cores: Largest number of ranks at a time.
         tell: Called when a task starts ("running") and when it has ended.
-        leave: How often the runner has been asked to leave: at once, running fits save their iterate; twice, they end.
+        leave: Returns how often the runner has been asked to stop: once, and running fits save their iterate and stop;
+            twice, and they are ended.
 
     Raises:
         ConfigError: a task has more ranks than there are cores, or cannot be started.
@@ -75,7 +80,7 @@ def _start(
     cores: int,
     tell: Tell,
 ) -> list[Task]:
-    """Start what fits on the free cores; return what is still to be done."""
+    """Start as many tasks as the free cores allow; return those that still wait."""
     free = cores - sum(run.task.ranks for run in running)
     if free < min((task.ranks for task in waiting), default=1):
         return waiting
@@ -86,7 +91,7 @@ def _start(
         if task.name in foreign:
             left.append(task)
         elif store.is_finished(task):
-            tell(task, State("finished"))
+            tell(task, TaskState("finished"))
         elif task.ranks > free:
             left.append(task)
         elif (run := start(task, store, command_line(task, python, launcher), folder)) is None:
@@ -94,12 +99,12 @@ def _start(
         else:
             running.append(run)
             free -= task.ranks
-            tell(task, State("running"))
+            tell(task, TaskState("running"))
     return left
 
 
 def _reap(running: list[Running], store: Store, tell: Tell) -> list[Running]:
-    """Conclude what has ended; return what runs on."""
+    """Conclude the processes that have ended; return the others."""
     for run in running:
         if run.process.poll() is not None:
             tell(run.task, run.conclude(store))
@@ -107,7 +112,7 @@ def _reap(running: list[Running], store: Store, tell: Tell) -> list[Running]:
 
 
 def _ask(running: list[Running], times: int) -> bool:
-    """Ask every fit once to leave; tell whether they are to be ended now, since they were asked twice or for long."""
+    """Ask every fit once to stop; tell whether to end them now, asked twice or too long ago."""
     for run in running:
         run.ask_to_leave()
     return times > 1 or any(run.asked_for() > _PATIENCE for run in running)

@@ -1,7 +1,7 @@
-"""The schema of `plan.toml`, checked with pydantic: which cases, with which settings of `oncology fit`, on what.
+"""The schema of `plan.toml`, checked with pydantic: the cases, the settings of `oncology fit`, and the resources.
 
-An unknown key, a wrong type or a value out of range is one `ConfigError` of one line. The settings of a fit are passed
-on as they are: the command line, which knows them, checks them.
+An unknown key, a wrong type or a value out of range is a `ConfigError` of one line. The settings of a fit are passed
+on unchanged and checked by the command line.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from oncology.errors import ConfigError
 
-__all__ = ["Options", "Plan", "Queue", "Slurm", "read_plan", "seconds_of"]
+__all__ = ["CohortPlan", "Options", "Queue", "Slurm", "read_plan", "seconds_of"]
 
-_OWN = ("case", "out", "overwrite", "resume", "help")  # of `oncology fit`: the cohort's own business
+_OWN = ("case", "out", "overwrite", "resume", "help")  # options of `oncology fit` that the cohort sets itself
 _DURATION = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
 
 # The descriptions are the remedy in every message about the key: "give ...".
@@ -31,12 +31,12 @@ Value = bool | int | float | str
 Options = dict[str, Value | tuple[Value, ...]]
 
 
-class _Section(BaseModel):
+class _PlanSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class _QueueKeys(_Section):
-    """What may differ between the two queues; None: as Slurm does by default."""
+class _QueueKeys(_PlanSection):
+    """Keys that may differ between the two queues; None: Slurm's default."""
 
     partition: Name | None = Field(default=None, description="a name without spaces")
     account: Name | None = Field(default=None, description="a name without spaces")
@@ -50,30 +50,32 @@ class _QueueKeys(_Section):
     @classmethod
     def _is_a_time(cls, value: str | None) -> str | None:
         if value is not None and seconds_of(value) is None:
-            raise ValueError(f"time = {value!r} is no time of Slurm: give 'HH:MM:SS', 'D-HH:MM:SS' or minutes")
+            raise ValueError(
+                f"time = {value!r} is not a time in Slurm's notation: give 'HH:MM:SS', 'D-HH:MM:SS' or minutes"
+            )
         return value
 
 
 class Queue(_QueueKeys):
-    """`[slurm.gpu]`: what the cases of `engine = "voxel"` ask for; keys that are not given are those of `[slurm]`."""
+    """`[slurm.gpu]`: resources of the cases with `engine = "voxel"`; missing keys are taken from `[slurm]`."""
 
 
 class Slurm(_QueueKeys):
-    """`[slurm]`: what one case asks of the scheduler.
+    """`[slurm]`: resources of one case.
 
     Attributes:
-        partition: Where to run.
-        account: Who pays.
-        time: Limit of one case.
-        memory: Of one rank.
+        partition: Partition.
+        account: Account to charge.
+        time: Time limit of one case.
+        memory: Memory of one rank.
         gres: Generic resources of one case.
-        at_once: Most cases of one array that run at the same time.
+        at_once: Largest number of cases of one array that run at the same time.
         sbatch: Further options of sbatch.
-        array_limit: Most cases in one array; also limited to what the site allows.
-        warning: Seconds before the limit at which a fit is told to save its iterate and leave.
-        requeues: How often a case may be put back into the queue before it counts as failed.
-        prelude: Shell lines before everything else, such as "module load mpich".
-        launcher: How MPI programs are started; `-n RANKS` is added.
+        array_limit: Largest number of cases in one array; the site's own limit applies too.
+        warning: Seconds before the time limit at which a fit is asked to save its iterate and stop.
+        requeues: How often a case may be requeued before it counts as failed.
+        prelude: Shell lines that come first, such as "module load mpich".
+        launcher: Command that starts MPI programs; `-n RANKS` is added.
         gpu: The queue of `engine = "voxel"`.
     """
 
@@ -101,14 +103,14 @@ class Slurm(_QueueKeys):
         return self
 
     def queue(self, gpu: bool) -> _QueueKeys:
-        """Return the keys of one of the two queues, those of `[slurm]` where `[slurm.gpu]` gives none."""
+        """Return the keys of one of the two queues; `[slurm]` fills in what `[slurm.gpu]` does not give."""
         own = {name: getattr(self, name) for name in _QueueKeys.model_fields}
         if gpu and self.gpu is not None:
             own |= self.gpu.model_dump(exclude_none=True)
         return Queue.model_construct(**own)
 
 
-class PlanFile(_Section):
+class PlanFile(_PlanSection):
     """The whole of `plan.toml`."""
 
     cases: Lines = Field(min_length=1, strict=False, description="a list of folders, for example ['patients/sub-*']")
@@ -141,7 +143,7 @@ class PlanFile(_Section):
         return self
 
 
-class Plan(PlanFile):
+class CohortPlan(PlanFile):
     """A plan together with the file it was read from.
 
     Attributes:
@@ -149,10 +151,10 @@ class Plan(PlanFile):
         cases: Folders, or patterns of folders.
         out: Folder of all results.
         ranks: MPI ranks of one case.
-        python: Words that start the Python of the fits; empty for the one that runs.
+        python: Command that starts Python for the fits; empty for the current interpreter.
         fit: Options of `oncology fit` for all variants.
-        variant: Options by variant, before those of `fit`; empty for a single variant without a name.
-        slurm: What a case asks of Slurm; None where the plan names no queue.
+        variant: Options by variant, which override those of `fit`; empty for a single variant without a name.
+        slurm: Resources of one case on Slurm; None without a section `[slurm]`.
     """
 
     path: Path
@@ -168,7 +170,7 @@ class Plan(PlanFile):
         return (self.folder / self.out).resolve()
 
 
-def read_plan(path: str | Path) -> Plan:
+def read_plan(path: str | Path) -> CohortPlan:
     """Read and check a plan.
 
     Raises:
@@ -187,11 +189,11 @@ def read_plan(path: str | Path) -> Plan:
     except ValidationError as error:
         raise ConfigError(f"{path}: {_first_line(error)}") from error
     fields = {name: getattr(plan_file, name) for name in PlanFile.model_fields}
-    return Plan.model_construct(path=path.resolve(), **fields)
+    return CohortPlan.model_construct(path=path.resolve(), **fields)
 
 
 def seconds_of(time: str) -> int | None:
-    """Return the seconds of a time as Slurm writes it; None if it is none.
+    """Return a time in Slurm's notation in seconds; None if it is not one.
 
     >>> seconds_of("90"), seconds_of("01:30:00"), seconds_of("1-12"), seconds_of("two hours")
     (5400, 5400, 129600, None)
@@ -214,12 +216,14 @@ def _tupled(value: object) -> Any:
 
 
 def _first_line(error: ValidationError) -> str:
-    """The first complaint as one line: key, value, and what to give instead."""
+    """Return the first error as one line: key, value, and what to give instead."""
     problems = error.errors(include_url=False)
-    # An unknown key is the usual cause (a typing error) of the missing key that is listed before it.
+    # A misspelt key is also reported as missing, first: the unknown key explains both.
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     names = [str(part) for part in problem["loc"]]
-    names = names[: {"fit": 2, "variant": 3}.get(names[0] if names else "")]  # what follows names types of values
+    names = names[
+        : {"fit": 2, "variant": 3}.get(names[0] if names else "")
+    ]  # the rest of the location names types of values
     key = ".".join(name for name in names if not name.isdigit())
     section = _section(names[:-1])
     match problem["type"]:
@@ -234,13 +238,13 @@ def _first_line(error: ValidationError) -> str:
     return " ".join(line.split())
 
 
-def _section(names: list[str]) -> type[_Section]:
-    sections: dict[str, type[_Section]] = {"slurm": Slurm, "slurm.gpu": Queue}
+def _section(names: list[str]) -> type[_PlanSection]:
+    sections: dict[str, type[_PlanSection]] = {"slurm": Slurm, "slurm.gpu": Queue}
     return sections.get(".".join(names), PlanFile)
 
 
 def _remedy(names: list[str]) -> str | None:
-    """What the key at a location should hold."""
+    """Return what the key at a location should hold."""
     if names[0] in ("fit", "variant") and len(names) > 1:
         return "a number, a text, true or false, or a list of them"
     depth = next((k for k in (2, 1, 0) if names[:k] in ([], ["slurm"], ["slurm", "gpu"])), 0)

@@ -1,8 +1,8 @@
-"""Shared memory that ranks of MPICH left on this machine when they were killed.
+"""Removal of shared memory that killed ranks of MPICH left on this machine.
 
-From version 5.0 on, ranks on one node meet in a segment whose name is made from the job's and the step's number alone
-(MPI_Init: `MPIDI_POSIX_comm_bootstrap`). Slurm counts steps from 0 again when it requeues a job, so that its ranks
-would meet in what the killed ones left, lose each other's first messages there, and crash or wait for ever.
+From version 5.0 on, the ranks of a node meet in a shared-memory segment that is named after the numbers of job and step
+only (MPI_Init: `MPIDI_POSIX_comm_bootstrap`). Slurm counts steps from 0 again when it requeues a job, so that its ranks
+would meet in the segment of the killed ones, lose each other's first messages, and crash or wait for ever.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from pathlib import Path
 __all__ = ["remove_remains"]
 
 _PATTERN = "mpich_*_*"
-_FRESH = 1.0  # seconds in which whoever made a segment has mapped it, by far
+_FRESH = 1.0  # seconds; a process maps a segment long before this after creating it
 
 
 def remove_remains(folder: Path = Path("/dev/shm"), processes: Path = Path("/proc")) -> list[Path]:
     """Remove the segments of this user that no process has mapped any more.
 
     Args:
-        folder: Where the system keeps shared memory.
-        processes: Where it lists the processes.
+        folder: Folder in which the system keeps shared memory.
+        processes: Folder in which it lists the processes.
 
     Returns:
-        What was removed.
+        The removed files.
     """
     latest = time.time() - _FRESH
     left = [path for path in folder.glob(_PATTERN) if _is_ours(path, latest)]
@@ -39,7 +39,7 @@ def remove_remains(folder: Path = Path("/dev/shm"), processes: Path = Path("/pro
 
 
 def _is_ours(path: Path, latest: float) -> bool:
-    """Whether a file belongs to this user and was there at a time, s since the epoch."""
+    """Tell whether a file belongs to this user and is older than `latest`, s since the epoch."""
     with suppress(OSError):
         status = path.lstat()
         return status.st_uid == os.getuid() and status.st_mtime < latest

@@ -1,7 +1,7 @@
-"""The tasks of a plan on Slurm: arrays of batch jobs that fit the site's limit, and what the queue says about them.
+"""The tasks of a plan on Slurm: job arrays within the site's limit, and the state of the queue.
 
-Every array is two files in `OUT/.cohort/slurm`: the script that sbatch was given, and the tasks behind its indices.
-Each job of an array is one task, run by `oncology.cluster.job`; a last job makes the table when the arrays have ended.
+Every array has two files in `OUT/.cohort/slurm`: the script for sbatch, and the list of tasks by array index. Each job
+of an array runs one task by `oncology.cluster.job`; a last job writes the table when all arrays have ended.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from oncology.cluster.plan import Plan, Slurm
-from oncology.cluster.store import Name, Store, write_whole
+from oncology.cluster.plan import CohortPlan, Slurm
+from oncology.cluster.store import StateName, Store, write_whole
 from oncology.cluster.tasks import Task
 from oncology.errors import ConfigError
 
 __all__ = ["Array", "array_limit", "chunks", "job_script", "queued", "submit", "write_arrays"]
 
-_ENDING = 30  # seconds before the limit by which a warned fit is ended, at most half of the warning
+_ENDING = 30  # seconds before the time limit at which a warned fit is ended, at most half of the warning
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Array:
     """One job array.
 
     Attributes:
-        script: What sbatch is given.
+        script: Batch script.
         tasks: The task of each index, from 0.
     """
 
@@ -39,35 +39,35 @@ class Array:
 
     @property
     def listing(self) -> Path:
-        """File with the tasks."""
+        """File that lists the tasks."""
         return self.script.with_suffix(".json")
 
     @property
     def id_file(self) -> Path:
-        """File with the number of the job, once submitted."""
+        """File with the job's number, once submitted."""
         return self.script.with_suffix(".job")
 
 
 def chunks(tasks: Sequence[Task], limit: int) -> list[tuple[Task, ...]]:
-    """Split tasks into arrays of at most `limit`, those for GPUs apart."""
+    """Split tasks into arrays of at most `limit`; tasks for GPUs get arrays of their own."""
     queues = ([task for task in tasks if not task.on_gpu], [task for task in tasks if task.on_gpu])
     return [tuple(queue[k : k + limit]) for queue in queues for k in range(0, len(queue), limit)]
 
 
 def array_limit(slurm: Slurm) -> int:
-    """Return the most jobs in one array: the site's MaxArraySize, or the plan's limit where that is lower.
+    """Return the largest number of jobs in one array: the site's MaxArraySize, or the plan's limit if that is lower.
 
     Raises:
         ConfigError: Slurm does not answer.
     """
     answer = _slurm("scontrol", "show", "config")
     found = re.search(r"(?m)^MaxArraySize\s*=\s*(\d+)", answer)
-    site = int(found[1]) if found else 1001  # Slurm's own default; indices end one below it
+    site = int(found[1]) if found else 1001  # Slurm's default; the largest index is one below it
     return min(site, slurm.array_limit or site)
 
 
-def write_arrays(plan: Plan, tasks: Sequence[Task], limit: int) -> list[Array]:
-    """Write the scripts and listings of new arrays; nothing is submitted."""
+def write_arrays(plan: CohortPlan, tasks: Sequence[Task], limit: int) -> list[Array]:
+    """Write the scripts and task lists of new arrays, without submitting them."""
     slurm = _section(plan)
     folder = Store(plan.results).folder / "slurm"
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def write_arrays(plan: Plan, tasks: Sequence[Task], limit: int) -> list[Array]:
     return arrays
 
 
-def job_script(plan: Plan, array: Array) -> str:
+def job_script(plan: CohortPlan, array: Array) -> str:
     """Return the batch script of an array."""
     slurm, first = _section(plan), array.tasks[0]
     queue = slurm.queue(first.on_gpu)
@@ -115,8 +115,8 @@ def job_script(plan: Plan, array: Array) -> str:
     return _script(options, ["--requeue", *(queue.sbatch or ())], slurm, f'{shlex.join(words)} "$SLURM_ARRAY_TASK_ID"')
 
 
-def table_script(plan: Plan, after: Sequence[str]) -> str:
-    """Return the batch script that makes the table when the arrays have ended, however they did."""
+def table_script(plan: CohortPlan, after: Sequence[str]) -> str:
+    """Return the batch script that writes the table when the arrays have ended, successfully or not."""
     slurm = _section(plan)
     folder = Store(plan.results).folder / "slurm"
     options: dict[str, str | int | None] = {
@@ -134,11 +134,11 @@ def table_script(plan: Plan, after: Sequence[str]) -> str:
     return _script(options, list(slurm.sbatch or ()), slurm, shlex.join(words))
 
 
-def submit(plan: Plan, arrays: Sequence[Array]) -> list[str]:
-    """Submit arrays and the job that makes the table after them; return the numbers of the arrays' jobs.
+def submit(plan: CohortPlan, arrays: Sequence[Array]) -> list[str]:
+    """Submit arrays and the job that writes the table after them; return the job numbers of the arrays.
 
     Raises:
-        ConfigError: sbatch refuses; what was submitted before stays so.
+        ConfigError: sbatch refuses; arrays submitted before stay in the queue.
     """
     jobs = []
     for array in arrays:
@@ -151,8 +151,8 @@ def submit(plan: Plan, arrays: Sequence[Array]) -> list[str]:
     return jobs
 
 
-def queued(plan: Plan) -> dict[str, Name]:
-    """Return the tasks that Slurm has in its queue, by name, with "running" or "queued".
+def queued(plan: CohortPlan) -> dict[str, StateName]:
+    """Return the tasks in Slurm's queue by name, each "running" or "queued".
 
     Raises:
         ConfigError: Slurm does not answer.
@@ -161,7 +161,7 @@ def queued(plan: Plan) -> dict[str, Name]:
     known = {path.read_text().strip(): path.with_suffix(".json") for path in sorted(folder.glob("array-*.job"))}
     if not known:
         return {}
-    states: dict[str, Name] = {}
+    states: dict[str, StateName] = {}
     listings: dict[str, list[Mapping[str, str]]] = {}
     for line in _slurm("squeue", "--noheader", "--array", "--me", "--format=%F %K %t").splitlines():
         job, index, state = line.split()
@@ -171,7 +171,7 @@ def queued(plan: Plan) -> dict[str, Name]:
     return states
 
 
-def _section(plan: Plan) -> Slurm:
+def _section(plan: CohortPlan) -> Slurm:
     if plan.slurm is None:
         raise ConfigError(f"{plan.path}: has no [slurm]: add it to submit, even if empty, or run here with 'run'")
     return plan.slurm
@@ -184,7 +184,7 @@ def _script(options: Mapping[str, str | int | None], flags: Sequence[str], slurm
 
 
 def _literal(path: Path) -> str:
-    """Write a path where sbatch fills in patterns."""
+    """Escape a path in which sbatch would fill in patterns."""
     return str(path).replace("%", "%%")
 
 
@@ -193,7 +193,7 @@ def _sbatch(script: Path) -> str:
 
 
 def _slurm(*words: str) -> str:
-    """Run a command of Slurm and return what it says."""
+    """Run a command of Slurm and return its output."""
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
     except FileNotFoundError as error:

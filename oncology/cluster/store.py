@@ -1,8 +1,8 @@
-"""What is known of every task, and where: in `OUT/.cohort`, beside the results.
+"""The state of every task on disk, in `OUT/.cohort` beside the results.
 
-A task is finished when its results are there, which `oncology fit` puts there as a whole. Whoever runs a task holds a
-lock on its lock file, and so do the processes it starts: a lock that is held means that the task is running, whatever
-became of the runner. What else happened stands in the task's record.
+A task is finished when its results exist, which `oncology fit` writes as a whole. A runner holds a lock on the task's
+lock file and passes it to the processes it starts: a held lock means that the task is running, even if its runner was
+killed. Failures and stops are kept in the task's record.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from typing import IO, Any, Literal
 from oncology.cluster.tasks import Task
 from oncology.errors import ConfigError, OutputError
 
-__all__ = ["FOLDER", "Name", "State", "Store", "write_whole"]
+__all__ = ["FOLDER", "StateName", "Store", "TaskState", "write_whole"]
 
 FOLDER = ".cohort"
 RESULT = "estimate.json"
-Name = Literal["finished", "running", "queued", "failed", "stopped", "waiting"]
+StateName = Literal["finished", "running", "queued", "failed", "stopped", "waiting"]
 
 
 @dataclass(frozen=True)
-class State:
-    """Where a task stands.
+class TaskState:
+    """State of a task.
 
     Attributes:
-        name: finished; running; queued (in Slurm); failed; stopped (it goes on from its last iterate); waiting.
-        message: One line on what went wrong; empty where nothing did.
+        name: finished; running; queued (in Slurm); failed; stopped (it resumes from its last iterate); waiting.
+        message: One line that says what went wrong; else empty.
     """
 
-    name: Name
+    name: StateName
     message: str = ""
 
 
 @dataclass(frozen=True)
 class Store:
-    """The files about the tasks of one plan.
+    """The files that record the tasks of one plan.
 
     Attributes:
         out: Folder of all results.
@@ -50,23 +50,23 @@ class Store:
 
     @property
     def folder(self) -> Path:
-        """Where the files lie."""
+        """Folder of these files."""
         return self.out / FOLDER
 
     def log(self, task: Task) -> Path:
-        """Return the file with everything a task's fit wrote on its screen."""
+        """Return the file with all output of a task's fit."""
         return self.folder / "logs" / f"{task.name}.log"
 
     def open(self, plan: Path, tasks: Sequence[Task]) -> None:
-        """Make the folders, and check that what is there belongs to these tasks.
+        """Create the folders, and check that existing results belong to these tasks.
 
         Raises:
-            OutputError: The folder cannot be written, or holds something else.
-            ConfigError: Results were made with settings which the plan has changed since.
+            OutputError: The folder cannot be written, or holds other files than a cohort's.
+            ConfigError: Results were made for another case, or with other settings than those of the plan.
         """
         try:
             if self.out.is_dir() and any(self.out.iterdir()) and not self.folder.is_dir():
-                raise OutputError(f"{self.out}: holds something else than a cohort's results: choose another out")
+                raise OutputError(f"{self.out}: holds other files than a cohort's results: choose another out")
             self.folder.mkdir(parents=True, exist_ok=True)
             known = self._known()
             for task in tasks:
@@ -82,7 +82,7 @@ class Store:
     def claim(self, task: Task) -> IO[str] | None:
         """Return the task's lock file, locked, or None while another process runs the task.
 
-        Hand its descriptor to the processes that work on the task, and close it here when they have ended.
+        Pass its descriptor to the processes that work on the task, and close it when they have ended.
         """
         handle = self._lock(task).open("a")
         try:
@@ -90,16 +90,16 @@ class Store:
         except BlockingIOError:
             handle.close()
             return None
-        except OSError:  # a file system without locks: then nothing keeps two runners apart
+        except OSError:  # a file system without locks: two runners are then not kept apart
             pass
         return handle
 
     def is_finished(self, task: Task) -> bool:
-        """Tell whether the results are there."""
+        """Tell whether the results exist."""
         return (task.out / RESULT).is_file()
 
     def is_claimed(self, task: Task) -> bool:
-        """Tell whether some process runs the task now."""
+        """Tell whether a process is running the task."""
         with suppress(FileNotFoundError), self._lock(task).open() as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -110,29 +110,29 @@ class Store:
         return False
 
     def note(self, task: Task, state: Literal["started", "failed", "stopped"], message: str = "") -> None:
-        """Keep what happened to a task."""
+        """Record what happened to a task."""
         write_whole(self._record(task), json.dumps({"state": state, "message": message}) + "\n")
 
-    def state(self, task: Task, queue: Mapping[str, Name] | None = None) -> State:
-        """Return where a task stands.
+    def state(self, task: Task, queue: Mapping[str, StateName] | None = None) -> TaskState:
+        """Return the state of a task.
 
         Args:
             task: The task.
-            queue: What Slurm says of the tasks it has, by name ("running" or "queued").
+            queue: States of the tasks in Slurm's queue ("running" or "queued"), by task name.
         """
         if self.is_finished(task):
-            return State("finished")
+            return TaskState("finished")
         if self.is_claimed(task):
-            return State("running")
+            return TaskState("running")
         if queue and task.name in queue:
-            return State(queue[task.name])
+            return TaskState(queue[task.name])
         record = _read(self._record(task))
         match record.get("state"):
             case "failed":
-                return State("failed", str(record.get("message", "")))
+                return TaskState("failed", str(record.get("message", "")))
             case "stopped" | "started":
-                return State("stopped", str(record.get("message", "")))
-        return State("waiting")
+                return TaskState("stopped", str(record.get("message", "")))
+        return TaskState("waiting")
 
     def _lock(self, task: Task) -> Path:
         return self.folder / "locks" / f"{task.name}.lock"
@@ -144,7 +144,7 @@ class Store:
         return dict(_read(self.folder / "tasks.json"))
 
     def _require_same_settings(self, plan: Path, task: Task, before: Mapping[str, Any] | None) -> None:
-        """Refuse to take results of other settings, or of another case, for those of a task."""
+        """Refuse results of another case or of other settings in the place of a task's own."""
         if before is None or not (self.is_finished(task) or any(task.out.parent.glob(f"{task.out.name}.tmp-*"))):
             return
         old = Task.from_dict(before)
@@ -159,7 +159,7 @@ class Store:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     temporary = path.with_name(f"{path.name}.new")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

@@ -1,6 +1,6 @@
-"""The table of a cohort: one row a task with what was found, how sure it is and what went wrong, as CSV and HTML.
+"""The results table of a cohort as CSV and HTML: one row per fit with estimates, intervals and errors.
 
-It is made of the files that the fits left (`estimate.json`), at any time; the page needs no network and no script.
+It is made from the `estimate.json` files of the fits, at any time. The page needs no network and no script.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import jinja2
 from pydantic import ValidationError
 
 from oncology import __version__
-from oncology.cluster.store import RESULT, Name, State, Store, write_whole
+from oncology.cluster.store import RESULT, StateName, Store, TaskState, write_whole
 from oncology.cluster.tasks import Task
 from oncology.report.words import number, symbols
 from oncology.results.read import Estimate
 
-__all__ = ["COLUMNS", "Row", "read_rows", "table_csv", "table_html", "write_tables"]
+__all__ = ["COLUMNS", "CohortRow", "read_rows", "table_csv", "table_html", "write_tables"]
 
 NORMAL_95 = 1.96
 RATES = {"diffusion_white": "mm^2/day", "diffusion_grey": "mm^2/day", "proliferation": "1/day"}
@@ -35,14 +35,14 @@ Cell = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
-class Quantity:
+class CohortValue:
     """A number with its 95 % interval.
 
     Attributes:
         value: In the unit of its column.
         low: Lower end.
         high: Upper end.
-        identified: Whether the data determine it; None where the fit does not say.
+        identified: Whether the data determine it; None where the estimate does not say.
     """
 
     value: float
@@ -52,21 +52,21 @@ class Quantity:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One task.
+class CohortRow:
+    """One task with its estimate.
 
     Attributes:
         task: The task.
-        state: Where it stands.
-        estimate: What its fit found; None where it is not finished.
+        state: Its state.
+        estimate: Its estimate; None unless it is finished.
     """
 
     task: Task
-    state: State
+    state: TaskState
     estimate: Estimate | None = None
 
     @property
-    def quantities(self) -> dict[str, Quantity]:
+    def quantities(self) -> dict[str, CohortValue]:
         """Rates (mm^2/day, 1/day), onset (day), front speed (mm/day) and infiltration length (mm)."""
         if self.estimate is None:
             return {}
@@ -74,20 +74,20 @@ class Row:
         for name, parameter in self.estimate.parameters.items():
             if isinstance(parameter.value, float):
                 low, high = self._interval(name, parameter.value, parameter.sd_log)
-                found[name] = Quantity(parameter.value, low, high, parameter.identified)
+                found[name] = CohortValue(parameter.value, low, high, parameter.identified)
         for name, derived in self.estimate.derived.items():
             low, high = self._interval(name, derived.value, (derived.model_extra or {}).get("sd_log"))
-            found[name] = Quantity(derived.value, low, high)
+            found[name] = CohortValue(derived.value, low, high)
         return found
 
     def dice(self, region: str) -> list[float]:
-        """Dice of a region at every session that has one."""
+        """Return the Dice coefficient of a region at every session where it is defined."""
         values = [] if self.estimate is None else [regions.get(region) for regions in self.estimate.dice.values()]
         return [value for value in values if value is not None]
 
     @property
     def report(self) -> str:
-        """Address of the case's page, relative to the table; empty if there is none."""
+        """Address of the case's report relative to the table; empty if there is none."""
         return f"{self.task.name}/report.html" if (self.task.out / "report.html").is_file() else ""
 
     def _interval(self, name: str, value: float, sd_log: float | None) -> tuple[float | None, float | None]:
@@ -102,7 +102,7 @@ class Row:
 
 
 def _columns() -> dict[str, str]:
-    """Every column of the CSV with its unit."""
+    """Return every column of the CSV with its unit."""
     columns = {name: "" for name in ("case", "variant", "state", "status")}
     for name in SCALARS:
         unit = {**RATES, **DERIVED, "onset": "day"}[name]
@@ -117,29 +117,29 @@ def _columns() -> dict[str, str]:
 COLUMNS = _columns()
 
 
-def read_rows(tasks: Sequence[Task], store: Store, queue: Mapping[str, Name] | None = None) -> list[Row]:
+def read_rows(tasks: Sequence[Task], store: Store, queue: Mapping[str, StateName] | None = None) -> list[CohortRow]:
     """Return a row for each task.
 
     Args:
         tasks: The tasks, in order.
         store: Their files.
-        queue: State of the tasks that Slurm has, by name.
+        queue: States of the tasks in Slurm's queue, by task name.
     """
     return [_row(task, store.state(task, queue)) for task in tasks]
 
 
-def _row(task: Task, state: State) -> Row:
+def _row(task: Task, state: TaskState) -> CohortRow:
     if state.name != "finished":
-        return Row(task, state)
+        return CohortRow(task, state)
     path = task.out / RESULT
     try:
-        return Row(task, state, Estimate.model_validate(json.loads(path.read_text(encoding="utf-8"))))
+        return CohortRow(task, state, Estimate.model_validate(json.loads(path.read_text(encoding="utf-8"))))
     except (OSError, ValueError, ValidationError) as error:
         what = " ".join(str(error).split())[:120]
-        return Row(task, State("failed", f"{path}: cannot be read ({what}): remove {task.out} and run again"))
+        return CohortRow(task, TaskState("failed", f"{path}: cannot be read ({what}): remove {task.out} and run again"))
 
 
-def table_csv(rows: Sequence[Row]) -> str:
+def table_csv(rows: Sequence[CohortRow]) -> str:
     """Return the table as comma-separated values; units stand in the names of the columns."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -150,7 +150,7 @@ def table_csv(rows: Sequence[Row]) -> str:
     return stream.getvalue()
 
 
-def _cells(row: Row) -> dict[str, Cell]:
+def _cells(row: CohortRow) -> dict[str, Cell]:
     cells: dict[str, Cell] = {"case": row.task.case.name, "variant": row.task.variant, "state": row.state.name}
     cells |= {"error": row.state.message, "ranks": row.task.ranks, "results": row.task.name}
     estimate = row.estimate
@@ -181,8 +181,8 @@ def _plain(cell: Cell) -> str | int:
     return "" if cell is None else cell
 
 
-def table_html(rows: Sequence[Row], title: str) -> str:
-    """Return the table as a page of its own."""
+def table_html(rows: Sequence[CohortRow], title: str) -> str:
+    """Return the table as a complete HTML page."""
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -205,20 +205,20 @@ def table_html(rows: Sequence[Row], title: str) -> str:
     )
 
 
-def _scale(rows: Sequence[Row], name: str) -> tuple[float, float] | None:
-    """Ends of the logarithmic axis that all rows of a quantity share."""
+def _scale(rows: Sequence[CohortRow], name: str) -> tuple[float, float] | None:
+    """Return the ends of the logarithmic axis that all rows of a quantity share."""
     found = [row.quantities[name] for row in rows if name in row.quantities]
     ends = [end for q in found for end in (q.low, q.value, q.high) if end is not None and end > 0.0]
     if not ends:
         return None
-    # one interval that says nothing must not flatten the others
+    # one very wide interval must not flatten the others
     middle = statistics.median(q.value for q in found)
     low, high = max(min(ends), middle / 30.0), min(max(ends), 30.0 * middle)
     return (low, high) if high > low else (0.5 * low, 2.0 * low)
 
 
-def _bar(row: Row, name: str, scale: tuple[float, float] | None) -> tuple[float, float, float] | None:
-    """Lower end, value and upper end of an interval on its axis, 0..100."""
+def _bar(row: CohortRow, name: str, scale: tuple[float, float] | None) -> tuple[float, float, float] | None:
+    """Return lower end, value and upper end of an interval on its axis, 0..100."""
     quantity = row.quantities.get(name)
     if quantity is None or scale is None or quantity.value <= 0.0:
         return None
@@ -228,12 +228,12 @@ def _bar(row: Row, name: str, scale: tuple[float, float] | None) -> tuple[float,
 
 
 def _place(value: float, scale: tuple[float, float]) -> float:
-    share = math.log(max(value, 1e-300) / scale[0]) / math.log(scale[1] / scale[0])
-    return 100.0 * min(max(share, 0.0), 1.0)
+    fraction = math.log(max(value, 1e-300) / scale[0]) / math.log(scale[1] / scale[0])
+    return 100.0 * min(max(fraction, 0.0), 1.0)
 
 
-def _summary(rows: Sequence[Row]) -> list[dict[str, Cell]]:
-    """Median and range of every quantity by variant, over the cases whose data determine it."""
+def _summary(rows: Sequence[CohortRow]) -> list[dict[str, Cell]]:
+    """Return median and range of every quantity by variant, over the cases whose data determine it."""
     lines: list[dict[str, Cell]] = []
     for variant in dict.fromkeys(row.task.variant for row in rows):
         own = [row for row in rows if row.task.variant == variant]
@@ -254,7 +254,7 @@ def _summary(rows: Sequence[Row]) -> list[dict[str, Cell]]:
     return lines
 
 
-def write_tables(rows: Sequence[Row], out: Path, title: str) -> Path:
+def write_tables(rows: Sequence[CohortRow], out: Path, title: str) -> Path:
     """Write `cohort.csv` and `cohort.html` into a folder; return the page."""
     write_whole(out / "cohort.csv", table_csv(rows))
     page = out / "cohort.html"

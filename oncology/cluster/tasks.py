@@ -1,4 +1,4 @@
-"""From a plan to its tasks: one fit of one case with one variant's settings, with a name and a folder of its own."""
+"""The tasks of a plan: one fit for every case and variant, each with its own name and folder."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oncology.cluster.plan import Options, Plan
+from oncology.cluster.plan import CohortPlan, Options
 from oncology.errors import ConfigError
 
 __all__ = ["Task", "case_folders", "list_tasks"]
 
-VOXEL = "voxel"  # the engine that runs on a GPU if there is one
-ALONE = (VOXEL, "surrogate")  # engines that run as one process
+VOXEL = "voxel"  # the engine that uses a GPU if there is one
+ALONE = (VOXEL, "surrogate")  # engines that run in one process
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Task:
     """One fit.
 
     Attributes:
-        name: Name of the case's folder, after that of the variant if the plan has variants.
+        name: Name of the case's folder, preceded by that of the variant if the plan has variants.
         variant: Name of the variant; empty if the plan has none.
         case: Folder of the case.
         out: Folder of the results.
@@ -43,11 +43,11 @@ class Task:
 
     @property
     def words(self) -> list[str]:
-        """Options as they stand on a command line."""
+        """Options as words of a command line."""
         return [word for key, value in self.options.items() for word in _words(key, value)]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values, for a file; `from_dict` reads them."""
+        """Return plain values for a file; `from_dict` reads them."""
         return {**vars(self), "case": str(self.case), "out": str(self.out)}
 
     @classmethod
@@ -58,7 +58,7 @@ class Task:
 
 
 def _words(key: str, value: Any) -> Iterator[str]:
-    """Yield one option: `--name=value`, or the name and every value of a list after it."""
+    """Yield one option: `--name=value`, or the name followed by the values of a list."""
     name = key.replace("_", "-")
     if isinstance(value, tuple):
         yield from (f"--{name}", *map(str, value))
@@ -66,10 +66,10 @@ def _words(key: str, value: Any) -> Iterator[str]:
         yield f"--{name}={str(value).lower() if isinstance(value, bool) else value}"
 
 
-def case_folders(plan: Plan) -> list[Path]:
+def case_folders(plan: CohortPlan) -> list[Path]:
     """Return the folders that the plan's patterns name, sorted by name.
 
-    Folders without a case.toml are among them: their fit says what is wrong, and the others go on.
+    Folders without a case.toml are included: their fit reports the error, and the others go on.
 
     Raises:
         ConfigError: a pattern names no folder, or two folders have one name.
@@ -96,7 +96,7 @@ def _split(folder: Path, pattern: str) -> tuple[Path, str]:
     return folder, str(path)
 
 
-def list_tasks(plan: Plan) -> list[Task]:
+def list_tasks(plan: CohortPlan) -> list[Task]:
     """Return the tasks of a plan: every case with every variant, variants one after the other.
 
     Raises:

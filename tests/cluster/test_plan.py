@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import string
 from datetime import timedelta
 from pathlib import Path
@@ -100,6 +101,32 @@ def test_settings_that_changed_are_not_taken_for_the_old_ones(cohort):
     cohort.plan.write_text(f"{good}\n[fit]\n")
     assert cohort.run().status == 0
     assert len(cohort.events("+")) == 2
+
+
+@pytest.mark.parametrize("state", ["finished", "half written"])
+def test_another_case_of_the_same_name_is_not_taken_for_the_finished_one(cohort, state):
+    assert cohort.run().status == 0
+    if state == "half written":
+        (cohort.results / "sub-01").rename(cohort.results / "sub-01.tmp-123")
+    (cohort.folder / "patients").rename(cohort.folder / "others")
+    cohort.plan.write_text(cohort.plan.read_text().replace("patients/", "others/"))
+    for action in ("run", "submit", "table"):
+        ended = cohort.run(action)
+        assert (ended.status, ended.error.count("\n")) == (2, 1)
+        assert f"{cohort.results}/sub-01 was made with another case: change it back" in ended.error
+    assert len(cohort.events("+")) == 2, "nothing is begun"
+
+
+def test_what_was_not_begun_may_change(cohort):
+    (cohort.case("01") / "broken").write_text("wrong")
+    assert cohort.run().status == 1
+    shutil.rmtree(cohort.results / "sub-02")
+    (cohort.case("01") / "broken").unlink()
+    cohort.plan.write_text(f"{cohort.plan.read_text()}\n[fit]\nsize = 3.0\nroute = 'lattice'\n")
+    assert cohort.run().status == 0
+    assert len(cohort.events("+")) == 4
+    cohort.plan.write_text(cohort.plan.read_text().replace("3.0", "4.0").replace("lattice", "stuffing"))
+    assert "was made with another route, size: change" in cohort.run().error
 
 
 def test_cases_may_be_added(cohort):

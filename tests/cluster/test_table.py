@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oncology.cluster import State, Store, Task, list_tasks, read_plan
-from oncology.cluster.table import COLUMNS, Row, read_rows, table_csv, table_html
+from oncology.cluster import Store, Task, TaskState, list_tasks, read_plan
+from oncology.cluster.table import COLUMNS, CohortRow, read_rows, table_csv, table_html
 from oncology.results.read import Estimate
 from tests.cluster.cohorts import Cohort, example_estimate, write_cohort
 
@@ -23,7 +23,7 @@ def parsed(text: str) -> list[dict[str, str]]:
     return [{name.split(" [")[0]: cell for name, cell in row.items()} for row in csv.DictReader(text.splitlines())]
 
 
-def rows_of(cohort: Cohort) -> list[Row]:
+def rows_of(cohort: Cohort) -> list[CohortRow]:
     plan = read_plan(cohort.plan)
     return read_rows(list_tasks(plan), Store(plan.results))
 
@@ -100,7 +100,7 @@ def test_any_estimate_has_a_row_and_a_page(values):
         content = example_estimate() | {"intervals": {}}
         content["parameters"]["proliferation"] |= {"value": value, "sd_log": sd, "identified": identified}
         task = Task(f"sub-{k}", "", Path(f"sub-{k}"), Path(f"out/sub-{k}"), {}, 1)
-        rows.append(Row(task, State("finished"), Estimate.model_validate(json.loads(json.dumps(content)))))
+        rows.append(CohortRow(task, TaskState("finished"), Estimate.model_validate(json.loads(json.dumps(content)))))
     found = parsed(table_csv(rows))
     for row, (value, _, identified) in zip(found, values, strict=True):
         assert float(row["proliferation"]) == pytest.approx(value, rel=1e-5)

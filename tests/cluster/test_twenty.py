@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import signal
 from pathlib import Path
@@ -25,6 +26,16 @@ def children(pid: int) -> list[int]:
     except OSError:
         return []
     return [*own, *(grandchild for child in own for grandchild in children(child))]
+
+
+def log_of(folder: Path) -> list[dict]:
+    """Return the records of every accepted iterate."""
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def saved_iterate(folder: Path) -> float:
+    """Return D_w of the iterate in a checkpoint, mm^2/day; the first unknown is its logarithm."""
+    return math.exp(json.loads((folder / "checkpoint.json").read_text())["checkpoint"]["x"][0])
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +64,11 @@ def test_twenty_cases_one_broken_one_kill(cohort, monkeypatch):
         path: path.stat().st_mtime_ns for path in cohort.results.glob("*/estimate.json") if ".tmp-" not in str(path)
     }
     assert 4 <= len(first) < 19 and cohort.half_written(), "killed halfway"
+    killed = {
+        path.parent.name.partition(".tmp-")[0]: path.parent for path in cohort.results.glob("*.tmp-*/checkpoint.json")
+    }
+    before = {name: (saved_iterate(folder), log_of(folder)) for name, folder in killed.items()}
+    assert before
 
     again = cohort.start("--cores", "2")
     out, error = again.communicate(timeout=1500)
@@ -67,6 +83,12 @@ def test_twenty_cases_one_broken_one_kill(cohort, monkeypatch):
         "cohort.html",
     }
     assert all(path.stat().st_mtime_ns == time for path, time in first.items()), "finished cases are not done again"
+    for name, (iterate, records) in before.items():
+        after = log_of(cohort.results / name)
+        assert after[: len(records)] == records and len(after) > len(records), f"{name} went on"
+        assert after[len(records)]["diffusion_white"] == pytest.approx(iterate, rel=1e-9), (
+            "from the iterate that it had"
+        )
     with (cohort.results / "cohort.csv").open() as handle:
         rows = list(csv.DictReader(handle))
     assert [row["state"] for row in rows] == ["failed" if name == BROKEN else "finished" for name in NAMES]
