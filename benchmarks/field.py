@@ -16,9 +16,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the experiment is shared with the tests
 
 from oncology.fem.field import FieldEstimate, FieldSettings, reconstruct_initial
-from oncology.fem.model import Rates, TumourModel
-from oncology.fem.runtime import world
 from oncology.inverse.field import LogPrior, RegionFraction
+
+from oncology.fem.runtime import world
+from oncology.fem.tumour_model import Rates, TumourModel
 from oncology.inverse.misfit import MaskObservation
 from oncology.model.timegrid import TimeGrid
 from oncology.optimise import ConjugateGradient, Fixed, zero

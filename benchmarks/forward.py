@@ -88,11 +88,12 @@ def measure(folder: Path, ranks: int) -> dict[str, float]:
 def worker(folder: Path) -> None:
     """Measure on all ranks; rank 0 writes the result."""
     from oncology.fem.discretisation import discretise
-    from oncology.fem.forward import SeededGrowth
-    from oncology.fem.model import TumourModel
+    from oncology.fem.engine import ModelEngine
     from oncology.fem.runtime import world
+    from oncology.fem.tumour_model import TumourModel
     from oncology.meshing import read_mesh
     from oncology.model.timegrid import plan_time_grid, step_limit
+    from oncology.verify.seeded import SeededGrowth
 
     comm = world()
 
@@ -114,12 +115,12 @@ def worker(folder: Path) -> None:
     del mesh
     model = TumourModel(brain)
     grid = plan_time_grid(0.0, [DAYS], (), step_limit(PARAMETERS[2], PARAMETERS[0], np.sqrt(10.0)))
-    growth = SeededGrowth(model, grid)
-    run = growth.solve(PARAMETERS, linearise=False).run  # also builds the solvers
+    growth = SeededGrowth(ModelEngine(model), grid)
+    run = growth.solve(PARAMETERS, linearise=False).run.run  # also builds the solvers
 
     def gradient() -> None:
         solution = growth.solve(PARAMETERS)
-        model.adjoint(solution.run, [brain.lumped_mass * u for u in solution.run.observations])
+        model.adjoint(solution.run.run, [brain.lumped_mass * u for u in solution.run.run.observations])
 
     log = solver_log()
     solving: list[float] = []

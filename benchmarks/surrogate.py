@@ -18,15 +18,16 @@ import numpy as np
 from scipy.stats import qmc
 
 from oncology.cli.surrogate import Training, train_surrogate
-from oncology.fem.forward import SeededGrowth
+from oncology.fem.engine import ModelEngine
 from oncology.fem.patient import patient_model
 from oncology.fem.runtime import world
 from oncology.imaging import Case
-from oncology.model.cells import PARAMETERS
 from oncology.model.seed import Seed
 from oncology.model.timegrid import plan_time_grid, step_limit
+from oncology.model.tumour import PARAMETERS
 from oncology.surrogate.coordinates import similarity, similarity_slopes
 from oncology.surrogate.store import load_surrogate
+from oncology.verify.seeded import SeededGrowth
 
 EXAMPLE = Path(__file__).parents[1] / "data" / "sub-example01"
 COUNT = 12
@@ -43,7 +44,7 @@ def main(case: Case, folder: Path, figure: Path | None) -> None:
     slow, fast, linear, errors, tangents = [], [], [], [], []
     for parameters in drawn(surrogate.domain, days):
         longest = step_limit(parameters[2], max(parameters[:2]), Seed().width)
-        growth = SeededGrowth(model, plan_time_grid(parameters[6], days, (), longest))
+        growth = SeededGrowth(ModelEngine(model), plan_time_grid(parameters[6], days, (), longest))
         taken, truth = timed(lambda growth=growth, p=parameters: growth.solve(p, linearise=False))
         slow.append(taken)
         variables = np.array([similarity(parameters, day) for day in days])

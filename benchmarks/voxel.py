@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from oncology.model.timegrid import TimeGrid, plan_time_grid, step_limit
-from oncology.voxel.model import VoxelModel, VoxelRun
 from oncology.voxel.stencil import Stencil, stencil
+from oncology.voxel.voxel_model import VoxelModel, VoxelRun
 
 REPEATS = 5
 DAYS = 300.0

@@ -36,7 +36,7 @@ def demo(
     comm = world()
     with guarded(comm), output_folder(out, comm, overwrite=overwrite) as work:
         from oncology.cli.fit import run_fit
-        from oncology.fem.patient import FiniteElements
+        from oncology.fem.patient import FiniteElementEngines
         from oncology.imaging import Case
         from oncology.inverse.fit import FitSettings
         from oncology.parallel import on_root
@@ -48,7 +48,9 @@ def demo(
         patient = on_root(comm, lambda: Case.read(root))
         results = work / "fit"
         on_root(comm, lambda: results.mkdir())
-        estimate = run_fit(comm, FiniteElements(comm, cache=mesh_cache()), patient, FitSettings(size=size), results)
+        estimate = run_fit(
+            comm, FiniteElementEngines(comm, cache=mesh_cache()), patient, FitSettings(size=size), results
+        )
         if comm.rank == 0:
             _print_table(json.loads((root / "truth.json").read_text()), estimate)
             print(f"\nresults: {out / 'fit'} (open {out / 'fit' / 'report.html'} in a browser)")

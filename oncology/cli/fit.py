@@ -19,10 +19,11 @@ from oncology.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from oncology.imaging import Case
-    from oncology.inverse.fit import Engine, FitSettings
+    from oncology.inverse.fit import FitSettings
     from oncology.inverse.identify import Checkpoint
     from oncology.meshing import Route
-    from oncology.surrogate.level import SurrogateEngine
+    from oncology.meshing.engines import Engines
+    from oncology.surrogate.engine import SurrogateEngines
 
 __all__ = ["check_options", "fit", "growth_law", "run_fit"]
 
@@ -96,7 +97,7 @@ def fit(
             shape=not single_seed,
         )
         if engine == "voxel":
-            chosen: Engine = _voxels(device, precision)
+            chosen: Engines = _voxels(device, precision)
         elif engine == "surrogate":
             chosen = _surrogate(comm, surrogate, patient, law, route, mesh)
         else:
@@ -139,30 +140,30 @@ def check_options(engine: str = "fem", size: float = 2.5, **others: object) -> N
 
 def _surrogate(
     comm: Any, folder: Path | None, case: Case, law: str, route: Route | None, mesh: Path | None
-) -> SurrogateEngine:
+) -> SurrogateEngines:
     from oncology.meshing import read_mesh
-    from oncology.surrogate.level import check_case
+    from oncology.surrogate.engine import check_case
 
     chosen = fit_engine(comm, folder, route, None if mesh is None else read_mesh(mesh), mesh_cache())
     check_case(case, law, chosen.surrogate.facts["law"])
     return chosen
 
 
-def _finite_elements(comm: Any, route: Route | None, mesh: Path | None) -> Engine:
-    from oncology.fem.patient import FiniteElements
+def _finite_elements(comm: Any, route: Route | None, mesh: Path | None) -> Engines:
+    from oncology.fem.patient import FiniteElementEngines
     from oncology.meshing import read_mesh
     from oncology.parallel import on_root
 
     imported = None if mesh is None else on_root(comm, lambda: read_mesh(mesh))
-    return FiniteElements(comm, route or "stuffing", imported, mesh_cache())
+    return FiniteElementEngines(comm, route or "stuffing", imported, mesh_cache())
 
 
-def _voxels(device: str | None, precision: str | None) -> Engine:
+def _voxels(device: str | None, precision: str | None) -> Engines:
     if importlib.util.find_spec("torch") is None:
         raise ConfigError("--engine voxel needs torch, which is not installed: pip install 'oncology[node]'")
-    from oncology.voxel.patient import VoxelEngine
+    from oncology.voxel.patient import VoxelEngines
 
-    return VoxelEngine.choose(device, precision)
+    return VoxelEngines.choose(device, precision)
 
 
 def growth_law(name: Law) -> Any:
@@ -174,7 +175,7 @@ def growth_law(name: Law) -> Any:
 
 def run_fit(
     comm: Any,
-    engine: Engine,
+    engine: Engines,
     case: Case,
     settings: FitSettings,
     work: Path,
@@ -195,20 +196,20 @@ def run_fit(
     log_file = work / "log.jsonl" if comm.rank == 0 else None
     with json_lines(log_file) as record, progress() as show, stoppable(comm) as leave_if_asked:
 
-        def log(stage: str, state: Any, problem: Any) -> None:
-            values = problem.parametrisation.physical(state.x)
-            misfit = problem.misfit(state.x)
-            show(f"{stage}: D_w {values[0]:.3f} mm^2/day, rho {values[2]:.4f} /day, misfit {misfit:.0f} mm^3")
+        def log(stage: str, iteration: int, here: Any) -> None:
+            t, misfit = here.inputs.tumour, here.misfit
+            found = f"D_w {t.diffusion_white:.3f} mm^2/day, rho {t.proliferation:.4f} /day"
+            show(f"{stage}: {found}, misfit {misfit:.0f} mm^3")
             record(
                 {
                     "stage": stage,
-                    "iteration": state.iteration,
+                    "iteration": iteration,
                     "misfit_mm3": misfit,
-                    "diffusion_white": values[0],
-                    "diffusion_grey": values[1],
-                    "proliferation": values[2],
-                    "seed": values[3:6],
-                    "onset": values[6],
+                    "diffusion_white": t.diffusion_white,
+                    "diffusion_grey": t.diffusion_grey,
+                    "proliferation": t.proliferation,
+                    "seed": list(t.seed),
+                    "onset": t.onset,
                     "seconds": time.perf_counter() - started,
                 }
             )

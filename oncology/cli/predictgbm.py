@@ -91,7 +91,7 @@ def _density(
     comm: Any, patient: BenchmarkPatient, work: Path, days: tuple[float, ...], size: float, pet: bool
 ) -> Volume | None:
     """Fit a patient in a working folder and return the density on the segmentation's grid (None but on rank 0)."""
-    from oncology.fem.patient import FiniteElements
+    from oncology.fem.patient import FiniteElementEngines
     from oncology.imaging import Case, read_volume
     from oncology.imaging.predictgbm import SESSION, write_benchmark_case
     from oncology.inverse.fit import FitSettings
@@ -102,7 +102,7 @@ def _density(
         return Case.read(work / "case")
 
     case = on_root(comm, read)
-    engine = FiniteElements(comm, "stuffing", None, mesh_cache())
+    engine = FiniteElementEngines(comm, "stuffing", None, mesh_cache())
     settings = FitSettings(size=size, law=growth_law("logistic"), tracer=pet)
     fitted = work / "fit"
     on_root(comm, fitted.mkdir)

@@ -20,8 +20,8 @@ from oncology.cli.runtime import guarded, mesh_cache, world
 from oncology.errors import ConfigError
 
 if TYPE_CHECKING:
-    from oncology.fem.model import TumourModel
     from oncology.fem.series import Frame
+    from oncology.fem.tumour_model import TumourModel
     from oncology.imaging import Case
     from oncology.meshing import TetMesh
     from oncology.model.seed import Seed
@@ -132,7 +132,7 @@ def simulate(
     rates = (diffusion_white, diffusion_grey, proliferation)
     comm = world()
     with guarded(comm), output_folder(out, comm, overwrite=overwrite) as work, progress() as show:
-        from oncology.fem.patient import patient_model
+        from oncology.fem.engine import FiniteElements
         from oncology.imaging import Case
         from oncology.model.seed import Seed
         from oncology.parallel import on_root
@@ -146,13 +146,13 @@ def simulate(
         show("mesh")
         folder = mesh_cache() if cache else None
         made, quality = on_root(comm, lambda: _mesh(patient, settings, mesh, size or SIZE, route, uniform, folder))
-        model = patient_model(comm, patient, made, growth_law(law))
+        engine = FiniteElements(made, patient, growth_law(law), comm)
+        model = engine.core.model
         summary = _grow(comm, patient, settings, Seed(seed_amplitude, seed_width), model, made, work, show)
         summary["run"]["seconds"] = round(time.perf_counter() - started, 2)
         choice = {"size_mm": made.size, "route": made.route, "mesh": str(mesh or ""), "uniform": uniform}
         on_root(comm, lambda: _write(work, case, settings, choice, summary, made, quality))
-        model.destroy()
-        model.discretisation.destroy()
+        engine.destroy()
     if comm.rank == 0:
         for note in summary["notes"]:
             print(f"oncology: note: {note}", file=sys.stderr)
@@ -229,8 +229,8 @@ def _grow(
 ) -> dict[str, Any]:
     """Run the model, write trajectory, series and images, and return the summary on every rank."""
     from oncology.fem import probe
-    from oncology.fem.model import Rates
     from oncology.fem.series import frame_days, grow, volumes_above
+    from oncology.fem.tumour_model import Rates
     from oncology.model.timegrid import plan_time_grid, step_limit
     from oncology.parallel import on_root
     from oncology.results.write import versions

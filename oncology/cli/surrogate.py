@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from oncology.inverse.fit import CaseFit
     from oncology.meshing import TetMesh
     from oncology.model.trajectory import Trajectory
-    from oncology.surrogate.level import SurrogateEngine
+    from oncology.surrogate.engine import SurrogateEngines
     from oncology.surrogate.model import Surrogate
 
 __all__ = ["CORRECTIONS", "Training", "fit_engine", "surrogate_content", "train_surrogate"]
@@ -96,8 +96,8 @@ def train_surrogate(
     from oncology.imaging import Case
     from oncology.results.write import versions
     from oncology.surrogate.design import domain_of
+    from oncology.surrogate.engine import check_case, tissue_fingerprint
     from oncology.surrogate.learn import Learning, learn, snapshots_of
-    from oncology.surrogate.level import check_case, tissue_fingerprint
     from oncology.surrogate.store import save_surrogate
 
     started = time.perf_counter()
@@ -144,14 +144,15 @@ def _simulate(case: Case, tissue: str, domain: Any, training: Training, show: Sh
     """Run the solver over the design."""
     import oncology
     from oncology.cli.runtime import mesh_cache, world
-    from oncology.fem.patient import MeshChoice, make_mesh, patient_model
+    from oncology.fem.patient import MeshChoice, meshed_engine
     from oncology.forecast.ensemble import grow_many
+    from oncology.model.growth import Logistic
     from oncology.surrogate.design import plan_runs
 
     comm, count = world(), training.runs + training.unseen
     show("mesh")
-    mesh, _ = make_mesh(case, MeshChoice(training.size, margin=_MARGIN, cache=mesh_cache()))
-    model = patient_model(comm, case, mesh)
+    choice = MeshChoice(training.size, margin=_MARGIN, cache=mesh_cache())
+    engine = meshed_engine(comm, replace(case, treatments=()), choice, Logistic()).engine
     planned = plan_runs(domain, count, training.frames, training.seed)
     meta: dict[str, float | str] = {
         "case": case.id,
@@ -160,25 +161,23 @@ def _simulate(case: Case, tissue: str, domain: Any, training: Training, show: Sh
         "version": oncology.__version__,
     }
     runs = []
-    for run in grow_many(model, mesh, ((plan.parameters, plan.days) for plan in planned), meta):
+    for run in grow_many(engine, ((plan.tumour, plan.days) for plan in planned), meta):
         runs.append(run)
         show(f"run {len(runs)} of {count}", len(runs) / count)
-    model.destroy()
-    model.discretisation.destroy()
-    return mesh, runs
+    engine.destroy()
+    return engine.mesh, runs
 
 
 def _learn_voxels(
     case: Case, training: Training, mesh: TetMesh, runs: list[Trajectory], domain: Any, work: Path, show: Show
 ) -> dict[str, Any]:
     """Train the convolutional variant on the first runs, and measure it on unseen ones."""
-    from oncology.inverse.patient import tumour_distance
     from oncology.surrogate.voxels import learn_flow, save_flow
-    from oncology.voxel.patient import tissue_box
+    from oncology.voxel.box import tissue_box
 
     assert training.voxels is not None
     show("voxels")
-    box = tissue_box(case, tumour_distance(case), training.voxels, _MARGIN)
+    box = tissue_box(case, case.tumour_distance, training.voxels, _MARGIN)
     seen, unseen = runs[: min(training.runs, _VOXEL_RUNS)], runs[training.runs :][:_VOXEL_RUNS]
     flow, theta, facts = learn_flow(box, mesh, domain, seen, unseen, tell=show)
     save_flow(work / "voxels.h5", flow, theta, facts)
@@ -218,15 +217,17 @@ def _of_runs(training: Training, mesh: TetMesh, runs: list[Trajectory]) -> Train
     return Training(**{**asdict(training), **there})
 
 
-def fit_engine(comm: Any, folder: Path | None, route: Any, mesh: TetMesh | None, cache: Path | None) -> SurrogateEngine:
+def fit_engine(
+    comm: Any, folder: Path | None, route: Any, mesh: TetMesh | None, cache: Path | None
+) -> SurrogateEngines:
     """Return the engine of a surrogate's folder, with finite elements for the correction.
 
     Raises:
         ConfigError: no folder is given.
         DataError: the folder holds no surrogate.
     """
-    from oncology.fem.patient import FiniteElements
-    from oncology.surrogate.level import SurrogateEngine
+    from oncology.fem.patient import FiniteElementEngines
+    from oncology.surrogate.engine import SurrogateEngines
     from oncology.surrogate.store import load_surrogate
 
     if folder is None:
@@ -235,16 +236,15 @@ def fit_engine(comm: Any, folder: Path | None, route: Any, mesh: TetMesh | None,
         )
     surrogate = load_surrogate(folder)
     route = route or "stuffing"
-    own = FiniteElements(comm, route, surrogate.mesh)
-    return SurrogateEngine(surrogate, own, FiniteElements(comm, route, mesh, cache))
+    own = FiniteElementEngines(comm, route, surrogate.mesh)
+    return SurrogateEngines(surrogate, own, FiniteElementEngines(comm, route, mesh, cache))
 
 
 def surrogate_content(surrogate: Surrogate, fit: CaseFit, case: Case) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the entry `surrogate` of estimate.json, and what to warn of."""
-    from oncology.surrogate.level import warnings_of
+    from oncology.surrogate.engine import warnings_of
 
-    parametrisation = fit.parametrisation
-    before, after = (parametrisation.physical(x) for x in (fit.identified.coarse, fit.identified.x))
+    before, after = (fit.unknowns.tumour(x).values for x in (fit.identified.coarse, fit.identified.x))
     facts = surrogate.facts
     names = ("diffusion_white", "diffusion_grey", "proliferation")
     content = {

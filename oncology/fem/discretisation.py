@@ -1,16 +1,16 @@
 """P1 simplex discretisation of `div(D grad u)` with two tissues: all matrices that the time loop needs, assembled once.
 
-`D = D_w p_w + D_g p_g` with tissue fractions constant on each cell, so the stiffness is `K = D_w K_w + D_g K_g` (B4.2
-of the specification); a diffusion tensor multiplies both. The mass in front of the time derivative is lumped and then
-corrected, `M_d = M_L - K_c`, where `K_c` is a stiffness matrix with coefficient `c V^(2/d) p_w`: it cancels the mean
-of the leading dispersion error of the lattice stencils (as higher-order mass matrices do, Goudreau and Taylor 1973)
-and keeps the constants. It acts in white matter only: in grey matter fronts are narrower than a cell, where it would
-undershoot.
+`D = D_w p_w + D_g p_g` with tissue fractions constant on each cell, so the stiffness is `K = D_w K_w + D_g K_g`; a
+diffusion tensor multiplies both. The mass in front of the time derivative is lumped and then corrected,
+`M_d = M_L - K_c`, where `K_c` is a stiffness matrix with coefficient `c V^(2/d) p_w`: it cancels the mean of the
+leading dispersion error of the lattice stencils (as higher-order mass matrices do, Goudreau and Taylor 1973) and keeps
+the constants. It acts in white matter only: in grey matter fronts are narrower than a cell, where it would undershoot.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from typing import Any
 
 import basix.ufl
@@ -46,6 +46,12 @@ class Discretisation:
         mass: dispersion-corrected mass matrix M_d, mm^d.
         stiffness_white: K_w of the white-matter fraction with unit diffusivity, mm^(d-2).
         stiffness_grey: K_g of the grey-matter fraction with unit diffusivity, mm^(d-2).
+        white: (m,) white-matter fraction of the cells of this rank, 0..1.
+        grey: (m,) grey-matter fraction of the cells of this rank, 0..1.
+        gradients: (m, d + 1, d) gradients of the barycentric coordinates, 1/mm.
+        tensor: (m, d, d) tensor that multiplies the diffusivity, dimensionless; None: identity.
+        assemble: cell coefficients (m,) to a stiffness matrix.
+        factor: (m,) factor exp(mean of m_D) of each cell that is in the stiffness matrices.
         points: (n + ghosts, d) vertex coordinates, owned vertices first, mm.
         cells: (m, d + 1) local vertex indices of the cells of this rank.
         volumes: (m,) cell volumes, mm^d.
@@ -62,6 +68,12 @@ class Discretisation:
     mass: Any
     stiffness_white: Any
     stiffness_grey: Any
+    white: np.ndarray
+    grey: np.ndarray
+    gradients: np.ndarray
+    tensor: np.ndarray | None
+    assemble: Any
+    factor: np.ndarray
     points: np.ndarray
     cells: np.ndarray
     volumes: np.ndarray
@@ -77,8 +89,17 @@ class Discretisation:
 
     @property
     def cell_space(self) -> CellSpace:
-        """The view of the mesh that misfits and observations need: numpy arrays and a sum over the ranks."""
-        return CellSpace(self.points, self.cells, self.volumes, self.total)
+        """The view of the mesh that misfits and observations need: numpy arrays and sums over the ranks."""
+        return CellSpace(
+            self.points,
+            self.cells,
+            self.volumes,
+            self.total,
+            self.extremes,
+            self.with_ghosts,
+            self.without_ghosts,
+            self.owned,
+        )
 
     def total(self, values: np.ndarray) -> np.ndarray:
         """Return the sum over the ranks, the same bits on every rank."""
@@ -97,6 +118,11 @@ class Discretisation:
         self.comm.Allreduce(both, everywhere, op=MPI.MAX)
         return float(-everywhere[0]), float(everywhere[1])
 
+    def fingerprint(self, owned: np.ndarray) -> bytes:
+        """Return a digest of a P1 function (n,) over all ranks, the same on every rank."""
+        parts = self.comm.allgather(hashlib.sha256(np.ascontiguousarray(owned).tobytes()).digest())
+        return b"".join(parts)
+
     def to_cells(self, owned: np.ndarray) -> np.ndarray:
         """Return the values of a P1 function at the vertices of each local cell, (m, d + 1)."""
         return self.with_ghosts(owned)[self.cells]
@@ -108,12 +134,51 @@ class Discretisation:
         vector.scatter_forward()
         return vector.array.copy()
 
-    def from_cells(self, duals: np.ndarray) -> np.ndarray:
-        """Add up duals at cell vertices (m, d + 1) into the duals of the owned vertices: transpose of `to_cells`."""
+    def without_ghosts(self, duals: np.ndarray) -> np.ndarray:
+        """Add duals of ghost vertices (n + ghosts,) to those of their owners, (n,): transpose of `with_ghosts`."""
         vector = la.vector(self.space.dofmap.index_map, 1)
-        vector.array[:] = np.bincount(self.cells.ravel(), duals.ravel(), minlength=len(vector.array))
+        vector.array[:] = duals
         vector.scatter_reverse(la.InsertMode.add)
         return vector.array[: self.owned].copy()
+
+    def from_cells(self, duals: np.ndarray) -> np.ndarray:
+        """Add up duals at cell vertices (m, d + 1) into the duals of the owned vertices: transpose of `to_cells`."""
+        return self.without_ghosts(np.bincount(self.cells.ravel(), duals.ravel(), minlength=len(self.points)))
+
+    def cell_means(self, owned: np.ndarray) -> np.ndarray:
+        """Return the mean of a P1 function over each local cell, (m,)."""
+        return self.to_cells(owned).mean(axis=1)
+
+    def cell_means_transposed(self, duals: np.ndarray) -> np.ndarray:
+        """Return the duals (n,) of the owned vertices from those of cell means (m,): transpose of `cell_means`."""
+        corners = self.dimension + 1
+        return self.from_cells(np.repeat(duals[:, None] / corners, corners, axis=1))
+
+    def cell_pairing(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return `V grad a . T grad b` of P1 functions (n,) on each local cell, (m,), mm^(d-2)."""
+        return self.volumes * np.einsum("ma,ma->m", self._cell_gradient(a), self._flux(b))
+
+    def cell_product(self, coefficients: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Return `sum_c coefficient_c K_c values` with the unit stiffness K_c of each cell, (n,)."""
+        flux = (coefficients * self.volumes)[:, None] * self._flux(values)
+        return self.from_cells(np.einsum("mia,ma->mi", self.gradients, flux))
+
+    def _cell_gradient(self, values: np.ndarray) -> np.ndarray:
+        return np.einsum("mia,mi->ma", self.gradients, self.to_cells(values))
+
+    def _flux(self, values: np.ndarray) -> np.ndarray:
+        gradient = self._cell_gradient(values)
+        return gradient if self.tensor is None else np.einsum("mab,mb->ma", self.tensor, gradient)
+
+    def with_log_diffusion(self, log_diffusion: np.ndarray) -> Discretisation:
+        """Return the same discretisation with stiffness matrices of the diffusivity `(D_w p_w + D_g p_g) exp(m_D)`.
+
+        Args:
+            log_diffusion: (n,) m_D at the owned vertices; a cell takes exp of its mean.
+        """
+        factor = np.exp(self.cell_means(log_diffusion))
+        white, grey = self.assemble(self.white * factor), self.assemble(self.grey * factor)
+        return replace(self, stiffness_white=white, stiffness_grey=grey, factor=factor)
 
     def gather(self, owned: np.ndarray) -> np.ndarray | None:
         """Return the whole P1 function in the vertex order of the mesh file on rank 0, None elsewhere."""
@@ -135,8 +200,13 @@ class Discretisation:
 
     def destroy(self) -> None:
         """Free the PETSc matrices (collective)."""
-        for matrix in (self.mass, self.stiffness_white, self.stiffness_grey):
-            matrix.destroy()
+        self.mass.destroy()
+        self.destroy_stiffness()
+
+    def destroy_stiffness(self) -> None:
+        """Free the stiffness matrices alone (collective)."""
+        self.stiffness_white.destroy()
+        self.stiffness_grey.destroy()
 
 
 def discretise(
@@ -184,10 +254,10 @@ def discretise(
     mass_vector = dolfinx.fem.assemble_vector(dolfinx.fem.form(test * ufl.dx))
     mass_vector.scatter_reverse(la.InsertMode.add)
     owned = space.dofmap.index_map.size_local
-    assemble = _StiffnessAssembler(space, None if tensor is None else np.asarray(tensor, dtype=float)[input_cells])
-    local_white = np.asarray(white, dtype=float)[input_cells]
-    stiffness_white = assemble(local_white)
-    stiffness_grey = assemble(np.asarray(grey, dtype=float)[input_cells])
+    local_tensor = None if tensor is None else np.asarray(tensor, dtype=float)[input_cells]
+    assemble = _StiffnessAssembler(space, local_tensor)
+    local_white, local_grey = (np.asarray(tissue, dtype=float)[input_cells] for tissue in (white, grey))
+    stiffness_white, stiffness_grey = assemble(local_white), assemble(local_grey)
     correction = local_white * dispersion_coefficient(volumes, gradients) if corrected_mass else 0.0 * volumes
     mass = _StiffnessAssembler(space, None)(-correction)
     lumped = mass.createVecLeft()
@@ -202,6 +272,12 @@ def discretise(
         mass=mass,
         stiffness_white=stiffness_white,
         stiffness_grey=stiffness_grey,
+        white=local_white,
+        grey=local_grey,
+        gradients=gradients,
+        tensor=local_tensor,
+        assemble=assemble,
+        factor=np.ones(len(local_white)),
         points=points[input_vertices],
         cells=local_cells,
         volumes=volumes,

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from oncology.fem.model import Rates, TumourModel
-from oncology.inverse.misfit import volume_fraction
+from oncology.fem.tumour_model import Rates, TumourModel
+from oncology.model.fractions import volume_fraction
 from oncology.model.timegrid import Interval, TimeGrid
 
 __all__ = ["Frame", "frame_days", "grow", "volumes_above"]

@@ -144,25 +144,24 @@ def wanted_days(days: tuple[float, ...], absolute: bool, last: float) -> tuple[f
 
 def run_course(comm: Any, case: Case, results: Results, tumour: FittedTumour, plan: Plan, show: Show) -> Course:
     """Run on the mesh of the fit, or on a wider one where the tumour reaches its edge (collective)."""
-    from oncology.inverse.patient import tumour_distance
     from oncology.parallel import on_root
 
     mesh, margin, notes = results.mesh, results.estimate.mesh_margin_mm, []
-    distance = on_root(comm, lambda: tumour_distance(case))
     limit = CUT * min(tumour.thresholds.values())
-    course = _course(comm, case, mesh, distance, margin, results, tumour, plan, show)
+    course = _course(comm, case, mesh, margin, results, tumour, plan, show)
     if course.cut > limit and margin is not None and mesh.route in ("stuffing", "lattice"):
         from oncology.fem.patient import MeshChoice, make_mesh
 
-        speed, length = (math.sqrt(tumour.values[0] * factor) for factor in (tumour.values[2], 1 / tumour.values[2]))
-        margin += 2.0 * speed * (plan.days[-1] - case.sessions[-1].day) + 3.0 * length
+        estimate = tumour.estimate
+        beyond = estimate.front_speed * (plan.days[-1] - case.sessions[-1].day)
+        margin += beyond + 3.0 * estimate.infiltration_length
         choice = MeshChoice(mesh.size, mesh.route, margin, mesh_cache())  # type: ignore[arg-type]
         show("wider mesh")
         wider = on_root(comm, lambda: make_mesh(case, choice)[0])
         notes.append(
             f"the tumour outgrows the mesh of the fit: predicted on one that reaches {margin:.0f} mm beyond the scans"
         )
-        course = _course(comm, case, wider, distance, margin, results, tumour, plan, show)
+        course = _course(comm, case, wider, margin, results, tumour, plan, show)
     if course.cut > limit:
         notes.append(
             f"the density at the edge of the meshed region is {course.cut:.3f}: the tumour may reach beyond it"
@@ -174,15 +173,14 @@ def _course(
     comm: Any,
     case: Case,
     mesh: TetMesh,
-    distance: Volume,
     margin: float | None,
     results: Results,
     tumour: FittedTumour,
     plan: Plan,
     show: Show,
 ) -> Course:
-    """One run on one mesh, gathered on rank 0; `distance` of voxels from the segmentations, as far as `margin`, mm."""
-    from oncology.fem.patient import patient_model
+    """One run on one mesh, gathered on rank 0; the mesh reaches `margin` mm beyond the segmentations."""
+    from oncology.fem.engine import FiniteElements
     from oncology.fem.series import frame_days
     from oncology.forecast.forecast import forecast_ensemble, forecast_linearised
     from oncology.imaging import sample
@@ -192,21 +190,20 @@ def _course(
     later = [day for day in plan.days if day > last]
     days = (*sessions, *(frame_days(last, later, POINTS) if later else ()))
     shown = sorted({last, *plan.days})
-    model = patient_model(comm, case, mesh, growth_law(results.estimate.growth_law))  # type: ignore[arg-type]
-    space = model.discretisation
+    engine = FiniteElements(mesh, case, growth_law(results.estimate.growth_law), comm)  # type: ignore[arg-type]
+    space = engine.space
     if plan.samples:
-        forecast = forecast_ensemble(model, tumour, days, shown, plan.samples, plan.seed, show)
+        forecast = forecast_ensemble(engine, tumour, days, shown, plan.samples, plan.seed, show)
     else:
-        forecast = forecast_linearised(model, tumour, days, shown, show)
-    whole = {day: space.gather(u) for day, u in zip(days, forecast.densities, strict=True) if day in shown}
-    deviations = {day: space.gather(values) for day, values in forecast.deviations.items()}
-    frames = [(float(forecast.frame_days[k]), space.gather(forecast.frames[k])) for k in _kept(forecast, days)]
+        forecast = forecast_linearised(engine, tumour, days, shown, show)
+    whole = {day: engine.gather(u) for day, u in zip(days, forecast.densities, strict=True) if day in shown}
+    deviations = {day: engine.gather(values) for day, values in forecast.deviations.items()}
+    frames = [(float(forecast.frame_days[k]), engine.gather(forecast.frames[k])) for k in _kept(forecast, days)]
     cut = 0.0
     if margin is not None:
-        near = sample(distance, space.points[: space.owned]) >= margin - 1.5 * mesh.size  # as a fit does
+        near = sample(case.tumour_distance, space.owned) >= margin - 1.5 * mesh.size  # as a fit does
         cut = space.extremes(0.0, float(forecast.densities[-1][near].max(initial=0.0)))[1]
-    model.destroy()
-    space.destroy()
+    engine.destroy()
     return Course(mesh, forecast, whole, deviations, frames, cut, ())
 
 

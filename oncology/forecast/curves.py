@@ -12,6 +12,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from oncology.forecast.forecast import Band
+    from oncology.inverse.levels import Level
     from oncology.results.fitted import FittedTumour
 
 __all__ = ["HORIZON", "band_content", "growth_content", "never_shrinking"]
@@ -22,26 +23,26 @@ _POINTS = 24
 _CUT = 0.3
 
 
-def growth_content(level: Any, tumour: FittedTumour, sessions: tuple[float, ...]) -> dict[str, Any]:
+def growth_content(level: Level, tumour: FittedTumour, sessions: tuple[float, ...]) -> dict[str, Any]:
     """Return the entry `growth` of `estimate.json` (collective).
 
     Days on which the tumour reaches the edge of the meshed region are left out.
 
     Args:
-        level: fine level of the fit (`oncology.fem.patient.PatientLevel`).
+        level: fine level of the fit.
         tumour: what the fit found.
         sessions: their days.
     """
     from oncology.fem.series import frame_days
     from oncology.forecast.forecast import forecast_linearised
 
-    onset, last = float(tumour.values[6]), sessions[-1]
+    onset, last = tumour.estimate.onset, sessions[-1]
     days = frame_days(onset, [*sessions, last + HORIZON], _POINTS)
     if tumour.shape is not None:
         days = tuple(day for day in days if day != tumour.shape.day)
-    forecast = forecast_linearised(level.model, tumour, days)
+    forecast = forecast_linearised(level.engine, tumour, days)
     limit = _CUT * min(tumour.thresholds.values())
-    cut = [level.cut_density(level.discretisation.to_cells(density)) for density in forecast.densities]
+    cut = [level.cut_density(density) for density in forecast.densities]
     kept = [k for k, day in enumerate(days) if day <= last or cut[k] <= limit]
     bands = forecast.volumes
     if not tumour.treatments:

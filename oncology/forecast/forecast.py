@@ -9,16 +9,17 @@ front advances by lengths. Only the parameters are uncertain here, not the model
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oncology.errors import ConfigError
-from oncology.fem.model import ModelDirection, Rates, Run, TumourModel
-from oncology.inverse.misfit import volume_fraction
 from oncology.inverse.shape import reshape_slope, reshaped
-from oncology.model.timegrid import plan_time_grid, step_limit
+from oncology.model.cells import CellSpace
+from oncology.model.engine import Engine, EngineRun
+from oncology.model.fractions import volume_fraction
+from oncology.model.tumour import TumourChange
 from oncology.results.fitted import FittedTumour
 
 __all__ = ["Band", "Forecast", "forecast_ensemble", "forecast_linearised"]
@@ -72,8 +73,8 @@ class Forecast:
 class _Course:
     """One run from onset to the last day, with the correction of the shape between its two parts."""
 
-    before: Run | None
-    after: Run
+    before: EngineRun | None
+    after: EngineRun
     corrected: Vector
     observations: tuple[Vector, ...]
     frame_days: Vector
@@ -81,7 +82,7 @@ class _Course:
 
 
 def forecast_linearised(
-    model: TumourModel,
+    engine: Engine,
     tumour: FittedTumour,
     days: Sequence[float],
     shown: Sequence[float] = (),
@@ -90,7 +91,7 @@ def forecast_linearised(
     """Run a fitted tumour and its tangents (collective).
 
     Args:
-        model: discrete growth model of the patient.
+        engine: of the patient.
         tumour: what the fit found.
         days: days after onset, ascending; with those of the sessions, the time steps until then are those of the fit.
         shown: which of them get a standard deviation of the density.
@@ -100,34 +101,29 @@ def forecast_linearised(
         ConfigError: a day is not after onset.
         NumericalError: a diffusion solve does not converge.
     """
-    space, seed, x = model.discretisation, tumour.seed, tumour.mean
+    space, x = engine.space, tumour.mean
     days = tuple(days)
     tell("estimate", 0.0)
-    course = _course(model, tumour, x, days, keep=True)
+    course = _course(engine, tumour, x, days, keep=True)
     levels = {region: _level(tumour, x, region) for region in tumour.thresholds}
-    volumes = {region: _volumes(model, course.observations, level) for region, (level, _) in levels.items()}
-    points = space.points[: space.owned]
-    slope = seed.slope(points, tumour.values[3:6])
-    physical = tumour.parametrisation.jacobian(x)
+    volumes = {region: _volumes(space, course.observations, level) for region, (level, _) in levels.items()}
     squares = {region: np.zeros(len(days)) for region in levels}
-    variances = {day: np.zeros(space.owned) for day in shown}
+    variances = {day: np.zeros(len(space.owned)) for day in shown}
     for number, direction in enumerate(tumour.deviations.T):
         tell(f"tangent {number + 1} of {len(x)}", (1.0 + number) / (1.0 + len(x)))
-        moved = physical @ direction
-        change = ModelDirection(Rates(*map(float, moved[:3])), slope @ moved[3:6], -float(moved[6]))
-        tangents = _tangents(model, tumour, course, change)
+        tangents = _tangents(engine, course, tumour.unknowns.tangent(x, direction).tumour)
         for day, tangent in zip(days, tangents, strict=True):
             if day in variances:
                 variances[day] += tangent**2
         for region, (_, raised) in levels.items():
-            squares[region] += _volume_slopes(model, volumes[region], tangents, raised @ direction) ** 2
+            squares[region] += _volume_slopes(space, volumes[region], tangents, raised @ direction) ** 2
     bands = {region: _linear_band(v.volume, np.sqrt(squares[region])) for region, v in volumes.items()}
     deviations = {day: np.sqrt(variance) for day, variance in variances.items()}
     return Forecast(days, course.observations, deviations, bands, course.frame_days, tuple(course.frames))
 
 
 def forecast_ensemble(
-    model: TumourModel,
+    engine: Engine,
     tumour: FittedTumour,
     days: Sequence[float],
     shown: Sequence[float],
@@ -138,7 +134,7 @@ def forecast_ensemble(
     """Run a fitted tumour and samples of its posterior (collective).
 
     Args:
-        model: discrete growth model of the patient.
+        engine: of the patient.
         tumour: what the fit found.
         days: days from the first session or treatment on, ascending.
         shown: which of them get a standard deviation of the density.
@@ -153,23 +149,23 @@ def forecast_ensemble(
     if samples < 2:
         raise ConfigError(f"{samples} samples have no standard deviation: give 2 or more, 64 say")
     days, random = tuple(days), np.random.default_rng(seed)
-    course = _course(model, tumour, tumour.mean, days, keep=False)
+    course = _course(engine, tumour, tumour.mean, days, keep=False)
     drawn = {region: np.empty((samples, len(days))) for region in tumour.thresholds}
-    sums = {day: np.zeros((2, model.discretisation.owned)) for day in shown}
+    sums = {day: np.zeros((2, len(engine.space.owned))) for day in shown}
     redrawn = 0
     for number in range(samples):
         tell(f"sample {number + 1} of {samples}", number / samples)
         x, again = _sample(tumour, random)
         redrawn += again
-        observations = _course(model, tumour, x, days, keep=False).observations
+        observations = _course(engine, tumour, x, days, keep=False).observations
         for region in tumour.thresholds:
-            drawn[region][number] = _volumes(model, observations, _level(tumour, x, region)[0]).volume
+            drawn[region][number] = _volumes(engine.space, observations, _level(tumour, x, region)[0]).volume
         for day, first, density in zip(days, course.observations, observations, strict=True):
             if day in sums:
                 sums[day] += np.stack([density - first, (density - first) ** 2])
     bands = {}
     for region, values in drawn.items():
-        estimate = _volumes(model, course.observations, _level(tumour, tumour.mean, region)[0]).volume
+        estimate = _volumes(engine.space, course.observations, _level(tumour, tumour.mean, region)[0]).volume
         low, high = np.quantile(values, _QUANTILES, axis=0)
         bands[region] = Band(estimate, low, high)
     deviations = {
@@ -179,36 +175,40 @@ def forecast_ensemble(
     return Forecast(days, course.observations, deviations, bands, course.frame_days, tuple(course.frames), redrawn)
 
 
-def _course(model: TumourModel, tumour: FittedTumour, x: Vector, days: tuple[float, ...], keep: bool) -> _Course:
-    """Run the model for unknowns x: as the fit does, with the days as observations."""
-    values = tumour.parametrisation.physical(x)
-    rates, onset, shape = Rates(*map(float, values[:3])), float(values[6]), tumour.shape
-    longest = step_limit(rates.proliferation, max(rates.diffusion_white, rates.diffusion_grey), tumour.seed.width)
-    points = model.discretisation.points[: model.discretisation.owned]
-    start = tumour.seed.density(points, values[3:6])
-    frames, frame_days = [start], np.empty(0)
-    before: Run | None = None
+def _course(engine: Engine, tumour: FittedTumour, x: Vector, days: tuple[float, ...], keep: bool) -> _Course:
+    """Run the engine for unknowns x: as the fit does, with the days as observations."""
+    here, shape = tumour.unknowns.tumour(x), tumour.shape
+    frames: list[tuple[float, Vector]] = []
+
+    def record(day: float, density: Vector) -> None:
+        frames.append((day, density))
+
+    points = engine.space.owned
+    before: EngineRun | None = None
     observations: tuple[Vector, ...] = ()
+    start = here.start(points)
     if shape is not None:
         early = [day for day in days if day < shape.day]
-        grid = plan_time_grid(onset, [*early, shape.day], (), longest)
-        before = model.run(rates, start, grid, keep, frames)
-        start, onset = reshaped(frames[-1], shape.lattice.basis(points) @ shape.heights), shape.day
-        observations, frame_days, frames = before.observations[:-1], grid.days[:-1], [*frames[:-1], start]
-        days = days[len(early) :]
-    grid = plan_time_grid(onset, days, tumour.treatments, longest)
-    after = model.run(rates, start, grid, keep, frames)
-    observations = (*observations, *after.observations)
-    return _Course(before, after, start, observations, np.concatenate([frame_days, grid.days]), frames)
+        before = engine.run(here, engine.plan(here, [*early, shape.day]), keep, record)
+        frames.pop()
+        start = reshaped(before.densities[-1], shape.lattice.basis(points) @ shape.heights)
+        here = replace(here, onset=shape.day, initial=start)
+        observations, days = before.densities[:-1], days[len(early) :]
+    after = engine.run(here, engine.plan(here, days), keep, record)
+    observations = (*observations, *after.densities)
+    return _Course(
+        before, after, start, observations, np.array([day for day, _ in frames]), [density for _, density in frames]
+    )
 
 
-def _tangents(model: TumourModel, tumour: FittedTumour, course: _Course, change: ModelDirection) -> tuple[Vector, ...]:
-    """Return the derivatives of the observations of a run along a direction of rates, seed and onset."""
+def _tangents(engine: Engine, course: _Course, change: TumourChange) -> tuple[Vector, ...]:
+    """Return the derivatives of the observations of a run along a change of rates, seed and onset."""
     if course.before is None:
-        return model.tangent(course.after, change)
-    early = model.tangent(course.before, change)
-    corrected = reshape_slope(course.before.observations[-1], course.corrected) * early[-1]
-    return (*early[:-1], *model.tangent(course.after, ModelDirection(change.rates, corrected)))
+        return tuple(day[0] for day in engine.tangent(course.after, [change]))
+    *early, last = (day[0] for day in engine.tangent(course.before, [change]))
+    corrected = reshape_slope(course.before.densities[-1], course.corrected) * last
+    later = replace(change, seed=(0.0,) * len(change.seed), onset=0.0, initial=corrected)
+    return (*early, *(day[0] for day in engine.tangent(course.after, [later])))
 
 
 def _sample(tumour: FittedTumour, random: np.random.Generator) -> tuple[Vector, int]:
@@ -217,15 +217,15 @@ def _sample(tumour: FittedTumour, random: np.random.Generator) -> tuple[Vector, 
     again = 0
     while True:  # ends soon: the estimate's own onset is earlier, and so is that of about half of the samples at least
         x = tumour.mean + tumour.deviations @ random.standard_normal(len(tumour.mean))
-        if tumour.parametrisation.physical(x)[6] < latest:
+        if tumour.unknowns.tumour(x).onset < latest:
             return x, again
         again += 1
 
 
 def _level(tumour: FittedTumour, x: Vector, region: str) -> tuple[float, Vector]:
     """Return the density at the rim of a region and its derivative by x."""
-    level, slope = tumour.parametrisation.level(x, region, tumour.thresholds[region])
-    raised, column = np.zeros(len(x)), tumour.parametrisation.level_column(region)
+    level, slope = tumour.unknowns.level(x, region, tumour.thresholds[region])
+    raised, column = np.zeros(len(x)), tumour.unknowns.level_column(region)
     if column is not None:
         raised[column] = slope
     return level, raised
@@ -239,16 +239,14 @@ class _Volumes:
     slopes: tuple[Vector, ...]
 
 
-def _volumes(model: TumourModel, observations: Sequence[Vector], level: float) -> _Volumes:
-    space = model.discretisation
+def _volumes(space: CellSpace, observations: Sequence[Vector], level: float) -> _Volumes:
     seen = [volume_fraction(space.to_cells(density), level) for density in observations]
     volumes = np.array([space.volumes @ fraction for fraction, _ in seen]) / MM3_PER_ML
     return _Volumes(space.total(volumes), tuple(slopes for _, slopes in seen))
 
 
-def _volume_slopes(model: TumourModel, volumes: _Volumes, tangents: Sequence[Vector], raised: float) -> Vector:
-    """Return the derivatives of the volumes (nt,), mL, where densities move by tangents and the rim by `raised`."""
-    space = model.discretisation
+def _volume_slopes(space: CellSpace, volumes: _Volumes, tangents: Sequence[Vector], raised: float) -> Vector:
+    """Return the derivatives of the volumes (nt,), mL, where densities move by tangents, the level by `raised`."""
     local = [
         space.volumes @ (slopes * (space.to_cells(tangent) - raised)).sum(axis=1)
         for slopes, tangent in zip(volumes.slopes, tangents, strict=True)

@@ -7,13 +7,16 @@ is wrong with the folder ends in one `CaseError` or `ImageError` of one line, be
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from oncology.errors import CaseError, ImageError
 from oncology.imaging.casefile import CaseFile, read_case_file
 from oncology.imaging.labels import LabelTable, indicator, read_labels
+from oncology.imaging.resample import resample_to
 from oncology.imaging.tensor import Axes, read_tensor
 from oncology.imaging.tissue import (
     brain_hull,
@@ -130,6 +133,30 @@ class Case:
             treatments=treatments,
             reassigned_fraction=fraction,
         )
+
+    @cached_property
+    def tumour_distance(self) -> Volume:
+        """Distance of every voxel of the tissue maps from the union of all segmentations, mm.
+
+        Raises:
+            CaseError: no segmentation reaches the grid of the tissue maps.
+        """
+        union = np.zeros(self.white.shape, dtype=bool)
+        for session in self.sessions:
+            union |= resample_to(session.whole, self.white, order=0).data > 0.5
+        if not union.any():
+            raise CaseError(f"{self.root}: the segmentations miss the grid of the tissue maps: check their affines")
+        return self.white.with_data(ndimage.distance_transform_edt(~union, sampling=self.white.voxel_sizes))
+
+    @property
+    def days(self) -> tuple[float, ...]:
+        """Day of each session."""
+        return tuple(session.day for session in self.sessions)
+
+    @property
+    def first_day(self) -> float:
+        """Day of the first session or treatment: the end of the interval that starts at onset."""
+        return min([self.sessions[0].day, *(treatment.day for treatment in self.treatments)])
 
 
 def _required(path: Path, what: str) -> Path:

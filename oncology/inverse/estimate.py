@@ -2,7 +2,7 @@
 
 Logarithms are normal in the posterior, so intervals of positive quantities are `value * exp(+- 1.96 sd_log)`. A value
 counts as identified if the data alone determine it (`Posterior.identified`); otherwise it comes from the prior, and
-the combinations that the data do determine are reported beside it (B4.5 of the specification).
+the combinations that the data do determine are reported beside it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from oncology.inverse.parameters import Parametrisation
+from oncology.inverse.scalars import ScalarMap
 from oncology.inverse.uncertainty import Posterior
 
 __all__ = ["Quantity", "combinations", "parameter_quantities", "seed_sd"]
@@ -48,36 +48,36 @@ class Quantity:
         return self.value / factor, self.value * factor
 
 
-def parameter_quantities(parametrisation: Parametrisation, posterior: Posterior) -> dict[str, Quantity]:
+def parameter_quantities(unknowns: ScalarMap, posterior: Posterior) -> dict[str, Quantity]:
     """Return D_w, D_g, rho and the duration (day, from onset to the first session or treatment)."""
-    values = parametrisation.physical(posterior.mean)
-    unit = np.eye(parametrisation.size)
+    tumour = unknowns.tumour(posterior.mean)
+    unit = np.eye(unknowns.size)
     rows = {
-        "diffusion_white": (values[0], "mm^2/day", unit[0]),
-        "diffusion_grey": (values[1], "mm^2/day", unit[0] + unit[1]),
-        "proliferation": (values[2], "1/day", unit[2]),
-        "duration": (parametrisation.first_day - values[6], "day", unit[6]),
+        "diffusion_white": (tumour.diffusion_white, "mm^2/day", unit[0]),
+        "diffusion_grey": (tumour.diffusion_grey, "mm^2/day", unit[0] + unit[1]),
+        "proliferation": (tumour.proliferation, "1/day", unit[2]),
+        "duration": (unknowns.first_day - tumour.onset, "day", unit[6]),
     }
     return {name: _quantity(name, *row, posterior) for name, row in rows.items()}
 
 
-def combinations(parametrisation: Parametrisation, posterior: Posterior) -> dict[str, Quantity]:
+def combinations(unknowns: ScalarMap, posterior: Posterior) -> dict[str, Quantity]:
     """Return the combinations that segmentations determine best: front width, front speed, growth since onset."""
-    white, _, growth, *_, onset = parametrisation.physical(posterior.mean)[:7]
-    unit = np.eye(parametrisation.size)
+    tumour = unknowns.tumour(posterior.mean)
+    unit = np.eye(unknowns.size)
     rows = {
-        "infiltration_length": (math.sqrt(white / growth), "mm", 0.5 * (unit[0] - unit[2])),
-        "front_speed": (2.0 * math.sqrt(white * growth), "mm/day", 0.5 * (unit[0] + unit[2])),
-        "growth_since_onset": (growth * (parametrisation.first_day - onset), "1", unit[2] + unit[6]),
+        "infiltration_length": (tumour.infiltration_length, "mm", 0.5 * (unit[0] - unit[2])),
+        "front_speed": (tumour.front_speed, "mm/day", 0.5 * (unit[0] + unit[2])),
+        "growth_since_onset": (tumour.proliferation * (unknowns.first_day - tumour.onset), "1", unit[2] + unit[6]),
         "diffusion_ratio": (math.exp(posterior.mean[1]), "1", unit[1]),
     }
     return {name: _quantity(name, *row, posterior) for name, row in rows.items()}
 
 
-def seed_sd(parametrisation: Parametrisation, posterior: Posterior) -> tuple[Vector, bool]:
+def seed_sd(unknowns: ScalarMap, posterior: Posterior) -> tuple[Vector, bool]:
     """Return the standard deviations of the seed's position (mm) and whether the data alone determine it."""
-    unit = np.eye(parametrisation.size)
-    deviations = np.array([parametrisation.seed_scale * posterior.sd(unit[k]) for k in (3, 4, 5)])
+    unit = np.eye(unknowns.size)
+    deviations = np.array([unknowns.seed_scale * posterior.sd(unit[k]) for k in (3, 4, 5)])
     return deviations, all(posterior.identified(unit[k], seed=True) for k in (3, 4, 5))
 
 

@@ -9,38 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oncology.inverse.parameters import Parametrisation, Prior
-from oncology.inverse.problem import FixedMetric, Identification
+from oncology.inverse.levels import Level
+from oncology.inverse.problem import DenseCost, Evaluated, InverseProblem, SecantCost, residual_tables
+from oncology.inverse.scalars import ScalarMap
 from oncology.inverse.uncertainty import Information, information
 from oncology.optimise import GaussNewtonResult, GaussNewtonState, LevenbergMarquardt, gauss_newton
 
-__all__ = ["COARSE_STAGES", "Checkpoint", "Identified", "Level", "Stage", "identify"]
+__all__ = ["COARSE_STAGES", "Checkpoint", "Identified", "Stage", "identify"]
 
 Vector = NDArray[np.float64]
 
 _TRUST = (0.7, 0.7, 0.7, 2.0, 2.0, 2.0, 0.7)
-
-
-class Level(Protocol):
-    """One mesh of the coarse-to-fine sequence."""
-
-    @property
-    def name(self) -> str:
-        """For logs, such as "4 mm"."""
-
-    @property
-    def box(self) -> tuple[Vector, Vector]:
-        """Lower and upper corner of the mesh, mm."""
-
-    def problem(
-        self, parametrisation: Parametrisation, x: Vector, prior: Prior, noise: float, sharpness: float | None
-    ) -> Identification:
-        """Return the inverse problem on this mesh with a time grid that suits x."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +83,7 @@ class Identified:
         x: the estimate (scaled unknowns).
         coarse: the estimate of the coarse mesh.
         information: sums at the estimate, for the uncertainty.
-        problem: the inverse problem on the fine mesh.
+        here: the inverse problem on the fine mesh at the estimate.
         converged: whether the full linearisation confirmed the solution.
         iterations: accepted steps over all stages.
         gradients: linearisations over all stages.
@@ -109,23 +92,22 @@ class Identified:
     x: Vector
     coarse: Vector
     information: Information
-    problem: Identification
+    here: Evaluated
     converged: bool
     iterations: int
     gradients: int
 
 
-Log = Callable[[str, GaussNewtonState, Identification], None]
+Log = Callable[[str, int, Evaluated], None]
 Save = Callable[[Checkpoint], None]
 
 
 def identify(
-    parametrisation: Parametrisation,
+    unknowns: ScalarMap,
     coarse: Callable[[], Level],
     fine: Callable[[Vector], Level],
     starts: Sequence[Vector],
-    prior: Prior,
-    log: Log = lambda stage, state, problem: None,
+    log: Log = lambda stage, iteration, here: None,
     save: Save = lambda checkpoint: None,
     resume: Checkpoint | None = None,
     noise: float = 50.0,
@@ -134,12 +116,11 @@ def identify(
     """Find the parameters that explain the observations.
 
     Args:
-        parametrisation: which unknowns there are.
+        unknowns: which unknowns there are, with their prior.
         coarse: makes the coarse level.
         fine: makes the fine level for the coarse solution.
         starts: start values; the blurred misfit on the coarse mesh decides between them.
-        prior: prior of the unknowns.
-        log: called at every accepted iterate with the stage's name.
+        log: called at every accepted iterate with the stage's name, the iteration's number and the problem there.
         save: called at every accepted iterate with what `resume` takes.
         resume: where to go on.
         noise: first noise level, mm^3; the coarse solution replaces it.
@@ -148,13 +129,12 @@ def identify(
     Raises:
         NumericalError: if not even the start values can be run.
     """
-    search = _Search(parametrisation, prior, log, save)
+    search = _Search(unknowns, log, save)
     here = resume or Checkpoint(-1, np.array(starts[0]), noise)
     if here.metric is None or here.coarse is None:
         level = coarse()
         here = search.coarse_stages(level, starts, here)
-        problem = search.problem(level, here, None)
-        info = _information(level, problem, here.x)
+        info = _information(level, search.problem(level, here, None).evaluate(here.x))
         here = replace(here, noise=max(info.noise, 1.0), coarse=here.x, metric=info.normal)
         save(here)
     return search.fine_stage(fine(here.x), here, corrections)
@@ -164,26 +144,25 @@ def identify(
 class _Search:
     """What the stages share; `done` counts iterations and linearisations."""
 
-    parametrisation: Parametrisation
-    prior: Prior
+    unknowns: ScalarMap
     log: Log
     save: Save
     done: list[tuple[int, int]] = field(default_factory=list)
 
-    def problem(self, level: Level, here: Checkpoint, sharpness: float | None) -> Identification:
+    def problem(self, level: Level, here: Checkpoint, sharpness: float | None) -> InverseProblem:
         """Return the problem on a level at the checkpoint's iterate."""
-        return level.problem(self.parametrisation, here.x, self.prior, here.noise, sharpness)
+        return level.problem(self.unknowns, here.x, here.noise, sharpness)
 
     def run(self, level: Level, stage: Stage, here: Checkpoint, keep: bool) -> GaussNewtonResult:
         """Run one stage from a checkpoint; `keep` tells whether its iterates are worth going on from."""
-        problem = self.problem(level, here, stage.sharpness)
+        cost = DenseCost(self.problem(level, here, stage.sharpness))
 
         def callback(state: GaussNewtonState) -> None:
-            self.log(f"{level.name}, {stage.name}", state, problem)
+            self.log(f"{level.name}, {stage.name}", state.iteration, cost.at(state.x))
             if keep:
                 self.save(replace(here, x=state.x))
 
-        result = gauss_newton(problem, here.x, _settings(stage, len(here.x)), callback=callback)
+        result = gauss_newton(cost, here.x, _settings(stage, len(here.x)), callback=callback)
         self.done.append((result.iterations, result.linearisations))
         return result
 
@@ -206,35 +185,37 @@ class _Search:
         stage = _FINE if corrections is None else replace(_FINE, max_iterations=corrections)
         coarse, metric, x = here.coarse, here.metric, here.x
         assert coarse is not None and metric is not None
+        precision = self.unknowns.prior.matrix
         for attempt in range(3 if corrections is None else 1):
             here = replace(here, x=x)
-            problem = self.problem(level, here, None)
+            dense = DenseCost(self.problem(level, here, None))
             # where the coarse mesh's matrix did not lead to the solution, or one step has to do, iterates get their own
-            fixed = FixedMetric(problem, metric / here.noise + self.prior.precision)
-            cost = fixed if attempt == 0 and corrections is None else problem
+            secant = SecantCost(dense, metric / here.noise + precision)
+            cost = secant if attempt == 0 and corrections is None else dense
 
-            def callback(state: GaussNewtonState, here: Checkpoint = here, problem: Identification = problem) -> None:
-                self.log(f"{level.name}, {_FINE.name}", state, problem)
+            def callback(state: GaussNewtonState, here: Checkpoint = here, dense: DenseCost = dense) -> None:
+                self.log(f"{level.name}, {_FINE.name}", state.iteration, dense.at(state.x))
                 self.save(replace(here, x=state.x))
 
             result = gauss_newton(cost, x, _settings(stage, len(x)), callback=callback)
             x = result.x
-            info = _information(level, problem, x)
+            final = dense.at(x)
+            info = _information(level, final)
             self.done.append((result.iterations, result.linearisations + 1))
-            step = np.linalg.solve(info.normal / here.noise + self.prior.precision, result.gradient)
+            step = np.linalg.solve(info.normal / here.noise + precision, result.gradient)
             # a step well within the error bars, or one that the cost hardly sees, needs no further iteration
-            error = np.sqrt(np.diag(np.linalg.inv(info.normal / here.noise + self.prior.precision)))
+            error = np.sqrt(np.diag(np.linalg.inv(info.normal / here.noise + precision)))
             worth = 0.5 * float(step @ result.gradient) / result.value
             small = bool((np.abs(step) <= np.maximum(_CONFIRMED, 0.5 * error)).all())
             confirmed = small or worth <= _FINE.relative_decrease
             if confirmed or (result.iterations == 0 and not result.status.succeeded):
                 break
         iterations, gradients = np.sum(self.done, axis=0)
-        return Identified(x, coarse, info, problem, confirmed, int(iterations), int(gradients))
+        return Identified(x, coarse, info, final, confirmed, int(iterations), int(gradients))
 
 
-def _information(level: Level, problem: Identification, x: Vector) -> Information:
-    return information(problem.tables(x), problem.forward.space, *level.box)
+def _information(level: Level, here: Evaluated) -> Information:
+    return information(residual_tables(here), here.problem.space, *level.box)
 
 
 def _settings(stage: Stage, size: int) -> LevenbergMarquardt:

@@ -1,9 +1,9 @@
-"""What a segmentation says about a P1 density: the volume fraction of each cell above the rim threshold.
+"""Observations of a density on the cells of an engine: model minus data, with derivatives by densities and levels.
 
-The misfit is `sum_c V_c (f_c(u) - m_c)^2` in mm^3, m_c the mask averaged over the cell. f_c is either the exact
-fraction of the P1 tetrahedron with u > threshold (closed form, once differentiable) or, far from the solution, a
-sigmoid of the cell's mean density: the exact fraction has no slope away from the front, the sigmoid is biased, so one
-continues from one to the other.
+The misfit is `sum_c V_c (f_c(u) - m_c)^2` in mm^3, an integral over the brain. For a segmentation m_c is the mask
+averaged over the cell and f_c the volume fraction above the threshold (`oncology.model.fractions`); densities and
+tracer images are compared as means. A *level* is the number an observation may share with the unknowns: the threshold
+of a segmented region, or the scale of a tracer.
 """
 
 from __future__ import annotations
@@ -14,29 +14,38 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from oncology.inverse.parameters import TRACER
+from oncology.errors import ConfigError
+from oncology.model.fractions import sigmoid_fraction, volume_fraction
 
-__all__ = ["MaskObservation", "Observation", "Seen", "TracerObservation", "sigmoid_fraction", "volume_fraction"]
+__all__ = [
+    "TRACER",
+    "CellDensity",
+    "MaskObservation",
+    "Observation",
+    "Seen",
+    "TracerObservation",
+    "VertexDensity",
+]
 
 Vector = NDArray[np.float64]
 
-# Smallest spread of vertex densities in a cut cell: below it the fraction is a step, and its slope is limited.
-_SPREAD = 1e-9
+# Region name of tracer images (FET-PET), which are linear in the density.
+TRACER = "tracer"
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A residual on the cells of this rank and its derivatives.
+    """A residual on the cells of this rank: k numbers for each cell, each of which stands for a k-th of its volume.
 
     Attributes:
-        residual: (m,) model minus data, dimensionless.
-        slopes: (m, 4) derivatives by the densities at the cell vertices.
-        by_level: (m,) derivative by the rim threshold or the tracer's scale.
+        residual: (m, k) model minus data, dimensionless.
+        slopes: (m, k, d + 1) derivatives by the densities at the cell vertices.
+        by_level: (m, k) derivative by the observation's level; None: there is none.
     """
 
     residual: Vector
     slopes: Vector
-    by_level: Vector
+    by_level: Vector | None = None
 
 
 class Observation(Protocol):
@@ -44,18 +53,60 @@ class Observation(Protocol):
 
     @property
     def region(self) -> str:
-        """What is observed: "whole", "core" or `oncology.inverse.parameters.TRACER`."""
+        """What is observed: "whole", "core", `TRACER`, or any name of its own."""
 
     @property
     def index(self) -> int:
-        """Number of the observation day."""
+        """Number of the observation day, from 0."""
 
     @property
     def level(self) -> float:
-        """Given rim threshold or tracer scale."""
+        """Given level: threshold of a region, scale of a tracer; 0 where there is none."""
 
     def compare(self, densities: Vector, level: float, sharpness: float | None) -> Seen:
-        """Return model minus data for densities at the cell vertices (m, 4)."""
+        """Return model minus data for densities at the cell vertices (m, d + 1).
+
+        Args:
+            densities: (m, d + 1), fraction of the carrying capacity.
+            level: the given level, or its estimate.
+            sharpness: of the sigmoid that stands for the volume fraction; None: the exact fraction.
+        """
+
+
+@dataclass(frozen=True)
+class MaskObservation:
+    """A segmented region on one day, as cell fractions.
+
+    Attributes:
+        region: "whole" or "core".
+        index: number of the observation day.
+        level: given density at the boundary of the region, 0..1.
+        fractions: (m,) fraction of each cell inside the region, 0..1.
+    """
+
+    region: str
+    index: int
+    level: float
+    fractions: Vector
+
+    def compare(self, densities: Vector, level: float, sharpness: float | None) -> Seen:
+        """Return the difference of the cell fractions; they depend on density minus threshold alone.
+
+        Raises:
+            ConfigError: the exact fraction is asked for on cells that are not tetrahedra.
+        """
+        if sharpness is None and densities.shape[1] != 4:
+            raise ConfigError(
+                f"exact volume fractions need tetrahedra, not cells of {densities.shape[1]} vertices: give a sharpness"
+            )
+        fraction, slopes = self.predict(densities, level, sharpness)
+        return Seen((fraction - self.fractions)[:, None], slopes[:, None, :], -slopes.sum(axis=1)[:, None])
+
+    def predict(self, densities: Vector, threshold: float, sharpness: float | None) -> tuple[Vector, Vector]:
+        """Return the model's fractions (m,) and their slopes by the densities (m, d + 1)."""
+        if sharpness is None:
+            return volume_fraction(densities, threshold)
+        return sigmoid_fraction(densities, threshold, sharpness)
 
 
 @dataclass(frozen=True)
@@ -63,11 +114,11 @@ class TracerObservation:
     """A tracer image (FET-PET), linear in the density: `mean(u) = scale * uptake` where the tracer tells anything.
 
     Attributes:
-        index: which observation day it belongs to.
+        index: number of the observation day.
         uptake: (m,) uptake above the healthy brain's, in units of its high values in the tumour.
         support: (m,) weight of each cell, 0 where the tracer says nothing.
-        level: given scale, density a unit of uptake.
-        region: `oncology.inverse.parameters.TRACER`.
+        level: given scale, density for one unit of uptake.
+        region: `TRACER`.
     """
 
     index: int
@@ -78,110 +129,52 @@ class TracerObservation:
 
     def compare(self, densities: Vector, level: float, sharpness: float | None) -> Seen:
         """Return `support (mean(u) - level * uptake)`; the sharpness does not matter."""
+        corners = densities.shape[1]
         residual = self.support * (densities.mean(axis=1) - level * self.uptake)
-        slopes = np.repeat((self.support / densities.shape[1])[:, None], densities.shape[1], axis=1)
-        return Seen(residual, slopes, -self.support * self.uptake)
+        slopes = np.repeat((self.support / corners)[:, None], corners, axis=1)
+        return Seen(residual[:, None], slopes[:, None, :], -(self.support * self.uptake)[:, None])
 
 
 @dataclass(frozen=True)
-class MaskObservation:
-    """A segmented region on one day, as cell fractions.
+class CellDensity:
+    """Mean density of each cell on one day.
 
     Attributes:
-        region: "whole" or "core".
-        index: which observation day it belongs to.
-        level: given density at the rim of the region, 0..1.
-        fractions: (m,) share of each cell inside the region, 0..1.
+        index: number of the observation day.
+        values: (m,) density, fraction of the carrying capacity.
+        region: name.
+        level: 0, unused.
     """
 
-    region: str
     index: int
-    level: float
-    fractions: Vector
+    values: Vector
+    region: str = "density"
+    level: float = 0.0
 
-    def compare(self, densities: Vector, level: float, sharpness: float | None) -> Seen:
-        """Return the difference of the cell fractions; they depend on density minus threshold alone."""
-        fraction, slopes = self.predict(densities, level, sharpness)
-        return Seen(fraction - self.fractions, slopes, -slopes.sum(axis=1))
-
-    def predict(self, densities: Vector, threshold: float, sharpness: float | None) -> tuple[Vector, Vector]:
-        """Return the model's fractions (m,) and their slopes by the densities (m, 4).
-
-        Args:
-            densities: (m, 4) density at the vertices of each cell.
-            threshold: density at the rim, 0..1 (the given one, or its estimate).
-            sharpness: of the sigmoid, dimensionless; None: the exact volume fraction.
-        """
-        if sharpness is None:
-            return volume_fraction(densities, threshold)
-        return sigmoid_fraction(densities, threshold, sharpness)
+    def compare(self, densities: Vector, level: float = 0.0, sharpness: float | None = None) -> Seen:
+        """Return the difference of the cell means."""
+        corners = densities.shape[1]
+        slopes = np.broadcast_to(1.0 / corners, (len(densities), 1, corners))
+        return Seen((densities.mean(axis=1) - self.values)[:, None], slopes)
 
 
-def sigmoid_fraction(densities: Vector, threshold: float, sharpness: float) -> tuple[Vector, Vector]:
-    """Return `1 / (1 + exp(-sharpness (mean(u) - threshold)))` and its slopes, (m,) and (m, 4)."""
-    fraction = 0.5 * (1.0 + np.tanh(0.5 * sharpness * (densities.mean(axis=1) - threshold)))
-    slope = sharpness * fraction * (1.0 - fraction) / densities.shape[1]
-    return fraction, np.repeat(slope[:, None], densities.shape[1], axis=1)
+@dataclass(frozen=True)
+class VertexDensity:
+    """Density at the vertices on one day; the misfit is the integral by lumped mass.
 
-
-def volume_fraction(densities: Vector, threshold: float) -> tuple[Vector, Vector]:
-    """Return the fraction of each P1 tetrahedron where the density exceeds the threshold, and its slopes.
-
-    With the vertex values sorted, a cut tetrahedron is a corner, a wedge or the complement of a corner; each volume is
-    a polynomial in the fractions at which the edges are cut, written without cancellation.
-
-    Args:
-        densities: (m, 4) density at the vertices of each cell.
-        threshold: density at the rim.
-
-    Returns:
-        Fractions (m,) in [0, 1] and slopes (m, 4).
+    Attributes:
+        index: number of the observation day.
+        values: (m, d + 1) density at the vertices of each cell, fraction of the carrying capacity.
+        region: name.
+        level: 0, unused.
     """
-    above = densities > threshold
-    count = above.sum(axis=1)
-    fractions = (count == 4).astype(float)
-    slopes = np.zeros(densities.shape)
-    for number, cut in ((1, _corner), (2, _wedge), (3, _corner)):
-        rows = np.flatnonzero(count == number)
-        if not len(rows):
-            continue
-        # three vertices above: the complement of a corner, with the signs turned
-        sign = -1.0 if number == 3 else 1.0
-        values = sign * (densities[rows] - threshold)
-        order = np.argsort(values, axis=1)
-        fraction, slope = cut(np.take_along_axis(values, order, axis=1))
-        fractions[rows] = fraction if number != 3 else 1.0 - fraction
-        # both the values and, for the complement, the fraction change sign: the slopes keep theirs
-        unsorted = np.empty_like(slope)
-        np.put_along_axis(unsorted, order, slope, axis=1)
-        slopes[rows] = unsorted
-    return fractions, slopes
 
+    index: int
+    values: Vector
+    region: str = "density"
+    level: float = 0.0
 
-def _cut(high: Vector, low: Vector) -> tuple[Vector, Vector, Vector]:
-    """Return the share of an edge above zero, seen from its high end, and its slopes by the high and the low value."""
-    spread = np.maximum(high - low, _SPREAD)
-    share = high / spread
-    return share, (1.0 - share) / spread, share / spread
-
-
-def _corner(values: Vector) -> tuple[Vector, Vector]:
-    """Only the last of four ascending values is above zero: the product of three edge shares."""
-    a, b, c, d = values.T
-    (p, p_d, p_a), (q, q_d, q_b), (r, r_d, r_c) = _cut(d, a), _cut(d, b), _cut(d, c)
-    slope = np.stack([p_a * q * r, p * q_b * r, p * q * r_c, p_d * q * r + p * q_d * r + p * q * r_d], axis=1)
-    return p * q * r, slope
-
-
-def _wedge(values: Vector) -> tuple[Vector, Vector]:
-    """The last two of four ascending values are above zero: three tetrahedra make up the wedge."""
-    a, b, c, d = values.T
-    (p, p_d, p_a), (q, q_d, q_b) = _cut(d, a), _cut(d, b)
-    (r, r_c, r_a), (s, s_c, s_b) = _cut(c, a), _cut(c, b)
-    fraction = r * s + p * s * (1.0 - r) + p * q * (1.0 - s)
-    by_p, by_q = s * (1.0 - r) + q * (1.0 - s), p * (1.0 - s)
-    by_r, by_s = s * (1.0 - p), r + p * (1.0 - r) - p * q
-    slope = np.stack(
-        [by_p * p_a + by_r * r_a, by_q * q_b + by_s * s_b, by_r * r_c + by_s * s_c, by_p * p_d + by_q * q_d], axis=1
-    )
-    return fraction, slope
+    def compare(self, densities: Vector, level: float = 0.0, sharpness: float | None = None) -> Seen:
+        """Return the differences at the cell vertices."""
+        corners = densities.shape[1]
+        return Seen(densities - self.values, np.broadcast_to(np.eye(corners), (len(densities), corners, corners)))

@@ -2,23 +2,41 @@
 
 Real tumours are elongated, lobed or grow from several places. With the rates fixed, the density u(t*) of the single
 seed, some growth times before the first scan, becomes `logit u = logit u_seed + sum_i z_i g_i` with Gaussians g_i on
-a lattice around the tumour: a few-parameter initial condition in the sense of B4.6 of the specification that stays in
-(0, 1). The z_i have a Gaussian prior around zero, so the shape changes only where the segmentations ask for it.
+a lattice around the tumour: an initial condition of a few parameters that stays in (0, 1). The z_i have a Gaussian
+prior around zero, so the shape changes only where the segmentations ask for it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, sparse
 from scipy.spatial import cKDTree
 
-from oncology.inverse.field import FieldForward
+from oncology.inverse.maps import Change, Inputs
 from oncology.inverse.misfit import MaskObservation
+from oncology.inverse.observe import FixedData
+from oncology.inverse.priors import GaussianPrior
+from oncology.inverse.problem import InverseProblem
+from oncology.model.cells import CellSpace
+from oncology.model.engine import Engine
+from oncology.model.tumour import Tumour, TumourChange
 
-__all__ = ["GaussianLattice", "ShapeFit", "fit_shape", "lattice_points", "overlap", "reshape_slope", "reshaped"]
+__all__ = [
+    "GaussianLattice",
+    "LatticeMap",
+    "Shape",
+    "ShapeFit",
+    "fit_shape",
+    "lattice_points",
+    "overlap",
+    "reshape_slope",
+    "reshaped",
+]
 
 Vector = NDArray[np.float64]
 
@@ -48,6 +66,71 @@ class GaussianLattice:
         )
         pairs.data = np.exp(-0.5 * (pairs.data / self.width) ** 2)
         return sparse.csr_array(pairs)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A correction of the single seed's density.
+
+    Attributes:
+        day: day on which it acts.
+        lattice: Gaussians.
+        heights: (k,) their heights, log-odds.
+    """
+
+    day: float
+    lattice: GaussianLattice
+    heights: Vector
+
+
+@dataclass(frozen=True, eq=False)
+class LatticeMap:
+    """Heights of Gaussians as unknowns (`oncology.inverse.maps.ParameterMap`); every rank holds all of them.
+
+    Attributes:
+        tumour: rates, and the day of the correction as onset.
+        density: (n,) density of the single seed on that day, at the owned vertices.
+        basis: (n, k) values of the Gaussians at the owned vertices.
+        total: sum over the ranks.
+        start: (k,) first guess.
+    """
+
+    tumour: Tumour
+    density: Vector
+    basis: sparse.csr_array
+    total: Callable[[Vector], Vector]
+    start: Vector
+
+    @classmethod
+    def of(
+        cls, lattice: GaussianLattice, space: CellSpace, tumour: Tumour, density: Vector, start: Vector
+    ) -> LatticeMap:
+        """Return the map of a lattice on the cells of an engine."""
+        return cls(tumour, density, lattice.basis(space.owned), space.total, start)
+
+    @property
+    def prior(self) -> GaussianPrior:
+        """Independent heights around zero."""
+        return GaussianPrior(np.zeros(len(self.start)), np.full(len(self.start), _PRIOR_SD))
+
+    def corrected(self, x: Vector) -> Vector:
+        """Return the corrected density, (n,)."""
+        return reshaped(self.density, self.basis @ x)
+
+    def apply(self, x: Vector, inputs: Inputs) -> Inputs:
+        """Return the inputs with the corrected density."""
+        return replace(inputs, tumour=replace(self.tumour, initial=self.corrected(x)))
+
+    def tangent(self, x: Vector, dx: Vector) -> Change:
+        """Return the change of the corrected density."""
+        corrected = self.corrected(x)
+        return Change(TumourChange(initial=corrected * (1.0 - corrected) * (self.basis @ dx)))
+
+    def adjoint(self, x: Vector, derivative: Change) -> Vector:
+        """Return the derivative by the heights."""
+        corrected, initial = self.corrected(x), derivative.tumour.initial
+        assert initial is not None
+        return self.total(self.basis.T @ (initial * corrected * (1.0 - corrected)))
 
 
 @dataclass(frozen=True)
@@ -92,52 +175,36 @@ def reshape_slope(density: Vector, corrected: Vector) -> Vector:
 
 
 def fit_shape(
-    forward: FieldForward,
-    observations: tuple[MaskObservation, ...],
-    rates: Vector,
-    density: Vector,
-    basis: sparse.csr_array,
+    engine: Engine,
+    masks: tuple[MaskObservation, ...],
+    days: tuple[float, ...],
+    unknowns: LatticeMap,
     noise: float,
-    start: Vector | None = None,
     sharpness: tuple[float | None, ...] = (10.0, 25.0, None),
     iterations: int = 15,
 ) -> ShapeFit:
-    """Fit the heights to the segmentations with the rates fixed (scipy's L-BFGS-B, adjoint gradients).
+    """Fit the heights to the segmentations with the rates fixed (SciPy's L-BFGS-B, adjoint gradients).
 
     Args:
-        forward: density at t* to densities at the sessions.
-        observations: segmented regions.
-        rates: D_w, D_g (mm^2/day) and rho (1/day).
-        density: (n,) density of the single seed at t*, at the owned vertices.
-        basis: (n, k) values of the Gaussians at the owned vertices.
+        engine: grows the corrected density.
+        masks: segmented regions.
+        days: observation days, ascending.
+        unknowns: the Gaussians.
         noise: variance of a cell's residual times its correlation volume, mm^3.
-        start: (k,) heights to start from; None: zero.
         sharpness: of the misfits to go through.
         iterations: most iterations for each of them.
     """
-    space = forward.space
-    z = np.zeros(basis.shape[1]) if start is None else np.array(start)
-    runs = 0
-
-    def cost(z: Vector, sharp: float | None) -> tuple[float, Vector, float]:
-        corrected = reshaped(density, basis @ z)
-        solution = forward.solve(corrected, rates)
-        duals = [np.zeros_like(values) for values in solution.densities]
-        misfit = 0.0
-        for observation in observations:
-            seen = observation.compare(solution.densities[observation.index], observation.level, sharp)
-            miss = space.volumes * seen.residual
-            misfit += float(miss @ seen.residual)
-            duals[observation.index] += miss[:, None] * seen.slopes
-        initial, _ = solution.adjoint(tuple(duals))
-        sums = space.total(np.concatenate([[misfit], basis.T @ (initial * corrected * (1.0 - corrected))]))
-        scaled = z / _PRIOR_SD
-        value = 0.5 * sums[0] / noise + 0.5 * float(scaled @ scaled)
-        return value, sums[1:] / noise + scaled / _PRIOR_SD, float(sums[0])
-
+    z, runs, misfit = np.array(unknowns.start), 0, math.nan
+    data = FixedData(days, masks)
     for sharp in sharpness:
+        problem = InverseProblem(engine, data, unknowns, noise, sharp)
+
+        def cost(z: Vector, problem: InverseProblem = problem) -> tuple[float, Vector]:
+            here = problem.evaluate(z)
+            return here.value, here.derivative()
+
         result = optimize.minimize(
-            lambda z, sharp=sharp: cost(z, sharp)[:2],
+            cost,
             z,
             jac=True,
             method="L-BFGS-B",
@@ -145,4 +212,5 @@ def fit_shape(
             options={"maxiter": iterations, "maxcor": 20, "ftol": 1e-4},
         )
         z, runs = result.x, runs + int(result.nfev)
-    return ShapeFit(z, cost(z, None)[2], runs + 1)
+        misfit = problem.evaluate(z).misfit if sharp is sharpness[-1] else misfit
+    return ShapeFit(z, misfit, runs + 1)

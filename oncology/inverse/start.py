@@ -1,13 +1,14 @@
 """First guesses and priors from the segmentations alone.
 
 Equal-volume radii of the regions give the speed of the front (two sessions), the width between the thresholds gives
-sqrt(D/rho) (front profile of Ablowitz and Zeppetella 1979, F1 of the specification), and the radius over the speed
+sqrt(D/rho) (front profile of Ablowitz and Zeppetella 1979), and the radius over the speed
 gives the age. The prior is broad: literature ranges of gliomas (Swanson et al. 2008; Rockne et al. 2010).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,9 @@ from scipy import ndimage
 from oncology.imaging.case import Case
 from oncology.imaging.resample import sample
 from oncology.imaging.volume import Volume
-from oncology.inverse.parameters import Parametrisation, Prior
+from oncology.inverse.priors import GaussianPrior
+from oncology.inverse.scalars import ScalarMap
+from oncology.model.tumour import Tumour
 
 __all__ = ["default_prior", "radius", "starting_points"]
 
@@ -38,18 +41,18 @@ def radius(region: Volume) -> float:
     return float((0.75 * region.data.sum() * region.voxel_volume / math.pi) ** (1.0 / 3.0))
 
 
-def default_prior(parametrisation: Parametrisation, seed: Vector, thresholds: tuple[float, ...] = ()) -> Prior:
+def default_prior(unknowns: ScalarMap, seed: Sequence[float], given: Mapping[str, float]) -> GaussianPrior:
     """Return the prior of all unknowns.
 
     Args:
-        parametrisation: which unknowns there are.
+        unknowns: which unknowns there are.
         seed: middle of the tumour, mm.
-        thresholds: given values of the unknown thresholds, in the order of `parametrisation.thresholds`.
+        given: thresholds by region, 0..1: prior medians of those that are unknown.
     """
     medians = np.log(_MEDIANS)
-    odds = [math.log(value / (1.0 - value)) for value in thresholds]
-    scale = parametrisation.seed_scale
-    tracer = int(parametrisation.tracer)
+    odds = [math.log(given[name] / (1.0 - given[name])) for name in unknowns.thresholds]
+    scale = unknowns.seed_scale
+    tracer = int(unknowns.tracer)
     mean = [*medians[:3], *(np.asarray(seed) / scale), medians[3], *odds, *([0.0] * tracer)]
     sd = [
         *_SPREADS[:3],
@@ -58,16 +61,16 @@ def default_prior(parametrisation: Parametrisation, seed: Vector, thresholds: tu
         *([_THRESHOLD_SD] * len(odds)),
         *([_TRACER_SD] * tracer),
     ]
-    return Prior(np.array(mean), np.array(sd))
+    return GaussianPrior(np.array(mean), np.array(sd))
 
 
-def starting_points(case: Case, parametrisation: Parametrisation, thresholds: tuple[float, ...] = ()) -> list[Vector]:
+def starting_points(case: Case, unknowns: ScalarMap, given: Mapping[str, float]) -> list[Vector]:
     """Return start values of the unknowns, the most likely one first.
 
     Args:
         case: the patient.
-        parametrisation: which unknowns there are.
-        thresholds: given values of the unknown thresholds.
+        unknowns: which unknowns there are.
+        given: thresholds by region, 0..1.
     """
     whole = [radius(session.whole) for session in case.sessions]
     core = radius(case.sessions[-1].core)
@@ -82,12 +85,9 @@ def starting_points(case: Case, parametrisation: Parametrisation, thresholds: tu
         speed = float(np.clip(measured, 0.2 * median_speed, 5.0 * median_speed))
     diffusion, proliferation = 0.5 * speed * width, 0.5 * speed / width
     duration = whole[0] / speed + 2.0 / proliferation
-    return [
-        parametrisation.pack(
-            diffusion, _MEDIANS[1] * diffusion, proliferation, seed, parametrisation.first_day - duration, thresholds
-        )
-        for seed in _seeds(case)
-    ]
+    onset = unknowns.first_day - duration
+    tumours = [Tumour(diffusion, _MEDIANS[1] * diffusion, proliferation, tuple(seed), onset) for seed in _seeds(case)]
+    return [unknowns.pack(tumour, given) for tumour in tumours]
 
 
 def _seeds(case: Case) -> list[Vector]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from oncology.inverse.parameters import Prior
+from oncology.inverse.priors import GaussianPrior
 from oncology.inverse.problem import ResidualTable
 from oncology.model.cells import CellSpace
 
@@ -110,7 +110,7 @@ def information(
             scores[:, k] += np.bincount(flat, weighted[:, k], minlength=number)
         both = np.concatenate([table.jacobian, table.residual[:, None]], axis=1)
         sums += both.T @ both
-    rims = np.concatenate([table.jacobian.T @ table.rim for table in tables], axis=1)
+    rims = np.concatenate([table.jacobian.T @ table.boundary for table in tables], axis=1)
     packed = space.total(np.concatenate([scores.ravel(), sums.ravel(), rims.ravel()]))
     ends = np.cumsum([scores.size, sums.size])
     scores, sums, rims = (
@@ -122,7 +122,7 @@ def information(
 
 
 def posterior(
-    mean: Vector, info: Information, prior: Prior, shift: Vector | None = None, rim_error: float = 0.0
+    mean: Vector, info: Information, prior: GaussianPrior, shift: Vector | None = None, rim_error: float = 0.0
 ) -> Posterior:
     """Join the data's information with the prior.
 

@@ -1,47 +1,72 @@
-"""What an inverse problem needs of a forward model, whichever engine solves it.
+"""The cells of an engine as plain arrays: the view of a mesh in which misfits are integrals over the brain in mm^3.
 
-A forward map takes the physical parameters of a tumour to its density at the observation days, with exact tangent and
-adjoint products of the discrete scheme. Densities are seen cell by cell as P1 functions: the view in which misfits
-are integrals over the brain in mm^3.
+Densities are P1 functions: values at the vertices that a rank owns. Misfits see them cell by cell, and whatever an
+engine does to reach the vertices of other ranks hides behind `spread` and its transpose `collect`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PARAMETERS", "CellSpace", "ForwardMap", "Solution", "cell_gradients"]
+__all__ = ["CellSpace", "cell_gradients", "simplex_volumes"]
 
 Vector = NDArray[np.float64]
 
-# Order of the entries of every parameter vector, in mm^2/day, mm^2/day, 1/day, mm, mm, mm, day.
-PARAMETERS = ("diffusion_white", "diffusion_grey", "proliferation", "seed_x", "seed_y", "seed_z", "onset")
+
+def _alone(values: Vector) -> Vector:
+    return values
+
+
+def _alone_extremes(low: float, high: float) -> tuple[float, float]:
+    return low, high
 
 
 @dataclass(frozen=True)
 class CellSpace:
-    """The cells of this rank as plain arrays.
+    """The cells of this rank.
 
     Attributes:
-        points: (n, d) vertices, mm.
+        points: (n + ghosts, d) vertices, those that this rank owns first, mm.
         cells: (m, d + 1) vertex indices.
         volumes: (m,) cell volumes, mm^d.
         total: sum over the ranks of an array, the same bits on every rank.
+        extremes: smallest of the first and largest of the second argument over the ranks.
+        spread: owned values (n,) to owned and ghost values (n + ghosts,).
+        collect: duals of owned and ghost vertices to duals of the owned ones: the transpose of `spread`.
+        owned_count: number n of vertices that this rank owns; None: all of them.
     """
 
     points: Vector
     cells: NDArray[np.int64]
     volumes: Vector
-    total: Callable[[Vector], Vector]
+    total: Callable[[Vector], Vector] = _alone
+    extremes: Callable[[float, float], tuple[float, float]] = _alone_extremes
+    spread: Callable[[Vector], Vector] = _alone
+    collect: Callable[[Vector], Vector] = _alone
+    owned_count: int | None = None
+
+    @property
+    def owned(self) -> Vector:
+        """Vertices that this rank owns, (n, d), mm."""
+        return self.points[: self.owned_count]
 
     @property
     def centres(self) -> Vector:
         """Cell centres, (m, d), mm."""
         return np.asarray(self.points[self.cells].mean(axis=1))
+
+    def to_cells(self, owned: Vector) -> Vector:
+        """Return the values of a P1 function (n,) at the vertices of each cell, (m, d + 1)."""
+        return np.asarray(self.spread(owned)[self.cells])
+
+    def from_cells(self, duals: Vector) -> Vector:
+        """Add up duals at cell vertices (m, d + 1) into duals of the owned vertices (n,): transpose of `to_cells`."""
+        return self.collect(np.bincount(self.cells.ravel(), duals.ravel(), minlength=len(self.points)))
 
 
 def cell_gradients(space: CellSpace, densities: Vector) -> Vector:
@@ -52,26 +77,13 @@ def cell_gradients(space: CellSpace, densities: Vector) -> Vector:
     return np.asarray(np.linalg.solve(edges, differences[..., None])[..., 0])
 
 
-class Solution(Protocol):
-    """A forward run and its linearisation."""
+def simplex_volumes(points: Vector, cells: NDArray[np.int64]) -> Vector:
+    """Return the volumes (m,) of simplices, mm^d.
 
-    @property
-    def densities(self) -> tuple[Vector, ...]:
-        """Density at the vertices of each cell (m, d + 1), one array an observation day."""
-
-    def tangent(self, direction: Vector) -> tuple[Vector, ...]:
-        """Return the derivative of `densities` along a direction of the parameter vector."""
-
-    def adjoint(self, duals: tuple[Vector, ...]) -> Vector:
-        """Return the derivative by the parameters of the sum of `<duals, densities>` over cells and ranks."""
-
-
-class ForwardMap(Protocol):
-    """Parameters to densities at the observation days."""
-
-    @property
-    def space(self) -> CellSpace:
-        """The cells on which densities are given."""
-
-    def solve(self, parameters: Vector) -> Solution:
-        """Return the run for a parameter vector in the order of `PARAMETERS` (physical units)."""
+    Example:
+        >>> simplex_volumes(np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), np.array([[0, 1, 2]]))
+        array([1.])
+    """
+    corners = points[cells]
+    edges = corners[:, 1:] - corners[:, :1]
+    return np.asarray(np.abs(np.linalg.det(edges)) / math.factorial(points.shape[1]))

@@ -169,11 +169,15 @@ class _Ufl:
 
 
 def _exp(exposure: Any) -> Any:
-    return exposure.exp() if _elementary(exposure) is _Torch else math.exp(exposure)
+    if _elementary(exposure) is _Torch:
+        return exposure.exp()
+    return np.exp(exposure) if isinstance(exposure, np.ndarray) else math.exp(exposure)
 
 
 def _expm1(exposure: Any) -> Any:
-    return exposure.expm1() if _elementary(exposure) is _Torch else math.expm1(exposure)
+    if _elementary(exposure) is _Torch:
+        return exposure.expm1()
+    return np.expm1(exposure) if isinstance(exposure, np.ndarray) else math.expm1(exposure)
 
 
 def _elementary(u: Any) -> Any:

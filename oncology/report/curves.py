@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from oncology.inverse.misfit import volume_fraction
 from oncology.meshing import TetMesh
+from oncology.model.fractions import volume_fraction
 from oncology.model.trajectory import Trajectory
 from oncology.model.treatment import Radiotherapy, Resection
 from oncology.report import style

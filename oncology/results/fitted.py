@@ -1,24 +1,25 @@
 """A fitted tumour as plain values: what `estimate.json` must hold so that a later run can go on from the fit.
 
-The estimate and its covariance are those of the scaled unknowns (`oncology.inverse.parameters`); the correction of the
+The estimate and its covariance are those of the scaled unknowns (`oncology.inverse.scalars`); the correction of the
 shape is that of `oncology.inverse.shape`. Written and read here side by side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oncology.errors import ConfigError
-from oncology.inverse.fit import CaseFit, Shape
-from oncology.inverse.parameters import Parametrisation
-from oncology.inverse.shape import GaussianLattice
+from oncology.inverse.fit import CaseFit
+from oncology.inverse.scalars import ScalarMap
+from oncology.inverse.shape import GaussianLattice, Shape
 from oncology.model.seed import Seed
 from oncology.model.treatment import Treatment
+from oncology.model.tumour import Tumour
 
 __all__ = ["FittedTumour", "fitted_tumour", "posterior_content", "read_fitted", "shape_content"]
 
@@ -32,27 +33,25 @@ class FittedTumour:
     """Estimate, uncertainty and what else determines the density of a fitted tumour on any day.
 
     Attributes:
-        parametrisation: meaning of the unknowns.
+        unknowns: meaning of the unknowns.
         mean: (n,) their estimate.
         covariance: (n, n) their posterior covariance.
         thresholds: given density at the rim of "whole" and "core", 0..1.
         treatments: of the patient, by day; those after the last scan too.
         shape: correction of the single seed's density, if there is one.
-        seed: shape of the seed.
     """
 
-    parametrisation: Parametrisation
+    unknowns: ScalarMap
     mean: Vector
     covariance: Vector
     thresholds: Mapping[str, float]
     treatments: tuple[Treatment, ...] = ()
     shape: Shape | None = None
-    seed: Seed = field(default_factory=Seed)
 
     @property
-    def values(self) -> Vector:
-        """The physical parameters, in the order of `oncology.model.cells.PARAMETERS`."""
-        return self.parametrisation.physical(self.mean)
+    def estimate(self) -> Tumour:
+        """The tumour of the estimate."""
+        return self.unknowns.tumour(self.mean)
 
     @property
     def deviations(self) -> Vector:
@@ -69,27 +68,19 @@ def fitted_tumour(fit: CaseFit, thresholds: Mapping[str, float], treatments: tup
         thresholds: given density at the rim of "whole" and "core", 0..1.
         treatments: of the patient.
     """
-    return FittedTumour(
-        fit.parametrisation,
-        fit.posterior.mean,
-        fit.posterior.covariance,
-        thresholds,
-        treatments,
-        fit.shape,
-        fit.level.seed,
-    )
+    return FittedTumour(fit.unknowns, fit.posterior.mean, fit.posterior.covariance, thresholds, treatments, fit.shape)
 
 
 def posterior_content(tumour: FittedTumour) -> dict[str, Any]:
     """Return the entry `posterior` of `estimate.json`."""
-    parametrisation = tumour.parametrisation
+    unknowns, profile = tumour.unknowns, tumour.unknowns.profile
     return {
-        "names": list(parametrisation.names),
+        "names": list(unknowns.names),
         "mean": tumour.mean.tolist(),
         "covariance": tumour.covariance.tolist(),
-        "first_day": parametrisation.first_day,
-        "seed_scale_mm": parametrisation.seed_scale,
-        "seed": {"amplitude": tumour.seed.amplitude, "width_mm": tumour.seed.width},
+        "first_day": unknowns.first_day,
+        "seed_scale_mm": unknowns.seed_scale,
+        "seed": {"amplitude": profile.amplitude, "width_mm": profile.width},
     }
 
 
@@ -133,11 +124,11 @@ def read_fitted(
         entry, correction = content["posterior"], content.get("shape_correction") or {}
         names = [str(name) for name in entry["names"]]
         regions = tuple(name.removeprefix("threshold_") for name in names if name.startswith("threshold_"))
-        parametrisation = Parametrisation(
-            float(entry["first_day"]), regions, "ln_tracer_scale" in names, float(entry["seed_scale_mm"])
+        profile = Seed(float(entry["seed"]["amplitude"]), float(entry["seed"]["width_mm"]))
+        unknowns = ScalarMap(
+            float(entry["first_day"]), regions, "ln_tracer_scale" in names, float(entry["seed_scale_mm"]), profile
         )
         mean, covariance = np.array(entry["mean"], dtype=float), np.array(entry["covariance"], dtype=float)
-        seed = Seed(float(entry["seed"]["amplitude"]), float(entry["seed"]["width_mm"]))
         shape = None
         if correction:
             centres, heights = (np.array(correction[key], dtype=float) for key in ("positions_mm", "log_odds"))
@@ -148,7 +139,7 @@ def read_fitted(
             )
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{source}: posterior is damaged ({error}): fit the case again") from error
-    size = parametrisation.size
-    if list(parametrisation.names) != names or mean.shape != (size,) or covariance.shape != (size, size):
+    size = unknowns.size
+    if list(unknowns.names) != names or mean.shape != (size,) or covariance.shape != (size, size):
         raise ConfigError(f"{source}: posterior of {', '.join(names)} does not fit together: fit the case again")
-    return FittedTumour(parametrisation, mean, covariance, thresholds, treatments, shape, seed)
+    return FittedTumour(unknowns, mean, covariance, thresholds, treatments, shape)

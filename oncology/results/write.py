@@ -25,7 +25,8 @@ from oncology.report.metrics import compare
 from oncology.results.fitted import fitted_tumour, posterior_content, shape_content
 
 if TYPE_CHECKING:
-    from oncology.inverse.fit import CaseFit, Engine
+    from oncology.inverse.fit import CaseFit
+    from oncology.meshing.engines import Engines
 
 __all__ = ["plain_treatment", "session_density", "versions", "write_results"]
 
@@ -34,15 +35,16 @@ _PACKAGES = ("numpy", "scipy", "nibabel", "h5py", "meshio", "pyvista")
 
 
 def write_results(
-    comm: Any, case: Case, engine: Engine, fit: CaseFit, work: Path, setup: dict[str, object]
+    comm: Any, case: Case, engine: Engines, fit: CaseFit, work: Path, setup: dict[str, object]
 ) -> dict[str, Any]:
     """Write densities, trajectory, mesh and configuration; return the estimate for estimate.json on every rank."""
     tumour = fitted_tumour(fit, {"whole": case.thresholds.oedema, "core": case.thresholds.core}, case.treatments)
     days = tuple(session.day for session in case.sessions)
     growth = growth_content(fit.level, tumour, days) if engine.options["engine"] != "voxel" else None
-    sessions = [fit.level.gather(u) for u in fit.run.observations]
-    kept = np.unique(np.linspace(0, len(fit.days) - 1, min(_FRAMES, len(fit.days))).round().astype(int))
-    frames = [fit.level.gather(fit.frames[k]) for k in kept]
+    course, gather = fit.course, fit.level.engine.gather
+    sessions = [gather(u) for u in course.run.densities]
+    kept = np.unique(np.linspace(0, len(course.days) - 1, min(_FRAMES, len(course.days))).round().astype(int))
+    frames = [gather(course.frames[k]) for k in kept]
 
     def write() -> dict[str, Any]:
         mesh = fit.level.mesh
@@ -50,7 +52,7 @@ def write_results(
         write_mesh(work / "mesh.h5", mesh, quality)
         density = np.stack([frame for frame in frames if frame is not None]).astype(np.float32)
         meta: dict[str, float | str] = {"case": case.id, "version": oncology.__version__}
-        write_trajectory(work / "trajectory.h5", Trajectory(fit.days[kept], density, mesh.fingerprint, meta))
+        write_trajectory(work / "trajectory.h5", Trajectory(course.days[kept], density, mesh.fingerprint, meta))
         agreements, thresholds = {}, _thresholds(case, fit)
         for session, values in zip(case.sessions, sessions, strict=True):
             assert values is not None
@@ -86,34 +88,33 @@ def versions(engine: Mapping[str, str]) -> dict[str, str]:
     return found | {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
-def _estimate(case: Case, engine: Engine, fit: CaseFit, agreements: dict[str, Any], ranks: int) -> dict[str, Any]:
+def _estimate(case: Case, engine: Engines, fit: CaseFit, agreements: dict[str, Any], ranks: int) -> dict[str, Any]:
     """Return the content of estimate.json (schema 1) but for seconds and memory."""
-    parametrisation, posterior = fit.parametrisation, fit.posterior
-    values = parametrisation.physical(posterior.mean)
-    scalars = parameter_quantities(parametrisation, posterior)
+    unknowns, posterior, tumour = fit.unknowns, fit.posterior, fit.tumour
+    scalars = parameter_quantities(unknowns, posterior)
     duration = scalars.pop("duration")
-    deviations, seed_known = seed_sd(parametrisation, posterior)
+    deviations, seed_known = seed_sd(unknowns, posterior)
     parameters: dict[str, Any] = {
         name: {"value": q.value, "unit": q.unit, "sd_log": q.sd_log, "identified": q.identified}
         for name, q in scalars.items()
     }
     parameters["seed"] = {
-        "value": values[3:6].tolist(),
+        "value": list(tumour.seed),
         "unit": "mm",
         "sd": deviations.tolist(),
         "identified": seed_known,
     }
     parameters["onset"] = {
-        "value": float(values[6]),
+        "value": tumour.onset,
         "unit": "day",
         "sd": duration.value * duration.sd_log,
         "identified": duration.identified,
     }
-    joined = combinations(parametrisation, posterior)
-    first = parametrisation.first_day
+    joined = combinations(unknowns, posterior)
+    first = unknowns.first_day
     intervals = {name: list(q.interval) for name, q in scalars.items()}
     intervals["onset"] = [first - bound for bound in reversed(duration.interval)]
-    mesh = fit.level.mesh
+    mesh, course = fit.level.mesh, fit.course
     return {
         "schema": 1,
         "case": case.id,
@@ -142,8 +143,8 @@ def _estimate(case: Case, engine: Engine, fit: CaseFit, agreements: dict[str, An
             for name, q in joined.items()
         ],
         "not_identified": [name for name, entry in parameters.items() if not entry["identified"]],
-        "warnings": [*fit.warnings, *fit.run.grid.notes],
-        "density_range": [fit.run.lowest, fit.run.highest],
+        "warnings": [*fit.warnings, *course.run.notes],
+        "density_range": list(course.run.extremes),
         "cut_density": fit.cut_density,
         "single_seed_overlap": fit.overlap,
         "shape_correction": shape_content(fit.shape),
@@ -153,12 +154,12 @@ def _estimate(case: Case, engine: Engine, fit: CaseFit, agreements: dict[str, An
             s: {region: {"scan": a.reference_ml, "model": a.predicted_ml} for region, a in regions.items()}
             for s, regions in agreements.items()
         },
-        "growth_law": type(fit.level.law).__name__.lower(),
+        "growth_law": type(fit.level.engine.law).__name__.lower(),
         "prior": {
             name: {"mean": float(m), "sd": float(s)}
-            for name, m, s in zip(parametrisation.names, fit.prior.mean, fit.prior.sd, strict=True)
+            for name, m, s in zip(unknowns.names, unknowns.prior.mean, unknowns.prior.sd, strict=True)
         },
-        "eigen": _eigen(parametrisation.names, posterior.strengths, posterior.directions.T),
+        "eigen": _eigen(unknowns.names, posterior.strengths, posterior.directions.T),
         "reassigned_fraction": case.reassigned_fraction,
     }
 
@@ -172,7 +173,7 @@ _NAMES = {
 
 
 def _thresholds(case: Case, fit: CaseFit) -> dict[str, float]:
-    x, p = fit.posterior.mean, fit.parametrisation
+    x, p = fit.posterior.mean, fit.unknowns
     given = {"oedema": ("whole", case.thresholds.oedema), "core": ("core", case.thresholds.core)}
     return {name: p.level(x, region, value)[0] for name, (region, value) in given.items()}
 

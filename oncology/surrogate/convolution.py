@@ -28,9 +28,9 @@ from oncology.model.timegrid import Interval, TimeGrid, step_limit
 from oncology.nodes.depth import DepthGrid, apply, depth_space
 from oncology.optimise import Stop, Tangent, minimise
 from oncology.surrogate.design import Domain
-from oncology.voxel.model import VoxelDirections, VoxelModel, VoxelRun
-from oncology.voxel.patient import TissueBox
+from oncology.voxel.box import TissueBox
 from oncology.voxel.stencil import stencil
+from oncology.voxel.voxel_model import VoxelDirections, VoxelModel, VoxelRun
 
 __all__ = ["ClosedFlow", "ClosureProblem", "Family", "family_of", "flow_on", "learn_closure"]
 

@@ -15,9 +15,8 @@ from scipy.stats import qmc
 
 from oncology.errors import ConfigError
 from oncology.imaging.case import Case
-from oncology.inverse.fit import first_day
-from oncology.inverse.parameters import Parametrisation
-from oncology.inverse.start import starting_points
+from oncology.inverse.fit import scalar_unknowns
+from oncology.model.tumour import Tumour
 from oncology.surrogate.coordinates import SIMILARITY, similarity
 
 __all__ = ["Domain", "PlannedRun", "domain_of", "plan_runs"]
@@ -77,11 +76,11 @@ class PlannedRun:
     """A run to simulate.
 
     Attributes:
-        parameters: in the order of `model.cells.PARAMETERS`; onset on day 0.
+        tumour: with onset on day 0.
         days: ascending, day.
     """
 
-    parameters: Vector
+    tumour: Tumour
     days: Vector
 
 
@@ -92,8 +91,8 @@ def domain_of(case: Case, distance: float = 6.0) -> Domain:
         case: the patient.
         distance: how far the seed may lie from the guesses along each axis, mm.
     """
-    parametrisation = Parametrisation(first_day(case))
-    guesses = [parametrisation.physical(x) for x in starting_points(case, parametrisation)]
+    unknowns, starts = scalar_unknowns(case)
+    guesses = [unknowns.tumour(x).values for x in starts]
     days = [session.day for session in case.sessions]
     first, last = (similarity(guesses[0], day) for day in (days[0], days[-1]))
     seeds = np.array([guess[3:6] for guess in guesses])
@@ -121,6 +120,6 @@ def plan_runs(domain: Domain, count: int, frames: int, seed: int) -> list[Planne
         white = float(np.exp(2.0 * length)) * _PROLIFERATION
         share = (np.arange(frames) + point[5]) / frames
         reaches = domain.lower[5] + share * (domain.upper[5] - domain.lower[5])
-        parameters = np.array([white, white * np.exp(ratio), _PROLIFERATION, *centre, 0.0])
-        runs.append(PlannedRun(parameters, reaches / (2.0 * np.sqrt(white * _PROLIFERATION))))
+        tumour = Tumour(white, white * float(np.exp(ratio)), _PROLIFERATION, tuple(map(float, centre)), 0.0)
+        runs.append(PlannedRun(tumour, reaches / (2.0 * np.sqrt(white * _PROLIFERATION))))
     return runs

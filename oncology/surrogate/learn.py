@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from oncology.errors import DataError
 from oncology.meshing import TetMesh
-from oncology.model.cells import PARAMETERS
 from oncology.model.trajectory import Trajectory
+from oncology.model.tumour import PARAMETERS
 from oncology.nodes.cost import Cost
 from oncology.nodes.depth import DepthGrid
 from oncology.nodes.model import StandaloneNODE

@@ -17,8 +17,8 @@ import torch
 
 from oncology.errors import DataError, OutputError
 from oncology.meshing import TetMesh
-from oncology.model.cells import PARAMETERS
 from oncology.model.trajectory import Trajectory
+from oncology.model.tumour import PARAMETERS
 from oncology.surrogate.convolution import (
     ClosedFlow,
     ClosureProblem,
@@ -30,7 +30,7 @@ from oncology.surrogate.convolution import (
 from oncology.surrogate.coordinates import similarity
 from oncology.surrogate.design import Domain
 from oncology.surrogate.learn import summary
-from oncology.voxel.patient import TissueBox
+from oncology.voxel.box import TissueBox
 
 __all__ = ["learn_flow", "load_flow", "save_flow"]
 

@@ -16,8 +16,8 @@ import numpy as np
 from oncology.fem.boxes import bcc_box, kuhn_box
 from oncology.fem.diffusion import BackwardEuler
 from oncology.fem.discretisation import discretise
-from oncology.fem.forward import SeededGrowth
-from oncology.fem.model import Rates, TumourModel
+from oncology.fem.engine import ModelEngine
+from oncology.fem.tumour_model import Rates, TumourModel
 from oncology.model.growth import Exponential
 from oncology.model.seed import Seed
 from oncology.model.timegrid import plan_time_grid
@@ -31,6 +31,7 @@ from oncology.verify.derivatives import (
     vertex_noise,
 )
 from oncology.verify.exact import heat_gaussian
+from oncology.verify.seeded import SeededGrowth
 from oncology.verify.verification import (
     SPHERE_REFERENCE,
     convergence,
@@ -187,7 +188,7 @@ def derivative_checks(comm: Any) -> Iterator[Check]:
     for name, given in (("untreated", ()), ("treated", treatments)):
         model = TumourModel(discretisation, resections={2: cavity}, tolerance=1e-13)
         grid = plan_time_grid(-30.0, [8.0, 30.0], given, 4.0)
-        growth = SeededGrowth(model, grid, Seed(0.5, 6.0))
+        growth = SeededGrowth(ModelEngine(model), grid, Seed(0.5, 6.0))
         tests = parameter_rates(growth, parameters, [0.05, 0.02, 0.01, 1.0, 1.0, 1.0, 3.0])
         rates = Rates(0.5, 0.1, 0.06)
         bump = 0.3 + 0.2 * np.cos(0.1 * owned[:, 0])
@@ -197,7 +198,7 @@ def derivative_checks(comm: Any) -> Iterator[Check]:
                 f"{name}: Taylor rate {order}, worst input", _worst(tests, order), order - _SLACK, order + _SLACK
             )
         yield Check(f"{name}: dot test of the seven scalars", parameter_dot(growth, parameters).error, high=1e-10)
-        dot = initial_dot(model, growth.solve(parameters).run)
+        dot = initial_dot(model, growth.solve(parameters).run.run)
         yield Check(f"{name}: dot test with the initial density", dot.error, high=1e-10)
         model.destroy()
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from oncology.fem.discretisation import Discretisation
-from oncology.fem.forward import SeededGrowth
-from oncology.fem.model import ModelDirection, Rates, Run, TumourModel
-from oncology.model.cells import PARAMETERS
+from oncology.fem.tumour_model import ModelDirection, Rates, Run, TumourModel
 from oncology.model.timegrid import TimeGrid
+from oncology.model.tumour import PARAMETERS
 from oncology.optimise import DotResult, dot_test, taylor_test
+from oncology.verify.seeded import SeededGrowth
 
 __all__ = [
     "TaylorRates",
@@ -57,19 +57,22 @@ def observed_energy(discretisation: Discretisation, run: Run) -> float:
 
 def parameter_value(growth: SeededGrowth, parameters: np.ndarray) -> float:
     """Return J for a parameter vector in the order of `PARAMETERS` (with d seed coordinates)."""
-    return observed_energy(growth.discretisation, growth.solve(parameters, linearise=False).run)
+    run = growth.solve(parameters, linearise=False).run
+    space, mass = growth.engine.space, _lumped_mass(growth)
+    return 0.5 * float(space.total(np.array([sum(float(mass @ u**2) for u in run.densities)]))[0])
 
 
 def parameter_gradient(growth: SeededGrowth, parameters: np.ndarray) -> np.ndarray:
     """Return the derivative of J by the parameter vector, from the adjoint."""
-    solution = growth.solve(parameters)
-    discretisation = growth.discretisation
-    derivative = solution.model.adjoint(solution.run, _energy_duals(discretisation, solution.run))
-    rates = derivative.rates
-    seed = discretisation.total(solution.seed_slope.T @ derivative.initial)
-    return np.array(
-        [rates.diffusion_white, rates.diffusion_grey, rates.proliferation, *seed, -derivative.duration], dtype=float
-    )
+    run, mass = growth.solve(parameters).run, _lumped_mass(growth)
+    return growth.engine.adjoint(run, [mass * u for u in run.densities]).values
+
+
+def _lumped_mass(growth: SeededGrowth) -> np.ndarray:
+    """Return the lumped mass of the owned vertices, (n,), mm^d."""
+    space = growth.engine.space
+    corners = space.cells.shape[1]
+    return space.from_cells(np.repeat(space.volumes[:, None] / corners, corners, axis=1))
 
 
 def parameter_rates(growth: SeededGrowth, parameters: np.ndarray, scales: Sequence[float]) -> tuple[TaylorRates, ...]:
@@ -115,11 +118,12 @@ def parameter_dot(growth: SeededGrowth, parameters: np.ndarray, seed: int = 0) -
     Args:
         growth: forward map.
         parameters: point, in the order of `PARAMETERS`.
-        seed: of the random numbers.
+        seed: of the random numbers, the same on any number of ranks.
     """
-    solution, discretisation = growth.solve(parameters), growth.discretisation
-    shape = solution.densities[0].shape
-    noise = [discretisation.to_cells(vertex_noise(discretisation, seed + i)) for i in range(len(solution.densities))]
+    solution, space = growth.solve(parameters), growth.engine.space
+    densities = solution.densities
+    shape = densities[0].shape
+    noise = [space.to_cells(_point_noise(space.owned, seed + i)) for i in range(len(densities))]
     direction = np.random.default_rng(seed).uniform(0.5, 1.0, len(parameters)) * np.maximum(np.abs(parameters), 1.0)
 
     def tangent(d: np.ndarray) -> np.ndarray:
@@ -129,10 +133,16 @@ def parameter_dot(growth: SeededGrowth, parameters: np.ndarray, seed: int = 0) -
         return solution.adjoint(tuple(w.reshape(-1, *shape)))
 
     def inner(a: np.ndarray, b: np.ndarray) -> float:
-        return _pairing(discretisation, a, b)
+        return float(space.total(np.array([a @ b]))[0])
 
     duals = np.concatenate([values.ravel() for values in noise])
     return dot_test(tangent, adjoint, direction, duals, inner, lambda d, g: float(d @ g))
+
+
+def _point_noise(points: np.ndarray, seed: int) -> np.ndarray:
+    """Return rough numbers of order one at points (n, d), functions of position and seed alone."""
+    waves = np.random.default_rng(seed).uniform(5.0, 50.0, size=points.shape[1:])
+    return np.asarray(np.sin(points @ waves) + np.cos(points @ waves[::-1]))
 
 
 def initial_dot(model: TumourModel, run: Run, seed: int = 0) -> DotResult:
@@ -148,7 +158,7 @@ def initial_dot(model: TumourModel, run: Run, seed: int = 0) -> DotResult:
     scalars = np.random.default_rng(seed).uniform(0.01, 0.1, 4)
 
     def tangent(d: np.ndarray) -> np.ndarray:
-        direction = ModelDirection(Rates(*map(float, d[:3])), d[4:], float(d[3]))
+        direction = ModelDirection(Rates(float(d[0]), float(d[1]), float(d[2])), d[4:], float(d[3]))
         return np.concatenate(model.tangent(run, direction))
 
     def adjoint(w: np.ndarray) -> np.ndarray:

@@ -16,9 +16,9 @@ import numpy as np
 
 from oncology.fem.diffusion import DiffusionScheme, Sdirk2
 from oncology.fem.discretisation import Discretisation, discretise
-from oncology.fem.model import Rates, Run, TumourModel
 from oncology.fem.projection import project
-from oncology.inverse.misfit import volume_fraction
+from oncology.fem.tumour_model import Rates, Run, TumourModel
+from oncology.model.fractions import volume_fraction
 from oncology.model.growth import Gompertz, GrowthLaw, Logistic
 from oncology.model.timegrid import Interval, TimeGrid, plan_time_grid, step_limit
 from oncology.verify.exact import gompertz_gaussian, logistic_wave
@@ -169,13 +169,13 @@ def mass_balance(model: TumourModel, run: Run, final: np.ndarray) -> MassBalance
     def integrals(densities: Iterable[np.ndarray]) -> np.ndarray:
         return discretisation.total(np.array([discretisation.lumped_mass @ u for u in densities]))
 
-    pairs = [(i.step, s) for i, steps in zip(run.grid.intervals, run.steps, strict=True) for s in steps]
-    lengths = np.array([length for length, _ in pairs])
-    densities = [step.start for _, step in pairs] + [final]
+    pairs = run.steps
+    lengths = np.array([step.tau for step, _ in pairs])
+    densities = [record.start for _, record in pairs] + [final]
     total = integrals(densities)
     rates = rho * integrals(law.rate(u) for u in densities)
-    grown = integrals(law.flow(step.start, 0.5 * rho * length) for length, step in pairs)
-    diffused = integrals(step.stages[-1] for _, step in pairs)
+    grown = integrals(law.flow(record.start, step.exposure) for step, record in pairs)
+    diffused = integrals(record.stages[-1] for _, record in pairs)
     return MassBalance(
         gain=float(total[-1] - total[0]),
         reaction=float(lengths @ (rates[:-1] + rates[1:]) / 2.0),

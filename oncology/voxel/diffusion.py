@@ -29,6 +29,7 @@ __all__ = [
     "diffuse_stages",
     "diffuse_tangent",
     "diffusion_step",
+    "step_stages",
 ]
 
 Vector = NDArray[np.float64]
@@ -90,6 +91,12 @@ def diffusion_step(
     scale = polynomial.weight * tau
     edges = by.edges * column(scale, by.edges)[:, None]
     return Diffusion(polynomial, weights(stencil.strides, edges, 1.0, fused), by.slopes, scale)
+
+
+def step_stages(stencil: Stencil, by: Couplings, rates: Vector, tau: Vector, corrected: bool, least: int = 0) -> int:
+    """Return how many stages the step of `diffusion_step` has."""
+    spread = rates[:, 0] * tau / stencil.spacing**2
+    return legendre(tau * by.bound, spread, len(stencil.shape), corrected, least).stages
 
 
 def column(values: Vector, like: torch.Tensor) -> torch.Tensor:

@@ -7,15 +7,16 @@ from hypothesis import strategies as st
 
 from oncology.fem.diffusion import BackwardEuler, Sdirk2
 from oncology.fem.discretisation import discretise
-from oncology.fem.forward import SeededGrowth
-from oncology.fem.model import Rates, TumourModel
+from oncology.fem.engine import ModelEngine
 from oncology.fem.runtime import world
+from oncology.fem.tumour_model import Rates, TumourModel
 from oncology.imaging import Case
 from oncology.meshing import build_mesh
 from oncology.model.growth import Exponential, Gompertz, Logistic
 from oncology.model.seed import Seed
 from oncology.model.timegrid import plan_time_grid, step_limit
 from oncology.verify.derivatives import vertex_noise
+from oncology.verify.seeded import SeededGrowth
 from oncology.verify.verification import equal_steps, mass_balance
 from tests.fem.meshes import mixed_box, owned
 
@@ -61,7 +62,7 @@ def test_default_scheme_from_the_default_seed_in_a_brain(comm, shared_cases, rou
         longest = step_limit(rates.proliferation, rates.diffusion_white, Seed().width)
         grid = plan_time_grid(0.0, [50.0, 150.0, 400.0], (), longest)
         parameters = np.array([rates.diffusion_white, rates.diffusion_grey, rates.proliferation, *centre, 0.0])
-        run = SeededGrowth(model, grid).solve(parameters, linearise=False).run
+        run = SeededGrowth(ModelEngine(model), grid).solve(parameters, linearise=False).run.run
         assert -bound <= run.lowest <= 0.0 + bound, rates
         assert run.highest <= 1.0 + bound, rates
     assert run.highest > 0.99  # so that the upper bound was put to the test
@@ -89,9 +90,9 @@ def test_extremes_cover_every_step(comm):
     """The run reports what happened between the observations too."""
     box = mixed_box(comm, 1, count=40)
     model = TumourModel(box)
-    record: list[np.ndarray] = []
+    record: list[tuple[float, np.ndarray]] = []
     start = (vertex_noise(box, 0) > 1.5).astype(float)
-    run = model.run(Rates(5.0, 5.0, 0.3), start, equal_steps(30.0, 30), record=record)
-    assert len(record) == 30
-    assert run.lowest == min(start.min(), *(u.min() for u in record))
-    assert run.highest == max(start.max(), *(u.max() for u in record))
+    run = model.run(Rates(5.0, 5.0, 0.3), start, equal_steps(30.0, 30), record=lambda day, u: record.append((day, u)))
+    assert [day for day, _ in record] == pytest.approx(np.arange(31.0))
+    assert run.lowest == min(u.min() for _, u in record)
+    assert run.highest == max(u.max() for _, u in record)

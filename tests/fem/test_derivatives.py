@@ -6,8 +6,8 @@ import pytest
 from oncology.fem.boxes import bcc_box
 from oncology.fem.diffusion import BackwardEuler, Sdirk2
 from oncology.fem.discretisation import discretise
-from oncology.fem.forward import SeededGrowth
-from oncology.fem.model import ModelDirection, Rates, TumourModel
+from oncology.fem.engine import ModelEngine
+from oncology.fem.tumour_model import ModelDirection, Rates, TumourModel
 from oncology.model.growth import Exponential, Gompertz, Logistic
 from oncology.model.seed import Seed
 from oncology.model.timegrid import plan_time_grid
@@ -22,6 +22,7 @@ from oncology.verify.derivatives import (
     parameter_value,
     vertex_noise,
 )
+from oncology.verify.seeded import SeededGrowth
 from tests.fem.meshes import mixed_box, owned
 
 SCALES = (0.05, 0.02, 0.01, 1.0, 1.0, 1.0, 3.0)
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.mpi
 def growth_on(box, treatments=(), law=None, scheme=None):
     cavity = 1.0 - 0.9 * np.exp(-((owned(box) - 5.0) ** 2).sum(axis=1) / 50.0)
     model = TumourModel(box, law or Logistic(), scheme or Sdirk2(), resections={2: cavity}, tolerance=1e-13)
-    return SeededGrowth(model, plan_time_grid(-30.0, [8.0, 30.0], treatments, 4.0), Seed(0.5, 6.0))
+    return SeededGrowth(ModelEngine(model), plan_time_grid(-30.0, [8.0, 30.0], treatments, 4.0), Seed(0.5, 6.0))
 
 
 def assert_right(test):
@@ -59,12 +60,14 @@ class TestDefaultModel:
     def test_initial_density(self, box, treatments):
         growth = growth_on(box, treatments)
         bump = 0.3 + 0.2 * np.cos(0.1 * owned(box)[:, 0])
-        assert_right(initial_rates(growth.model, RATES, bump, bump * (1.0 + 0.3 * vertex_noise(box, 5)), growth.grid))
+        assert_right(
+            initial_rates(growth.engine.model, RATES, bump, bump * (1.0 + 0.3 * vertex_noise(box, 5)), growth.plan)
+        )
 
     def test_dot(self, box, treatments):
         growth = growth_on(box, treatments)
         assert parameter_dot(growth, PARAMETERS).error < 1e-11
-        assert initial_dot(growth.model, growth.solve(PARAMETERS).run).error < 1e-11
+        assert initial_dot(growth.engine.model, growth.solve(PARAMETERS).run.run).error < 1e-11
 
     def test_tangent_of_the_state(self, box, treatments):
         """Rate 2 of the densities themselves, along all seven scalars at once."""
@@ -93,7 +96,7 @@ def test_every_scheme_and_law(box, scheme, law):
         values = [parameter_value(growth, PARAMETERS + k * step) for k in (-2, -1, 1, 2)]
         difference = (values[0] - 8.0 * values[1] + 8.0 * values[2] - values[3]) / 12.0
         assert gradient @ step == pytest.approx(difference, rel=1e-6, abs=1e-10 * abs(values[0]))
-    assert initial_dot(growth.model, growth.solve(PARAMETERS).run).error < 1e-11
+    assert initial_dot(growth.engine.model, growth.solve(PARAMETERS).run.run).error < 1e-11
 
 
 def test_other_lattice_with_tensor_and_lumped_mass(comm):
@@ -106,16 +109,16 @@ def test_other_lattice_with_tensor_and_lumped_mass(comm):
         growth = growth_on(discretise(comm, points, cells, white, 1.0 - white, tensor, corrected), TREATMENT)
         for test in parameter_rates(growth, PARAMETERS, SCALES):
             assert_right(test)
-        assert initial_dot(growth.model, growth.solve(PARAMETERS).run).error < 1e-11
+        assert initial_dot(growth.engine.model, growth.solve(PARAMETERS).run.run).error < 1e-11
 
 
 def test_directions_add_up(box):
     """The tangent along the sum of two directions is the sum of the tangents."""
     growth = growth_on(box, TREATMENT)
-    run = growth.solve(PARAMETERS).run
+    run = growth.solve(PARAMETERS).run.run
     first = ModelDirection(Rates(0.1, 0.0, 0.0), vertex_noise(box, 1), 0.0)
     second = ModelDirection(Rates(0.0, 0.02, 0.03), None, 0.5)
     both = ModelDirection(Rates(0.1, 0.02, 0.03), first.initial, 0.5)
-    parts = [growth.model.tangent(run, direction) for direction in (first, second, both)]
+    parts = [growth.engine.model.tangent(run, direction) for direction in (first, second, both)]
     for one, two, total in zip(*parts, strict=True):
         np.testing.assert_allclose(one + two, total, atol=1e-9)

@@ -16,7 +16,7 @@ import ufl
 from oncology.fem.boxes import kuhn_box
 from oncology.fem.diffusion import BackwardEuler, Sdirk2
 from oncology.fem.discretisation import discretise, dispersion_coefficient
-from oncology.fem.model import Rates, TumourModel
+from oncology.fem.tumour_model import Rates, TumourModel
 from oncology.model.timegrid import Interval, TimeGrid
 from tests.fem.meshes import owned
 

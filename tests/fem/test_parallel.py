@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from oncology.fem.forward import SeededGrowth
-from oncology.fem.model import ModelDirection, Rates, TumourModel
+from oncology.fem.engine import ModelEngine
 from oncology.fem.projection import project
+from oncology.fem.tumour_model import TumourModel
 from oncology.model.seed import Seed
 from oncology.model.timegrid import plan_time_grid
 from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection
+from oncology.model.tumour import TumourChange
 from oncology.verify.derivatives import parameter_gradient
+from oncology.verify.seeded import SeededGrowth
 from oncology.verify.verification import level_radius, sphere_density
 from tests.fem.meshes import mixed_box, owned
 
@@ -24,7 +26,7 @@ def growth_on(communicator):
     box = mixed_box(communicator)
     cavity = 1.0 - 0.9 * np.exp(-((owned(box) - 5.0) ** 2).sum(axis=1) / 50.0)
     model = TumourModel(box, resections={2: cavity}, tolerance=1e-13)
-    return SeededGrowth(model, plan_time_grid(-30.0, [8.0, 30.0], TREATMENT, 4.0), Seed(0.5, 6.0))
+    return SeededGrowth(ModelEngine(model), plan_time_grid(-30.0, [8.0, 30.0], TREATMENT, 4.0), Seed(0.5, 6.0))
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +42,8 @@ def same(comm, alone, together, whole, part, rtol=1e-9):
 
 
 def test_densities(comm, both):
-    runs = [growth.solve(PARAMETERS).run for growth in both]
-    spaces = [growth.discretisation for growth in both]
+    runs = [growth.solve(PARAMETERS).run.run for growth in both]
+    spaces = [growth.engine.discretisation for growth in both]
     for whole, part in zip(*(run.observations for run in runs), strict=True):
         same(comm, *spaces, whole, part)
         assert spaces[0].integrate(whole) == pytest.approx(spaces[1].integrate(part), rel=1e-11)
@@ -54,14 +56,11 @@ def test_densities(comm, both):
 def test_tangents(comm, both):
     direction = np.array([0.1, 0.02, 0.01, 1.0, -1.0, 0.5, 2.0])
     tangents = [
-        growth.model.tangent(
-            solution.run, ModelDirection(Rates(*direction[:3]), solution.seed_slope @ direction[3:6], -direction[6])
-        )
+        [day[0] for day in growth.engine.tangent(growth.solve(PARAMETERS).run, [TumourChange.of(direction)])]
         for growth in both
-        for solution in (growth.solve(PARAMETERS),)
     ]
     for whole, part in zip(*tangents, strict=True):
-        same(comm, both[0].discretisation, both[1].discretisation, whole, part)
+        same(comm, both[0].engine.discretisation, both[1].engine.discretisation, whole, part)
 
 
 def test_gradients(comm, both):
@@ -78,5 +77,5 @@ def test_projection(comm):
 
 def test_iterations_do_not_depend_on_the_ranks(both):
     """Jacobi's preconditioner knows nothing of the partition."""
-    first, second = (growth.solve(PARAMETERS).run.iterations for growth in both)
+    first, second = (growth.solve(PARAMETERS).run.run.iterations for growth in both)
     assert abs(first - second) <= 0.03 * first

@@ -5,7 +5,7 @@ import pytest
 
 from oncology.fem.boxes import kuhn_box
 from oncology.fem.discretisation import discretise
-from oncology.fem.model import Rates, TumourModel
+from oncology.fem.tumour_model import Rates, TumourModel
 from oncology.model.growth import Exponential
 from oncology.verify.derivatives import vertex_noise
 from oncology.verify.exact import heat_gaussian

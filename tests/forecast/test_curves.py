@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from oncology.inverse.parameters import Parametrisation
 
 from oncology.fem.patient import MeshChoice, make_level
 from oncology.fem.runtime import world
 from oncology.forecast.curves import HORIZON, growth_content, never_shrinking
 from oncology.forecast.forecast import Band
 from oncology.imaging import Case
-from oncology.inverse.parameters import Parametrisation
 from oncology.model.treatment import Radiotherapy
 from oncology.results.fitted import FittedTumour
 from tests.cases import write_case

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from oncology.inverse.parameters import Parametrisation
 
 from oncology.errors import ConfigError
-from oncology.fem.model import Rates
 from oncology.fem.patient import MeshChoice, make_mesh, patient_model
+from oncology.fem.tumour_model import Rates
 from oncology.forecast.forecast import forecast_ensemble, forecast_linearised
 from oncology.inverse.fit import Shape
-from oncology.inverse.parameters import Parametrisation
 from oncology.inverse.shape import GaussianLattice
 from oncology.model.seed import Seed
 from oncology.model.timegrid import plan_time_grid, step_limit

@@ -11,9 +11,9 @@ import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
+from oncology.inverse.parameters import Parametrisation, Prior
 
 from oncology.inverse.misfit import MaskObservation
-from oncology.inverse.parameters import Parametrisation, Prior
 from oncology.inverse.problem import Identification
 from oncology.meshing.lattice import kuhn_cells
 from oncology.model.cells import CellSpace

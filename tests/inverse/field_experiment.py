@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from oncology.inverse.field import VertexDensity
 
 from oncology.fem.discretisation import Discretisation, discretise
-from oncology.fem.model import Rates, TumourModel
-from oncology.inverse.field import VertexDensity
+from oncology.fem.tumour_model import Rates, TumourModel
 from oncology.model.timegrid import TimeGrid, plan_time_grid
 
 RATES = Rates(0.65, 0.13, 0.012)

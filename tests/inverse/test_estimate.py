@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from oncology.inverse.parameters import Parametrisation
 
 from oncology.inverse.estimate import Quantity, combinations, parameter_quantities, seed_sd
-from oncology.inverse.parameters import Parametrisation
 from oncology.inverse.uncertainty import Posterior
 
 PARAMETRISATION = Parametrisation(10.0)

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-
-from oncology.errors import ConfigError, NumericalError
 from oncology.inverse.field import (
     RATES,
     CellDensity,
@@ -20,6 +18,8 @@ from oncology.inverse.field import (
     joint_space,
     scalar_weights,
 )
+
+from oncology.errors import ConfigError, NumericalError
 from oncology.inverse.misfit import MaskObservation, volume_fraction
 from oncology.model.cells import CellSpace
 from oncology.optimise import dot_test, taylor_test, weighted_l2

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from oncology.fem.field import FieldGrowth, FieldSettings, Localisation, localise, reconstruct_initial
+from oncology.fem.sobolev import SobolevSpace
+from oncology.inverse.field import CellDensity, FieldProblem, LogPrior, Penalty, RegionFraction, Unknowns, VertexDensity
 
 from oncology.errors import ConfigError
 from oncology.fem.discretisation import discretise
-from oncology.fem.field import FieldGrowth, FieldSettings, Localisation, localise, reconstruct_initial
-from oncology.fem.model import Rates, TumourModel
 from oncology.fem.runtime import world
-from oncology.fem.sobolev import SobolevSpace
-from oncology.inverse.field import CellDensity, FieldProblem, LogPrior, Penalty, RegionFraction, Unknowns, VertexDensity
+from oncology.fem.tumour_model import Rates, TumourModel
 from oncology.inverse.misfit import MaskObservation
 from oncology.model.growth import Exponential, Gompertz, Logistic
 from oncology.model.timegrid import plan_time_grid

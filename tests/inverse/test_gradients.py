@@ -7,10 +7,10 @@ from functools import cache
 
 import numpy as np
 import pytest
+from oncology.inverse.parameters import TRACER, Parametrisation
 
 from oncology.fem.patient import MeshChoice, PatientLevel, make_level
 from oncology.inverse.misfit import MaskObservation
-from oncology.inverse.parameters import TRACER, Parametrisation
 from oncology.inverse.problem import Identification
 from oncology.inverse.start import default_prior
 from oncology.inverse.uncertainty import information

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from oncology.inverse.parameters import Parametrisation, Prior
 
 from oncology.errors import NumericalError
 from oncology.inverse.estimate import parameter_quantities
 from oncology.inverse.identify import Checkpoint, Identified, identify
-from oncology.inverse.parameters import Parametrisation, Prior
 from oncology.inverse.start import default_prior
 from oncology.inverse.uncertainty import posterior
 from tests.inverse.expanding import TRUTH, Expanding, ExpandingLevel, ExpandingSolution, box, pack

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from oncology.inverse.parameters import TRACER, Parametrisation, Prior
-from oncology.model.cells import PARAMETERS
+
+from oncology.model.tumour import PARAMETERS
 
 RATES = st.floats(1e-4, 10.0)
 POSITIONS = st.floats(-90.0, 90.0)

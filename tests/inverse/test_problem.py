@@ -5,10 +5,10 @@ import math
 
 import numpy as np
 import pytest
+from oncology.inverse.parameters import TRACER, Parametrisation, Prior
 from scipy.stats import qmc
 
 from oncology.inverse.misfit import TracerObservation
-from oncology.inverse.parameters import TRACER, Parametrisation, Prior
 from oncology.inverse.problem import FixedMetric, Identification
 from oncology.model.cells import cell_gradients
 from oncology.optimise import taylor_test

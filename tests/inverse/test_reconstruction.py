@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from mpi4py import MPI
+from oncology.fem.field import FieldEstimate, FieldSettings, landweber_length, reconstruct_initial
+from oncology.inverse.field import LogPrior, RegionFraction, VertexDensity
 
 from oncology.fem.discretisation import discretise
-from oncology.fem.field import FieldEstimate, FieldSettings, landweber_length, reconstruct_initial
-from oncology.fem.model import ModelDirection, Rates, TumourModel
 from oncology.fem.runtime import world
-from oncology.inverse.field import LogPrior, RegionFraction, VertexDensity
+from oncology.fem.tumour_model import ModelDirection, Rates, TumourModel
 from oncology.inverse.misfit import MaskObservation
 from oncology.model.growth import Exponential
 from oncology.model.timegrid import plan_time_grid

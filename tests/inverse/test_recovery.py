@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from oncology.inverse.parameters import TRACER
 
 from oncology.fem.patient import FiniteElements
 from oncology.imaging import Case
 from oncology.imaging.case import Thresholds
 from oncology.inverse.fit import FitSettings, fit_case
-from oncology.inverse.parameters import TRACER
 from oncology.model.treatment import Radiotherapy
 from oncology.parallel import on_root
 from tests.phantom import Phantom

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from oncology.inverse.parameters import Parametrisation
 
 from oncology.imaging import Case, Volume
-from oncology.inverse.parameters import Parametrisation
 from oncology.inverse.start import default_prior, radius, starting_points
 from tests.cases import Scan, write_case
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from oncology.inverse.parameters import Parametrisation, Prior
+
 from oncology.inverse.problem import Identification, ResidualTable
 from oncology.inverse.uncertainty import Information, information, posterior
 from oncology.model.cells import CellSpace

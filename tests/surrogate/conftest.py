@@ -9,15 +9,16 @@ import pytest
 
 pytest.importorskip("torch")
 
-from oncology.fem.model import TumourModel
+from oncology.surrogate.level import tissue_fingerprint
+
 from oncology.fem.patient import MeshChoice, make_mesh, patient_model
 from oncology.fem.runtime import world
+from oncology.fem.tumour_model import TumourModel
 from oncology.forecast.ensemble import grow_many
 from oncology.imaging import Case
 from oncology.meshing import TetMesh
 from oncology.surrogate.design import Domain, domain_of, plan_runs
 from oncology.surrogate.learn import Learning, Snapshots, learn, snapshots_of
-from oncology.surrogate.level import tissue_fingerprint
 from oncology.surrogate.model import Surrogate
 from tests.cases import write_case
 

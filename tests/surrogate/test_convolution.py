@@ -10,14 +10,13 @@ import torch
 
 from oncology.errors import DataError
 from oncology.forecast.ensemble import grow_many
-from oncology.inverse.patient import tumour_distance
 from oncology.model.seed import Seed
 from oncology.model.timegrid import plan_time_grid, step_limit
 from oncology.optimise import taylor_test
 from oncology.surrogate.convolution import ClosureProblem, family_of, flow_on, learn_closure
 from oncology.surrogate.design import plan_runs
 from oncology.surrogate.voxels import learn_flow, load_flow, save_flow
-from oncology.voxel.patient import tissue_box
+from oncology.voxel.box import tissue_box
 from tests.surrogate.conftest import FRAMES
 
 LEARNT, UNSEEN = 8, 6
@@ -30,7 +29,7 @@ def rows(snapshots, count: int):
 
 @pytest.fixture(scope="module")
 def box(patient):
-    return tissue_box(patient.case, tumour_distance(patient.case), 8.0, 25.0)
+    return tissue_box(patient.case, patient.case.tumour_distance, 8.0, 25.0)
 
 
 @pytest.fixture(scope="module")

@@ -7,19 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from oncology.surrogate.forward import SurrogateGrowth
+from oncology.surrogate.level import SurrogateEngine, tissue_fingerprint, warnings_of
 
 from oncology.errors import DataError, NumericalError
-from oncology.fem.forward import SeededGrowth
+from oncology.fem.engine import ModelEngine
 from oncology.fem.patient import FiniteElements
 from oncology.fem.runtime import world
 from oncology.forecast.ensemble import grow_many
 from oncology.inverse.fit import FitSettings
 from oncology.optimise import dot_test, taylor_test
 from oncology.surrogate.design import plan_runs
-from oncology.surrogate.forward import SurrogateGrowth
 from oncology.surrogate.learn import relative_errors, snapshots_of
-from oncology.surrogate.level import SurrogateEngine, tissue_fingerprint, warnings_of
 from oncology.surrogate.store import load_surrogate, save_surrogate
+from oncology.verify.seeded import SeededGrowth
 from tests.cases import write_case
 
 # within the range of training, on no grid of it; the scans are on days 0 and 40
@@ -46,7 +47,7 @@ def forward(level):
 
 def solver_of(level):
     base = level.base
-    return SeededGrowth(base.model, base.grid(PARAMETERS), base.seed)
+    return SeededGrowth(ModelEngine(base.model), base.grid(PARAMETERS), base.seed)
 
 
 def size(level, values) -> float:

@@ -7,8 +7,8 @@ import torch
 
 from oncology.model.growth import GrowthLaw
 from oncology.model.timegrid import Interval, TimeGrid
-from oncology.voxel.model import VoxelModel
 from oncology.voxel.stencil import Stencil, stencil
+from oncology.voxel.voxel_model import VoxelModel
 
 MEANS = ("arithmetic", "harmonic", "tensor")
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from oncology.inverse.misfit import volume_fraction
 from oncology.meshing.lattice import kuhn_cells
+from oncology.model.fractions import volume_fraction
 from oncology.model.growth import Exponential, Gompertz, Logistic
 from oncology.model.timegrid import plan_time_grid, step_limit
 from oncology.voxel.legendre import legendre
-from oncology.voxel.model import VoxelModel
+from oncology.voxel.voxel_model import VoxelModel
 from tests.voxel.boxes import centres, dense, equal_steps, grown, mixed, uniform
 
 # Radial finite volumes with cells of 0.01 mm, solved in tests/fem/test_sphere.py: mm^3, mm, mm.

@@ -10,8 +10,8 @@ from oncology.errors import ConfigError, NumericalError
 from oncology.model.growth import Logistic
 from oncology.model.timegrid import plan_time_grid
 from oncology.model.treatment import Chemotherapy, Radiotherapy
-from oncology.voxel.model import VoxelDirections, VoxelModel
 from oncology.voxel.stencil import Stencil, stacked
+from oncology.voxel.voxel_model import VoxelDirections, VoxelModel
 from tests.voxel.boxes import MEANS, equal_steps, mixed
 
 RATES = np.array([[0.5, 0.1, 0.06], [0.25, 0.02, 0.03], [0.4, 0.4, 0.02]])

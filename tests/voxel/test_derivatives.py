@@ -8,7 +8,7 @@ from oncology.model.growth import Exponential, Gompertz, Logistic
 from oncology.model.timegrid import plan_time_grid
 from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection
 from oncology.optimise import taylor_test
-from oncology.voxel.model import VoxelDirections, VoxelModel
+from oncology.voxel.voxel_model import VoxelDirections, VoxelModel
 from tests.voxel.boxes import MEANS, mixed
 
 LAWS = (Exponential(), Logistic(), Gompertz())

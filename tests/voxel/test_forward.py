@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from oncology.inverse.parameters import Parametrisation
+from oncology.voxel.forward import SeededVoxels
 
 from oncology.imaging import Case
 from oncology.inverse.fit import FitSettings
-from oncology.inverse.misfit import volume_fraction
-from oncology.inverse.parameters import Parametrisation
 from oncology.inverse.start import default_prior
+from oncology.model.fractions import volume_fraction
 from oncology.model.growth import Logistic
 from oncology.optimise import dot_test, taylor_test
-from oncology.voxel.forward import SeededVoxels
 from oncology.voxel.patient import VoxelLevel, voxel_level
 from tests.cases import write_case
 

@@ -1,0 +1,216 @@
+"""One Strang step of `u_t = div(D grad u) + rho f(u)`: forward, tangent and adjoint, line against line.
+
+Half a reaction step (exact flow at every vertex), survival of chemotherapy, one diffusion step, survival, half a
+reaction step (Strang 1968): `u~ = s1 Phi(u)`, `uh = R(tau K) u~`, `v = Phi(s2 uh)`, with exposure `rho tau / 2` in
+both flows. Derivatives are exact for this discrete step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from oncology.fem.diffusion import DiffusionScheme, OperatorPool
+from oncology.fem.discretisation import Discretisation
+from oncology.model.growth import GrowthLaw
+
+__all__ = ["DerivativeSums", "GrowthStep", "Rates", "RatesChange", "StepRecord"]
+
+
+@dataclass(frozen=True, eq=False)
+class Rates:
+    """Growth and diffusion, or a change of them.
+
+    Attributes:
+        diffusion_white: D_w, mm^2/day.
+        diffusion_grey: D_g, mm^2/day.
+        proliferation: rho, 1/day.
+        log_diffusion: (n,) m_D of the owned vertices: the diffusivity is multiplied by exp(mean of m_D over a cell).
+        log_proliferation: (n,) m_r of the owned vertices: rho is multiplied by exp(m_r).
+    """
+
+    diffusion_white: float
+    diffusion_grey: float
+    proliferation: float
+    log_diffusion: np.ndarray | None = None
+    log_proliferation: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RatesChange:
+    """A direction of rates and of the length of the first interval (day)."""
+
+    rates: Rates
+    duration: float
+
+
+@dataclass(frozen=True, eq=False)
+class StepRecord:
+    """What the linearisation of one step needs: start value, diffusion stages."""
+
+    start: np.ndarray
+    stages: tuple[np.ndarray, ...]
+
+
+@dataclass
+class DerivativeSums:
+    """Sums over steps, local to this rank, from which the derivatives by the model's inputs are made.
+
+    Attributes:
+        white: sum of `tau w' K_w v` over steps and stages.
+        grey: the same with K_g.
+        growth: sum of `tau dual . f(Phi)` over both reactions of all steps, with the field's factor exp(m_r).
+        first: the same three for the first interval, by its length.
+        cells: (m,) sum of `tau k_c(w, v)` on each cell, where m_D is a field.
+        vertices: (n,) sum of `exposure dual f(Phi)` at each vertex, where m_r is a field.
+    """
+
+    white: float = 0.0
+    grey: float = 0.0
+    growth: float = 0.0
+    first: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    cells: np.ndarray | None = None
+    vertices: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class GrowthStep:
+    """One step of one interval.
+
+    Attributes:
+        discretisation: matrices, those of the field m_D where there is one.
+        law: growth law f.
+        scheme: diffusion step.
+        pool: operators `M + shift K`.
+        rates: growth and diffusion.
+        tau: length of the step, day.
+        survival: surviving fractions of chemotherapy over both halves of the step.
+        per_duration: derivative of tau by the length of the first interval: 1 / steps there, else 0.
+    """
+
+    discretisation: Discretisation
+    law: GrowthLaw
+    scheme: DiffusionScheme
+    pool: OperatorPool
+    rates: Rates
+    tau: float
+    survival: tuple[float, float]
+    per_duration: float
+
+    @property
+    def exposure(self) -> Any:
+        """Exposure `rho tau / 2` of each reaction: a number, or (n,) where m_r is a field."""
+        base = 0.5 * self.rates.proliferation * self.tau
+        return base if self.rates.log_proliferation is None else base * np.exp(self.rates.log_proliferation)
+
+    @property
+    def _operator(self) -> Any:
+        shift = self.scheme.gamma * self.tau
+        return self.pool.get(shift * self.rates.diffusion_white, shift * self.rates.diffusion_grey)
+
+    def forward(self, u: np.ndarray) -> tuple[np.ndarray, StepRecord]:
+        """Return the density after the step, and what its linearisation needs."""
+        first, second = self.survival
+        exposure = self.exposure
+        stages = self.scheme.forward(self._operator, first * self.law.flow(u, exposure))
+        return self.law.flow(second * stages[-1], exposure), StepRecord(u, stages)
+
+    def tangent(self, record: StepRecord, du: np.ndarray, change: RatesChange) -> np.ndarray:
+        """Return the change of the density after the step."""
+        first, second = self.survival
+        exposure, d_exposure = self.exposure, self._exposure_change(change)
+        du = first * self._reaction_tangent(record.start, du, exposure, d_exposure)
+        forcing = self._stiffness_change(change)
+        du = self.scheme.tangent(self._operator, du, tuple(forcing(stage) for stage in record.stages))
+        return self._reaction_tangent(second * record.stages[-1], second * du, exposure, d_exposure)
+
+    def adjoint(self, record: StepRecord, dual: np.ndarray, gather: DerivativeSums) -> np.ndarray:
+        """Return the dual of the density before the step; the derivatives by the inputs go to `gather`."""
+        first, second = self.survival
+        exposure = self.exposure
+        grown_from = second * record.stages[-1]
+        growth = self._reaction_pairing(grown_from, dual, exposure, gather)
+        dual = second * self.law.flow_slope(grown_from, exposure) * dual
+        dual, pairs = self.scheme.adjoint(self._operator, record.stages, dual)
+        white, grey = self._stiffness_pairing(pairs, gather)
+        growth += self._reaction_pairing(record.start, first * dual, exposure, gather)
+        dual = first * self.law.flow_slope(record.start, exposure) * dual
+        gather.white += self.tau * white
+        gather.grey += self.tau * grey
+        gather.growth += self.tau * growth
+        gather.first += self.per_duration * np.array([white, grey, growth])
+        return dual
+
+    def _reaction_tangent(self, u: np.ndarray, du: np.ndarray, exposure: Any, d_exposure: Any) -> np.ndarray:
+        change = self.law.flow_slope(u, exposure) * du
+        if np.any(d_exposure):
+            change = change + d_exposure * self.law.rate(self.law.flow(u, exposure))
+        return np.asarray(change)
+
+    def _reaction_pairing(self, u: np.ndarray, dual: np.ndarray, exposure: Any, gather: DerivativeSums) -> float:
+        rate = self.law.rate(self.law.flow(u, exposure))
+        if self.rates.log_proliferation is None:
+            return float(dual @ rate)
+        paired = dual * rate
+        gather.vertices = exposure * paired if gather.vertices is None else gather.vertices + exposure * paired
+        return float(paired @ np.exp(self.rates.log_proliferation))
+
+    def _exposure_change(self, change: RatesChange) -> Any:
+        rates, d_tau = change.rates, self.per_duration * change.duration
+        base = 0.5 * (rates.proliferation * self.tau + self.rates.proliferation * d_tau)
+        if self.rates.log_proliferation is None:
+            return base
+        moved = base * np.exp(self.rates.log_proliferation)
+        return moved if rates.log_proliferation is None else moved + self.exposure * rates.log_proliferation
+
+    def _stiffness_change(self, change: RatesChange) -> Any:
+        """Return the map of a stage v to `-gamma d(tau K) v`."""
+        d, d_tau = change.rates, self.per_duration * change.duration
+        white = self.tau * d.diffusion_white + d_tau * self.rates.diffusion_white
+        grey = self.tau * d.diffusion_grey + d_tau * self.rates.diffusion_grey
+        by_cell = None
+        if self.rates.log_diffusion is not None and d.log_diffusion is not None:
+            by_cell = self.tau * self.cell_diffusion() * self.discretisation.cell_means(d.log_diffusion)
+
+        def forcing(stage: np.ndarray) -> np.ndarray | float:
+            total: np.ndarray | float = 0.0
+            if white != 0.0:
+                total = total - self.scheme.gamma * white * _product(self.discretisation.stiffness_white, stage)
+            if grey != 0.0:
+                total = total - self.scheme.gamma * grey * _product(self.discretisation.stiffness_grey, stage)
+            if by_cell is not None:
+                total = total - self.scheme.gamma * self.discretisation.cell_product(by_cell, stage)
+            return total
+
+        return forcing
+
+    def _stiffness_pairing(
+        self, pairs: tuple[tuple[np.ndarray, np.ndarray], ...], gather: DerivativeSums
+    ) -> tuple[float, float]:
+        """Return the sums of w'K_w v and w'K_g v over the stages; those of each cell go to `gather`."""
+        white = grey = 0.0
+        for w, stage in pairs:
+            white += float(w @ _product(self.discretisation.stiffness_white, stage))
+            grey += float(w @ _product(self.discretisation.stiffness_grey, stage))
+            if self.rates.log_diffusion is not None:
+                paired = self.tau * self.discretisation.cell_pairing(w, stage)
+                gather.cells = paired if gather.cells is None else gather.cells + paired
+        return white, grey
+
+    def cell_diffusion(self) -> np.ndarray:
+        """Return the diffusivity of each cell, `(D_w p_w + D_g p_g) exp(mean m_D)`, (m,), mm^2/day."""
+        d = self.discretisation
+        return np.asarray((self.rates.diffusion_white * d.white + self.rates.diffusion_grey * d.grey) * d.factor)
+
+
+def _product(matrix: Any, values: np.ndarray) -> np.ndarray:
+    """Return the product of a PETSc matrix with the owned values."""
+    right, left = matrix.createVecs()
+    right.array[:] = values
+    matrix.mult(right, left)
+    result = left.array.copy()
+    right.destroy()
+    left.destroy()
+    return np.asarray(result)

@@ -1,0 +1,137 @@
+"""The scalar unknowns of a tumour: a scaled vector x of order one, and the inputs it stands for.
+
+x = (ln D_w, ln(D_g / D_w), ln rho, seed / seed_scale, ln duration) and, where they are unknown, the log-odds of the
+thresholds and the logarithm of the tracer's scale. `duration` is the time from onset to the first session or
+treatment. The scaling makes the Gauss-Newton matrix well-conditioned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oncology.inverse.maps import Change, Inputs, MapSum, ParameterMap
+from oncology.inverse.misfit import TRACER
+from oncology.inverse.priors import GaussianPrior
+from oncology.model.seed import Seed
+from oncology.model.tumour import Tumour, TumourChange
+
+__all__ = ["ScalarMap"]
+
+Vector = NDArray[np.float64]
+
+_SCALARS = ("ln_diffusion_white", "ln_diffusion_ratio", "ln_proliferation")
+
+
+@dataclass(frozen=True, eq=False)
+class ScalarMap:
+    """Scaled scalars to a tumour (`oncology.inverse.maps.ParameterMap`).
+
+    Attributes:
+        first_day: end of the first interval of the time grid, day; the onset is `first_day - duration`.
+        thresholds: names of the regions whose thresholds are unknown, such as ("whole", "core").
+        tracer: whether tracer images are observed, whose scale is then unknown.
+        seed_scale: unit of the seed's coordinates in x, mm.
+        profile: shape of the seed.
+        start: first guess, (n,).
+        prior: prior of the unknowns.
+    """
+
+    first_day: float
+    thresholds: tuple[str, ...] = ()
+    tracer: bool = False
+    seed_scale: float = 3.0
+    profile: Seed = field(default_factory=Seed)
+    start: Vector = field(default_factory=lambda: np.empty(0), repr=False)
+    prior: GaussianPrior = field(default_factory=lambda: GaussianPrior(np.empty(0), np.empty(0)), repr=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the entries of x."""
+        levels = [f"threshold_{name}" for name in self.thresholds] + ["ln_tracer_scale"] * self.tracer
+        return (*_SCALARS, "seed_x", "seed_y", "seed_z", "ln_duration", *levels)
+
+    @property
+    def size(self) -> int:
+        """Number of unknowns."""
+        return len(self.names)
+
+    def pack(self, tumour: Tumour, levels: Mapping[str, float] | None = None) -> Vector:
+        """Return x for a tumour and levels of observations (threshold of each region, scale of the tracer)."""
+        ratio = tumour.diffusion_grey / tumour.diffusion_white
+        logs = np.log([tumour.diffusion_white, ratio, tumour.proliferation])
+        levels = levels or {}
+        odds = [np.log(levels[name] / (1.0 - levels[name])) for name in self.thresholds]
+        scale = [np.log(levels.get(TRACER, 1.0))] * self.tracer
+        seed = np.asarray(tumour.seed, dtype=float) / self.seed_scale
+        return np.array([*logs, *seed, np.log(self.first_day - tumour.onset), *odds, *scale])
+
+    def tumour(self, x: Vector) -> Tumour:
+        """Return the tumour that x stands for."""
+        white = float(np.exp(x[0]))
+        return Tumour(
+            diffusion_white=white,
+            diffusion_grey=white * float(np.exp(x[1])),
+            proliferation=float(np.exp(x[2])),
+            seed=tuple(map(float, self.seed_scale * x[3:6])),
+            onset=self.first_day - float(np.exp(x[6])),
+            profile=self.profile,
+        )
+
+    def jacobian(self, x: Vector) -> Vector:
+        """Return the derivative of `tumour(x).values` by x, (7, n)."""
+        values = self.tumour(x).values
+        slopes = np.zeros((7, self.size))
+        slopes[0, 0], slopes[1, 0], slopes[1, 1], slopes[2, 2] = values[0], values[1], values[1], values[2]
+        slopes[3, 3] = slopes[4, 4] = slopes[5, 5] = self.seed_scale
+        slopes[6, 6] = -np.exp(x[6])
+        return slopes
+
+    def apply(self, x: Vector, inputs: Inputs) -> Inputs:
+        """Return the inputs with this tumour and the unknown levels."""
+        regions = [*self.thresholds, *[TRACER] * self.tracer]
+        levels = {region: self.level(x, region, 1.0)[0] for region in regions}
+        return replace(inputs, tumour=self.tumour(x), levels={**inputs.levels, **levels})
+
+    def tangent(self, x: Vector, dx: Vector) -> Change:
+        """Return the change of the tumour and of the levels along dx."""
+        d = self.jacobian(x) @ dx
+        regions = [*self.thresholds, *[TRACER] * self.tracer]
+        levels = {region: self.level(x, region, 1.0)[1] * float(dx[self._column(region)]) for region in regions}
+        return Change(TumourChange.of(d), levels)
+
+    def adjoint(self, x: Vector, derivative: Change) -> Vector:
+        """Return the derivative by x."""
+        result = self.jacobian(x).T @ derivative.tumour.values
+        for region in [*self.thresholds, *[TRACER] * self.tracer]:
+            result[self._column(region)] += self.level(x, region, 1.0)[1] * derivative.levels.get(region, 0.0)
+        return np.asarray(result)
+
+    def level_column(self, region: str) -> int | None:
+        """Return the index in x of a region's threshold or of the tracer's scale, None where it is given."""
+        if region == TRACER:
+            return 7 + len(self.thresholds) if self.tracer else None
+        return 7 + self.thresholds.index(region) if region in self.thresholds else None
+
+    def level(self, x: Vector, region: str, given: float) -> tuple[float, float]:
+        """Return a region's threshold, or the tracer's scale, and its derivative by its entry of x."""
+        column = self.level_column(region)
+        if column is None:
+            return given, 0.0
+        if region == TRACER:
+            scale = float(np.exp(x[column]))
+            return scale, scale
+        threshold = float(1.0 / (1.0 + np.exp(-x[column])))
+        return threshold, threshold * (1.0 - threshold)
+
+    def _column(self, region: str) -> int:
+        column = self.level_column(region)
+        assert column is not None
+        return column
+
+    def __add__(self, other: ParameterMap) -> MapSum:
+        """Return both maps as one."""
+        return MapSum((self, other))

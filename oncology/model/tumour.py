@@ -1,0 +1,121 @@
+"""A tumour as the growth model sees it, and a change of it: what an engine runs, and what its derivatives are by.
+
+`u_t = div(D exp(m_D) T grad u) + rho exp(m_r) f(u)` from a seed at onset. Fields (the density at onset, m_D, m_r) hold
+the vertices that a rank owns, in the engine's order; None stands for the seed, and for fields that are zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oncology.model.seed import Seed
+
+__all__ = ["PARAMETERS", "Tumour", "TumourChange"]
+
+Vector = NDArray[np.float64]
+
+# Names of the seven scalars, in the order of `Tumour.values`: mm^2/day, mm^2/day, 1/day, mm, mm, mm, day.
+PARAMETERS = ("diffusion_white", "diffusion_grey", "proliferation", "seed_x", "seed_y", "seed_z", "onset")
+
+
+@dataclass(frozen=True, eq=False)
+class Tumour:
+    """A tumour that grows from a seed.
+
+    Attributes:
+        diffusion_white: diffusivity D_w in white matter, mm^2/day.
+        diffusion_grey: diffusivity D_g in grey matter, mm^2/day.
+        proliferation: rate rho, 1/day.
+        seed: centre of the seed, (d,), mm.
+        onset: day on which the density is that of the seed.
+        profile: shape of the seed.
+        initial: (n,) density at onset instead of the seed's, fraction of the carrying capacity.
+        log_diffusion: (n,) m_D, natural logarithm of the diffusivity over that of the tissue.
+        log_proliferation: (n,) m_r, natural logarithm of the proliferation over rho.
+
+    Example:
+        >>> tumour = Tumour(0.2, 0.02, 0.02, seed=(30.0, -20.0, 28.0), onset=-300.0)
+        >>> round(tumour.front_speed, 4), round(tumour.infiltration_length, 2)
+        (0.1265, 3.16)
+    """
+
+    diffusion_white: float
+    diffusion_grey: float
+    proliferation: float
+    seed: tuple[float, ...]
+    onset: float
+    profile: Seed = field(default_factory=Seed)
+    initial: Vector | None = field(default=None, repr=False)
+    log_diffusion: Vector | None = field(default=None, repr=False)
+    log_proliferation: Vector | None = field(default=None, repr=False)
+
+    @property
+    def values(self) -> Vector:
+        """The scalars in the order of `PARAMETERS`, (4 + d,)."""
+        rates = (self.diffusion_white, self.diffusion_grey, self.proliferation)
+        return np.array([*rates, *self.seed, self.onset], dtype=float)
+
+    @property
+    def front_speed(self) -> float:
+        """Speed `2 sqrt(D_w rho)` of a front in white matter, mm/day."""
+        return 2.0 * float(np.sqrt(self.diffusion_white * self.proliferation))
+
+    @property
+    def infiltration_length(self) -> float:
+        """Length `sqrt(D_w / rho)` of a front in white matter, mm."""
+        return float(np.sqrt(self.diffusion_white / self.proliferation))
+
+    def start(self, points: Vector) -> Vector:
+        """Return the density at onset at points (n, d), mm; `initial`, if there is one, is at those points already."""
+        if self.initial is not None:
+            return self.initial
+        return self.profile.density(points, np.asarray(self.seed, dtype=float))
+
+
+@dataclass(frozen=True, eq=False)
+class TumourChange:
+    """A direction in which a tumour changes, or a derivative by its entries; the attributes are those of `Tumour`.
+
+    As a derivative, fields are algebraic (their L2 gradient is `field / lumped_mass`) and scalars are sums over ranks;
+    a field that the tumour does not have is None.
+    """
+
+    diffusion_white: float = 0.0
+    diffusion_grey: float = 0.0
+    proliferation: float = 0.0
+    seed: Vector | tuple[float, ...] = (0.0, 0.0, 0.0)
+    onset: float = 0.0
+    initial: Vector | None = None
+    log_diffusion: Vector | None = None
+    log_proliferation: Vector | None = None
+
+    @classmethod
+    def of(
+        cls,
+        values: Vector,
+        initial: Vector | None = None,
+        log_diffusion: Vector | None = None,
+        log_proliferation: Vector | None = None,
+    ) -> TumourChange:
+        """Return the change with scalars (4 + d,) in the order of `PARAMETERS`."""
+        white, grey, growth = (float(value) for value in values[:3])
+        onset = float(values[-1])
+        return cls(white, grey, growth, np.array(values[3:-1]), onset, initial, log_diffusion, log_proliferation)
+
+    @property
+    def values(self) -> Vector:
+        """The scalars in the order of `PARAMETERS`, (4 + d,)."""
+        rates = (self.diffusion_white, self.diffusion_grey, self.proliferation)
+        return np.array([*rates, *self.seed, self.onset], dtype=float)
+
+    def start(self, tumour: Tumour, points: Vector) -> Vector | None:
+        """Return the change of the density at onset at points (n, d), mm; None where it does not change."""
+        if tumour.initial is not None:
+            return self.initial
+        moved = np.asarray(self.seed, dtype=float)
+        if not moved.any():
+            return None
+        return tumour.profile.slope(points, np.asarray(tumour.seed, dtype=float)) @ moved
