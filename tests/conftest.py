@@ -1,6 +1,7 @@
 """Fixtures that several test folders share."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,40 @@ settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
 
 
+EXAMPLE = Path(__file__).parents[1] / "data" / "sub-example01"
+LARGE_CASES = "the large cases are not available, set ONCOLOGY_CASES"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell how many tests had no case to work on: such a run has not shown what it seems to show."""
+    count = sum(LARGE_CASES in str(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))
+    if count:
+        terminalreporter.write_line(f"{count} tests skipped: {LARGE_CASES}", yellow=True, bold=True)
+
+
 @pytest.fixture(scope="session")
 def shared_cases() -> Path:
-    """Folder with the four cases that are too large for the repository."""
+    """Folder with the cases that are too large for the repository."""
     default = Path(__file__).parents[2] / "shared" / "cases"
     folder = Path(os.environ.get("ONCOLOGY_CASES", default))
     if not (folder / "sub-peer01" / "case.toml").is_file():
-        pytest.skip(f"{folder} does not hold sub-peer01: set ONCOLOGY_CASES to the folder with the shared cases")
+        pytest.skip(f"{folder} does not hold sub-peer01: {LARGE_CASES}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def case_folder(request: pytest.FixtureRequest) -> Callable[[str], Path]:
+    """From a name to the folder of a case: "example01" is in the repository, the others are large."""
+
+    def find(name: str) -> Path:
+        if name == "example01":
+            return EXAMPLE
+        folder = request.getfixturevalue("shared_cases") / f"sub-{name}"
+        if not (folder / "case.toml").is_file():
+            pytest.skip(f"{folder} is not there: {LARGE_CASES}")
+        return folder
+
+    return find
 
 
 @pytest.fixture(scope="session")

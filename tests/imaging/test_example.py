@@ -1,7 +1,10 @@
 """The case in `data/` is what its truth file and README say."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -32,6 +35,14 @@ def test_example_case_reads_and_agrees_with_its_truth():
     fastest = 2 * np.sqrt(truth["diffusion_white"] * truth["proliferation"])
     assert 0.3 * fastest < speed < fastest
     assert case.reassigned_fraction < 0.01
+
+
+def test_tests_without_their_large_case_are_counted_at_the_end_of_a_run(tmp_path):
+    test = "tests/imaging/test_case.py::test_a_real_segmentation_90_mm_too_low_is_outside_the_brain"
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
+    environment = {**os.environ, "ONCOLOGY_CASES": str(tmp_path)}
+    done = subprocess.run(words, capture_output=True, text=True, cwd=DATA.parent, env=environment, check=True)
+    assert "1 tests skipped: the large cases are not available, set ONCOLOGY_CASES" in done.stdout
 
 
 def test_the_repository_holds_only_a_small_case():

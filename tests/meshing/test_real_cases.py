@@ -1,4 +1,4 @@
-"""Four brains: quality, tissue volumes and the size of the meshes that a fit uses."""
+"""Brains of patients and of the repository's example: quality and tissue volumes of the meshes that a fit uses."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from oncology.imaging.volume import read_volume
 from oncology.meshing import Grading, build_mesh
 
-CASES = ["peer01", "peer02", "gliomasolver", "gliodil001"]
+CASES = ["example01", "peer01", "peer02", "gliomasolver", "gliodil001"]
 BRAINS = ["peer01", "gliomasolver", "gliodil001"]  # peer02 has the brain of peer01
 MARGIN = 25.0  # mm around the tumour
 
@@ -38,9 +38,9 @@ def check(report):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("route", "size", "difference"), [("stuffing", 2.5, 0.07), ("lattice", 4.0, 0.13)])
-@pytest.mark.parametrize("case", BRAINS)
-def test_whole_brain(shared_cases, case, route, size, difference):
-    _, report = build_mesh(*maps_of(shared_cases / f"sub-{case}"), size, route)
+@pytest.mark.parametrize("case", ["example01", *BRAINS])
+def test_whole_brain(case_folder, case, route, size, difference):
+    _, report = build_mesh(*maps_of(case_folder(case)), size, route)
     check(report)
     assert report.symmetric_difference < difference
     if size <= 2.5:
@@ -50,17 +50,17 @@ def test_whole_brain(shared_cases, case, route, size, difference):
 @pytest.mark.slow
 @pytest.mark.parametrize("route", ["stuffing", "lattice"])
 @pytest.mark.parametrize("case", BRAINS)
-def test_coarse_whole_brain(shared_cases, case, route):
-    _, report = build_mesh(*maps_of(shared_cases / f"sub-{case}"), 6.0, route)
+def test_coarse_whole_brain(case_folder, case, route):
+    _, report = build_mesh(*maps_of(case_folder(case)), 6.0, route)
     check(report)
     assert report.symmetric_difference < 0.18  # walls of grey matter thinner than half a cell
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_graded_around_the_tumour_and_cropped(shared_cases, case):
-    white, grey = maps_of(shared_cases / f"sub-{case}")
-    tumour = tumour_of(shared_cases / f"sub-{case}")
+def test_graded_around_the_tumour_and_cropped(case_folder, case):
+    white, grey = maps_of(case_folder(case))
+    tumour = tumour_of(case_folder(case))
     centre = tumour.mean(axis=0)
     grading = Grading(centre, float(np.linalg.norm(tumour - centre, axis=1).max()), far_size=4.0)
     box = (tumour.min(axis=0) - MARGIN, tumour.max(axis=0) + MARGIN)

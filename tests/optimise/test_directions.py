@@ -82,14 +82,51 @@ def test_formulas_by_hand() -> None:
     assert polak_ribiere_plus(far) == 0.0
     assert fr_pr(far) == -1.25
     assert hager_zhang(Products(gg=5.0, pp=4.0, gp=-4.0, gd=3.0, pd=2.9, dd=9.0)) == -1.0 / (3.0 * 0.01)
+    # the bound of Hager and Zhang follows the previous gradient where that is below 0.01
+    assert hager_zhang(Products(gg=5.0, pp=1e-6, gp=-4.0, gd=3.0, pd=2.999, dd=9.0)) == pytest.approx(
+        -1.0 / (3.0 * 1e-3)
+    )
 
 
-def test_restarts() -> None:
-    p = Products(gg=5.0, pp=4.0, gp=0.5, gd=0.0, pd=-4.0, dd=4.0)
-    assert ConjugateGradient(fletcher_reeves).coefficient(p, 3) == 1.25
-    assert ConjugateGradient(fletcher_reeves, period=3).coefficient(p, 3) == 0.0
-    assert ConjugateGradient(fletcher_reeves, powell=0.1).coefficient(p, 3) == 0.0
-    assert ConjugateGradient(lambda products: math.nan).coefficient(p, 3) == 0.0
+@pytest.mark.parametrize(
+    ("gp", "rule", "iteration", "expected"),
+    [
+        (0.5, {}, 3, 1.25),
+        (0.5, {"period": 3}, 3, 0.0),
+        (0.5, {"period": 3}, 4, 1.25),
+        (0.5, {"powell": 0.1}, 3, 0.0),
+        (-0.5, {"powell": 0.1}, 3, 0.0),  # gradients that point apart are as far from orthogonal
+        (0.5, {"powell": 0.11}, 3, 1.25),
+        (-0.5, {"powell": 0.11}, 3, 1.25),
+        (0.99, {}, 3, 1.25),  # Powell's 0.2 is the default
+        (1.0, {}, 3, 0.0),
+        (-1.0, {}, 3, 0.0),
+        (-100.0, {"powell": math.inf}, 3, 1.25),
+    ],
+)
+def test_restarts(gp, rule, iteration, expected) -> None:
+    products = Products(gg=5.0, pp=4.0, gp=gp, gd=0.0, pd=-4.0, dd=4.0)
+    assert ConjugateGradient(fletcher_reeves, **rule).coefficient(products, iteration) == expected
+
+
+def test_a_formula_without_a_value_restarts() -> None:
+    products = Products(gg=5.0, pp=4.0, gp=0.5, gd=0.0, pd=-4.0, dd=4.0)
+    assert ConjugateGradient(lambda products: math.nan).coefficient(products, 3) == 0.0
+
+
+@pytest.mark.parametrize(("descent", "restarted"), [(0.6, False), (0.71, True)])
+def test_a_direction_that_hardly_descends_restarts(descent, restarted) -> None:
+    """d = -g + last with g = (1, 0) and last = (0, 1): the slope is -1 and |g| |d| is sqrt(2)."""
+    space, rule = euclidean(), ConjugateGradient(lambda products: 1.0, powell=math.inf, descent=descent)
+    gradient, previous = (gradient_of(space, np.array(g)) for g in ([1.0, 0.0], [0.0, 1.0]))
+    search = conjugate(rule, space, gradient, previous, Search(np.array([0.0, 1.0]), -1.0, 0.0, 1.0), iteration=1)
+    assert search.direction.tolist() == ([-1.0, 0.0] if restarted else [-1.0, 1.0])
+    assert (search.slope, search.coefficient, search.squared) == ((-1.0, 0.0, 1.0) if restarted else (-1.0, 1.0, 2.0))
+    assert ConjugateGradient().descent == 1e-6
+
+
+def test_a_norm_that_rounding_makes_negative_is_zero() -> None:
+    assert Gradient(np.zeros(2), np.zeros(2), -1e-30).norm == 0.0
 
 
 vectors = st.lists(st.floats(-1e3, 1e3, width=32), min_size=4, max_size=4).map(np.array)

@@ -1,4 +1,4 @@
-"""Whole fits on voxels: the shared cases to the tolerances of the finite elements, and phantoms with treatment."""
+"""Whole fits on voxels: cases of other solvers come back to the tolerances of the finite elements."""
 
 import json
 import math
@@ -28,12 +28,15 @@ def overlaps(fit):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "engine"),
-    [("peer01", VoxelEngine()), ("peer01", VoxelEngine(precision="single")), ("peer02", VoxelEngine())],
+    [
+        ("example01", VoxelEngine()),
+        ("peer01", VoxelEngine()),
+        ("peer01", VoxelEngine(precision="single")),
+        ("peer02", VoxelEngine()),
+    ],
 )
-def test_parameters_of_another_solver_come_back(shared_cases, name, engine):
-    root = shared_cases / f"sub-{name}"
-    if not (root / "case.toml").is_file():
-        pytest.skip(f"{root} is not there")
+def test_parameters_of_another_solver_come_back(case_folder, name, engine):
+    root = case_folder(name)
     truth = json.loads((root / "truth.json").read_text())
     fit = fit_case(engine, Case.read(root), FitSettings())
     found = parameter_quantities(fit.parametrisation, fit.posterior)
