@@ -1,4 +1,4 @@
-"""Errors of the package: what a user can mend is an `InputError`, what only we can mend is not.
+"""Errors of the package: what the user can correct is an `InputError`; every other error is not.
 
 Every message is one line that names the offending value (and file), the allowed range and what to do next.
 The command line turns `InputError` into exit status 2 and every other `OncologyError` into exit status 1.
@@ -48,7 +48,7 @@ class DataError(InputError):
 
 
 class OutputError(InputError):
-    """A result cannot be written where it was asked for."""
+    """A result cannot be written to the requested place."""
 
 
 class NumericalError(OncologyError):

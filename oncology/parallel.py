@@ -1,4 +1,4 @@
-"""Work that one rank does for all: whatever it returns or raises, every rank returns or raises."""
+"""Work that one rank does for all: every rank returns or raises what it returned or raised."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Alone", "Broadcaster", "on_root"]
 
 
 class Broadcaster(Protocol):
-    """What `on_root` asks of an MPI communicator (mpi4py's names)."""
+    """What `on_root` needs from an MPI communicator (mpi4py's names)."""
 
     @property
     def rank(self) -> int:
@@ -38,7 +38,7 @@ class Alone:
         return [obj]
 
     def Barrier(self) -> None:
-        """There is nobody to wait for."""
+        """Return at once."""
 
     def Dup(self) -> Alone:
         """Return a communicator of this process alone."""

@@ -1,7 +1,7 @@
 """A patient: tissue maps, segmented sessions and treatments, read from a folder with BIDS names.
 
-The layout is that of `data/README.md`. Every image keeps its own grid and is placed by its affine (RAS+ mm); whatever
-is wrong with the folder ends in one `CaseError` or `ImageError` of one line, before anything is computed.
+The layout is that of `data/README.md`. Every image keeps its own grid and is placed by its affine (RAS+ mm); any
+fault of the folder raises one `CaseError` or `ImageError` with a one-line message, before anything is computed.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ __all__ = ["Case", "Session", "Thresholds"]
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Cell density at the visible rim of each compartment, as a fraction of the carrying capacity, 0..1.
+    """Cell density at the visible boundary of each compartment, as a fraction of the carrying capacity, 0..1.
 
     Attributes:
-        oedema: at the rim of the whole tumour.
-        core: at the rim of the core; above `oedema`.
+        oedema: at the boundary of the whole tumour.
+        core: at the boundary of the core; above `oedema`.
     """
 
     oedema: float
@@ -47,14 +47,14 @@ class Thresholds:
 
 @dataclass(frozen=True, eq=False)
 class Session:
-    """One scan of a patient; the images of a session share no grid with those of another.
+    """One scan of a patient; sessions may have different grids.
 
     Attributes:
         id: BIDS name, "ses-01".
         day: days from the origin of `case.toml`.
         whole: mask of every tumour label.
         core: mask of necrosis and enhancing tumour; empty where the tumour has neither (a low-grade glioma).
-        labels: the segmentation as it is.
+        labels: the segmentation, unchanged.
         pet: tracer uptake in the file's unit, if there is one.
     """
 
@@ -68,21 +68,21 @@ class Session:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Everything that is known of a patient.
+    """All data of one patient.
 
     Attributes:
         id: the subject, without "sub-".
         root: its folder.
         labels: what the values of the segmentations mean.
-        thresholds: cell densities at the visible rims.
-        white: white-matter probability 0..1; 1 - grey in tumour voxels for which the maps say neither.
+        thresholds: cell densities at the visible boundaries.
+        white: white-matter probability 0..1; 1 - grey in tumour voxels that the maps assign to neither.
         grey: grey-matter probability 0..1, on the grid of `white`.
         t1: T1-weighted image, for pictures.
         tensor: diffusion tensor along the RAS axes, six components (see `oncology.imaging.tensor`).
         sessions: by day, at least one.
         treatments: by day.
-        reassigned_fraction: share of the tumour (all sessions) for which the maps say neither white nor grey matter
-            and which was taken as white matter, 0..1.
+        reassigned_fraction: fraction of the tumour (all sessions) that the maps assign to neither white nor grey
+            matter and that was taken as white matter, 0..1.
     """
 
     id: str

@@ -1,6 +1,7 @@
-"""The schema of `case.toml`, checked with pydantic, and nothing else: it knows no image.
+"""The schema of `case.toml`, checked with pydantic; images are not read here.
 
-Every key has a unit and a range; an unknown key, a wrong type or a value out of range is one `CaseError` of one line.
+Every key has a unit and a range; an unknown key, a wrong type or a value out of range raises one `CaseError` with a
+one-line message.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class NamedLabels(_Section):
 
 
 class ExplicitLabels(_Section):
-    """`[labels]` with one value or a list of values a class; an empty list for a class that does not occur."""
+    """`[labels]` with one value or a list of values per class; an empty list for a class that does not occur."""
 
     necrosis: Values
     oedema: Values
@@ -80,7 +81,7 @@ class ExplicitLabels(_Section):
 
 
 def _form_of_labels(value: object) -> str:
-    """Tell the two forms of `[labels]` apart, so that an error speaks of the form that was meant."""
+    """Distinguish the two forms of `[labels]`, so that an error refers to the form that was meant."""
     named = isinstance(value, str) or (isinstance(value, dict) and bool({"table", "name"} & value.keys()))
     return "named" if named else "explicit"
 
@@ -91,7 +92,7 @@ LabelSection = Annotated[
 
 
 class ThresholdSection(_Section):
-    """`[thresholds]`: cell density (fraction of the carrying capacity) at the visible rim of each compartment."""
+    """`[thresholds]`: cell density (fraction of the carrying capacity) at the visible boundary of each compartment."""
 
     oedema: Density
     core: Density
@@ -207,7 +208,7 @@ def read_case_file(path: Path) -> CaseFile:
         path: the file.
 
     Raises:
-        CaseError: the file is missing, no TOML, has unknown or missing keys, or a value out of range; one line
+        CaseError: the file is missing, is not TOML, has unknown or missing keys, or a value out of range; one line
             that names file, key, value and remedy.
     """
     try:
@@ -227,7 +228,7 @@ def read_case_file(path: Path) -> CaseFile:
 
 
 def _first_line(error: ValidationError) -> str:
-    """The first complaint as one line: key, value, and what to give instead."""
+    """The first error as one line: key, value, and what to give instead."""
     problems = error.errors(include_url=False)
     # An unknown key is the usual cause (a typing error) of the missing key that is listed before it.
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])

@@ -1,7 +1,7 @@
 """What the values of a segmentation mean: necrosis, oedema and enhancing tumour.
 
 The named tables are those of the BraTS challenges (Menze et al. 2015; Bakas et al. 2017; Baid et al. 2021); any
-other convention is a `LabelTable` of one's own, in which a class may have several values.
+other convention is a user-defined `LabelTable`, in which a class may have several values.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class LabelTable:
 
     Attributes:
         necrosis: values of the necrotic (and non-enhancing) core.
-        oedema: values of oedema, the visible rim outside the core.
+        oedema: values of oedema, the visible region outside the core.
         enhancing: values of the enhancing tumour.
         name: for reports.
-        alternatives: values of which one image may hold one only.
+        alternatives: values of which an image may contain only one.
 
     Raises:
         CaseError: a value is not in 1..32767 or stands for two classes, or there is no value at all.
@@ -80,7 +80,7 @@ def read_labels(volume: Volume, table: LabelTable) -> Volume:
         The same grid with int16 data.
 
     Raises:
-        ImageError: the image is not 3-D, a value is no integer or not in the table, two alternatives occur
+        ImageError: the image is not 3-D, a value is not an integer or not in the table, two alternatives occur
             together, or no voxel is labelled.
     """
     data = volume.data

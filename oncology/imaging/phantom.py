@@ -97,7 +97,7 @@ def write_phantom_case(
     (root / "case.toml").write_text(
         f'[subject]\nid = "{name}"\n\n'
         '[labels]\ntable = "brats2021"   # necrosis 1, oedema 2, enhancing 3 (or 4)\n\n'
-        "[thresholds]          # cell density at the visible rim of each compartment\n"
+        "[thresholds]          # cell density at the visible boundary of each compartment\n"
         f"oedema = {_RIMS[2]}\ncore = {_RIMS[1]}            # core = necrosis + enhancing\n{entries}",
         encoding="utf-8",
     )

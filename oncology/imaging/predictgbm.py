@@ -1,4 +1,4 @@
-"""Inputs of the PREDICT-GBM benchmark as a case: `NNNNN-{gm,wm,csf,tumorseg}.nii.gz` and, where there is one, `-pet`.
+"""Inputs of the PREDICT-GBM benchmark as a case: `NNNNN-{gm,wm,csf,tumorseg}.nii.gz` and, if present, `-pet`.
 
 The benchmark (github.com/BrainLesion/PredictGBM) mounts a folder with one `Patient-NNNNN` and takes one density image
 `NNNNN.nii.gz` back, which it clips to 0..1 and ranks by. Segmentations hold necrosis 1, oedema 2, enhancing tumour 3
@@ -47,7 +47,7 @@ class BenchmarkPatient:
 
 
 def find_patients(folder: Path) -> tuple[BenchmarkPatient, ...]:
-    """Return the patients of a folder, which is one patient's or holds some.
+    """Return the patients of a folder, which is one patient's folder or contains several.
 
     Raises:
         CaseError: there is none, or one has two segmentations or lacks an image.
@@ -72,7 +72,7 @@ def find_patients(folder: Path) -> tuple[BenchmarkPatient, ...]:
 def write_benchmark_case(patient: BenchmarkPatient, root: Path) -> None:
     """Write a patient's images as a case folder of one session, its PET as the session's tracer image if it has one.
 
-    The three tissue maps are brought to a sum of at most one.
+    The three tissue maps are scaled to a sum of at most one.
 
     Args:
         patient: what to convert.
@@ -101,6 +101,6 @@ def _write(path: Path, volume: Volume) -> None:
 
 
 def _copy(source: Path, path: Path) -> None:
-    """Copy an image as it is, so that its header and whatever is wrong with it stay."""
+    """Copy an image unchanged, with its header and any fault it may have."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(source.read_bytes())

@@ -48,7 +48,7 @@ def sample(volume: Volume, points: ArrayLike, order: Order = 1, outside: float =
     """Values of an image at points.
 
     The image ends at the outer faces of its voxels: between the last centres and those faces, order 1 takes the
-    value of the nearest place on the outermost centres.
+    value at the nearest point on the outermost centres.
 
     Args:
         volume: scalar or tensor image.
@@ -116,9 +116,9 @@ def cell_average(
         points: (nv, 3), RAS mm.
         cells: (nc, 4) tetrahedra or (nc, 3) triangles, as indices into `points`.
         order: as in `sample`.
-        depth: times each cell is subdivided: 8^depth samples a tetrahedron, 4^depth a triangle.
+        depth: how often each cell is subdivided: 8^depth samples per tetrahedron, 4^depth per triangle.
         values: if given, the image is a label image, and the mean is that of the indicator of these labels: the
-            share of the cell they fill.
+            fraction of the cell they fill.
         outside: value beyond the image.
 
     Returns:

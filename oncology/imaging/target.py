@@ -2,7 +2,7 @@
 
 As plans are compared in GliODIL (Balcerak et al. 2025) and PREDICT-GBM: a Euclidean margin around the segmented core
 (15 mm after the ESTRO-EANO guideline, Niyazi et al. 2023), clipped to the brain, against the equally large set of
-voxels with the highest predicted density; coverage is the share of a later recurrence's voxels inside a target.
+voxels with the highest predicted density; coverage is the fraction of a later recurrence's voxels inside a target.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["brain_mask", "coverage", "densest_target", "margin_target", "nearest
 
 MARGIN = 15.0  # mm
 MM3_PER_ML = 1000.0
-# Densities below this are taken as equal: what is left of a solver's tolerance far from the tumour ranks no voxel.
+# Densities below this are taken as equal, so that solver errors far from the tumour do not rank voxels.
 FAINTEST = 1e-6
 
 
@@ -96,7 +96,7 @@ def voxel_count(volume_ml: float, image: Volume) -> int:
 
 
 def coverage(recurrence: Volume, target: Volume) -> float:
-    """Return the share (0..1) of the voxels of a recurrence whose centres lie in a target on any grid.
+    """Return the fraction (0..1) of the voxels of a recurrence whose centres lie in a target on any grid.
 
     Raises:
         ImageError: the recurrence is empty.

@@ -34,7 +34,7 @@ def to_components(matrices: NDArray[Any]) -> NDArray[Any]:
 
 
 def read_tensor(volume: Volume, axes: Axes) -> Volume:
-    """Turn a tensor image into RAS axes; negative eigenvalues, which noise leaves behind, are set to zero.
+    """Turn a tensor image into RAS axes; negative eigenvalues, which noise can cause, are set to zero.
 
     Args:
         volume: (nx, ny, nz, 6), any unit (only ratios are used).

@@ -1,7 +1,7 @@
 """Checks and repairs that make tissue maps and tumour agree.
 
-White- and grey-matter probabilities must be probabilities; the tumour must lie in the brain; and where an atlas says
-CSF because a real tumour has pushed tissue aside, the tissue is taken as white matter (white = 1 - grey).
+White- and grey-matter probabilities must be probabilities; the tumour must lie in the brain; and where an atlas shows
+CSF because a real tumour has displaced tissue, the tissue is taken as white matter (white = 1 - grey).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ SUM_TOLERANCE = 0.02  # of white + grey: rounding of both, and resampling
 TISSUE = 0.5  # white + grey above this is brain tissue
 HULL_BLOCK = 4.0  # mm
 HULL_CLOSING = 3  # blocks: closes sulci and the fissure between the hemispheres
-MIN_INSIDE = 0.5  # share of a tumour that must lie in the hull of the brain
-MIN_TISSUE = 0.1  # share of a tumour that must be tissue in the maps
+MIN_INSIDE = 0.5  # fraction of a tumour that must lie in the hull of the brain
+MIN_TISSUE = 0.1  # fraction of a tumour that must be tissue in the maps
 
 
 def check_probability(volume: Volume) -> Volume:
@@ -102,10 +102,10 @@ def brain_hull(white: Volume, grey: Volume) -> Volume:
 
 
 def check_inside_brain(tumour: Volume, hull: Volume, white: Volume, grey: Volume) -> None:
-    """Refuse a tumour that lies outside the brain, or wholly in fluid.
+    """Refuse a tumour that lies outside the brain, or entirely in fluid.
 
-    At least half of its volume must lie in the hull of the brain: real segmentations leak over an atlas's surface,
-    but not more. At least a tenth must be tissue in the maps: a tumour wholly in a ventricle is not a glioma but a
+    At least half of its volume must lie in the hull of the brain: real segmentations extend beyond an atlas's surface,
+    but not by more. At least a tenth must be tissue in the maps: a tumour entirely in a ventricle is not a glioma but a
     wrong registration, or the maps were made with the lesion cut out.
 
     Args:
@@ -115,7 +115,7 @@ def check_inside_brain(tumour: Volume, hull: Volume, white: Volume, grey: Volume
         grey: grey-matter probability, on the same grid.
 
     Raises:
-        CaseError: with the share that lies outside.
+        CaseError: with the fraction that lies outside.
     """
     points = tumour.world(np.argwhere(tumour.data))
     inside = float(sample(hull, points, order=0).mean())
@@ -138,10 +138,10 @@ def reassign(white: Volume, grey: Volume, tumours: Sequence[Volume]) -> tuple[Vo
     Args:
         white: white-matter probability.
         grey: grey-matter probability, on the same grid.
-        tumours: masks of the whole tumour, one a session, each on its own grid.
+        tumours: masks of the whole tumour, one per session, each on its own grid.
 
     Returns:
-        The white-matter map with white = 1 - grey in tumour voxels where white + grey <= 0.5, and the share of the
+        The white-matter map with white = 1 - grey in tumour voxels where white + grey <= 0.5, and the fraction of the
         tumour (union of all sessions, on the grid of the maps) where that was done.
     """
     tumour: NDArray[np.bool_] = np.zeros(white.shape, dtype=bool)

@@ -1,7 +1,7 @@
 """Images as arrays with an affine, read from and written to NIfTI-1 and NIfTI-2.
 
-Voxels stay in the order of the file; what places them is the affine, which maps a voxel index (its *centre*) to
-RAS+ millimetres (NIfTI-1 standard, section "3D image orientation and location in space"). Nothing in this package
+Voxels stay in the order of the file; they are placed by the affine, which maps a voxel index (its *centre*) to
+RAS+ millimetres (NIfTI-1 standard, section "3D image orientation and location in space"). No code in this package
 may compare two images by index.
 """
 
@@ -114,7 +114,7 @@ def canonical(volume: Volume) -> Volume:
 
 
 def read_volume(path: str | Path, dtype: DTypeLike | None = np.float32) -> Volume:
-    """Read a NIfTI file (.nii or .nii.gz), whole, so that a damaged file fails here and not later.
+    """Read a whole NIfTI file (.nii or .nii.gz), so that a damaged file fails here and not later.
 
     Args:
         path: the file.
@@ -125,7 +125,7 @@ def read_volume(path: str | Path, dtype: DTypeLike | None = np.float32) -> Volum
         A volume of shape (nx, ny, nz), or (nx, ny, nz, nt) for a 4-D file; trailing axes of length one are dropped.
 
     Raises:
-        ImageError: the file is missing, truncated, damaged or no NIfTI; its affine is missing, singular or not in
+        ImageError: the file is missing, truncated, damaged or not NIfTI; its affine is missing, singular or not in
             mm; it has fewer than three axes; its voxels are colours, complex, NaN or infinite.
     """
     path = Path(path)
@@ -133,7 +133,7 @@ def read_volume(path: str | Path, dtype: DTypeLike | None = np.float32) -> Volum
     affine = _affine(path, image)
     if image.get_data_dtype().kind not in "biuf":
         raise ImageError(
-            f"{path}: voxels of type {image.get_data_dtype()} cannot be used: save one real number a voxel"
+            f"{path}: voxels of type {image.get_data_dtype()} cannot be used: save one real number per voxel"
         )
     try:
         scaled = image.dataobj.get_unscaled() if _is_label_like(image, dtype) else image.get_fdata(dtype=dtype or float)
@@ -151,7 +151,7 @@ def read_volume(path: str | Path, dtype: DTypeLike | None = np.float32) -> Volum
 
 
 def write_volume(path: str | Path, volume: Volume, dtype: DTypeLike) -> None:
-    """Write a NIfTI file on the volume's own grid, whole or not at all (temporary file, then rename).
+    """Write a NIfTI file on the volume's own grid, completely or not at all (temporary file, then rename).
 
     Args:
         path: ends in .nii or .nii.gz.
@@ -197,7 +197,7 @@ def _open(path: Path) -> Any:
 
 
 def _affine(path: Path, image: Any) -> NDArray[np.float64]:
-    """The affine in mm, refused where the header does not really state one."""
+    """The affine in mm, refused where the header does not state one."""
     header = image.header
     if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
         raise ImageError(

@@ -1,4 +1,4 @@
-"""Tetrahedral meshes of a brain: isosurface stuffing, the Kuhn lattice, meshes the user brings; quality and files."""
+"""Tetrahedral meshes of a brain: isosurface stuffing, the Kuhn lattice, user-supplied meshes; quality and files."""
 
 from oncology.meshing.build import Route, build_mesh
 from oncology.meshing.cache import cached_mesh, mesh_key

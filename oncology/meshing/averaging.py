@@ -1,4 +1,4 @@
-"""Means of an image over each cell, with as many samples as its voxels deserve.
+"""Means of an image over each cell, with a number of samples that suits its voxels.
 
 A cell is subdivided until its parts are at most 1.5 voxels long: 8 samples for 2.5 mm edges in 1 mm voxels, 64 for
 4 mm. That keeps the cost proportional to the volume of the mesh in voxels, whatever the grading.
@@ -18,8 +18,8 @@ from oncology.imaging.volume import Volume
 __all__ = ["fractions"]
 
 LONGEST = 1.5  # voxels, of the parts
-SHALLOWEST = 1  # 8 samples a cell
-DEEPEST = 4  # 4096 samples a cell: edges of 24 voxels
+SHALLOWEST = 1  # 8 samples per cell
+DEEPEST = 4  # 4096 samples per cell: edges of 24 voxels
 
 
 def fractions(

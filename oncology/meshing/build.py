@@ -1,4 +1,4 @@
-"""Tissue maps in, mesh and quality report out, by either of the package's own routes.
+"""Mesh and quality report from tissue maps, by either of the package's two routes.
 
 The stuffing route raises or lowers the level until the mesh has the image's volume, keeps one face-connected piece and
 repairs the worst dihedral angles. Everything is array arithmetic without threads: equal input gives equal bytes.
@@ -57,8 +57,8 @@ def build_mesh(
         size: edge length, mm (mean edge of the stuffing lattice, edge of the lattice route's boxes).
         route: "stuffing" (smooth surface, graded) or "lattice" (no obtuse angle).
         grading: ball that keeps `size`, and the size far from it; uniform if absent.
-        box: lower and upper RAS corner, mm. What lies outside is cut away: the cut is an artificial face without
-            flux, and the report compares with the image inside the box.
+        box: lower and upper RAS corner, mm. What lies outside is cut away: there is no flux through the
+            cut, and the report compares with the image inside the box.
 
     Returns:
         The mesh, and its report, free of any `quality_problem`.
@@ -89,7 +89,10 @@ def _stuffed(domain: Domain, size: float, grading: Grading | None) -> tuple[Floa
     lattice = _background(domain, size, grading)
     depth = _depth(sample(domain.smoothed, lattice.points))
     best, points, cells = np.inf, np.empty((0, 3)), np.empty((0, 4), dtype=np.int64)
-    aim, slope = 1.0, 2.0  # volume asked of the level, over the image's, and what the mesh's volume gains with it
+    aim, slope = (
+        1.0,
+        2.0,
+    )  # volume to aim for over the image's, and the mesh's gain with it
     last: tuple[float, float] | None = None
     for _ in range(VOLUME_TRIALS):
         above = depth - _depth(domain.level(aim * domain.volume))

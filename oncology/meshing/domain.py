@@ -1,7 +1,7 @@
 """From tissue maps to the region to be meshed: a voxel mask and a smooth level set with the same volume.
 
-The region is the largest 6-connected piece of white + grey > 0.5, islands dropped before they could grow back by
-smoothing; pockets of fluid smaller than four mesh cells are filled. A Gaussian of 0.35 mesh sizes takes out the
+The region is the largest 6-connected piece of white + grey > 0.5, islands dropped before smoothing could
+reconnect them; pockets of fluid smaller than four mesh cells are filled. A Gaussian of 0.35 mesh sizes removes the
 staircase of voxels, and the level is chosen by the volume it encloses.
 """
 
@@ -25,7 +25,7 @@ type Mask = NDArray[np.bool_]
 
 TISSUE = 0.5  # white + grey above which a voxel is brain
 SMOOTHING = 0.35  # Gaussian sigma over mesh size
-MOST_ISLANDS = 0.05  # share of the brain that may be dropped as islands without a word
+MOST_ISLANDS = 0.05  # fraction of the brain that may be dropped as islands without an error
 FILLED_CAVITY = 4.0  # pockets below this many size^3 are filled
 LEVELS = (0.2, 0.8)  # volume matching may not move the level further: beyond it, shapes are no longer the image's
 

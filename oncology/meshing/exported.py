@@ -17,7 +17,7 @@ FORMATS = {".vtu": "vtu", ".vtk": "vtk", ".msh": "gmsh", ".mesh": "medit"}
 
 
 def export_mesh(path: str | Path, mesh: TetMesh) -> None:
-    """Write a mesh with cell data `white` and `grey` (0..1), whole or not at all (temporary file, then rename).
+    """Write a mesh with cell data `white` and `grey` (0..1), completely or not at all (temporary file, then rename).
 
     Args:
         path: ends in one of FORMATS; the medit format (.mesh) keeps no cell data.

@@ -18,7 +18,7 @@ __all__ = ["Grading"]
 
 type Floats = NDArray[np.float64]
 
-BETA = 0.8  # growth exponent: measured worst angles after repair stay at their target, 1.0 and above leave more to mend
+BETA = 0.8  # growth exponent: worst angles after repair stay at their target; 1.0 and above need more repair
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Grading:
     far_size: float
 
     def __post_init__(self) -> None:
-        """Refuse what no lattice can be mapped by."""
+        """Refuse values that define no map."""
         if np.shape(self.centre) != (3,) or not np.isfinite(self.centre).all():
             raise MeshError(f"grading centre {self.centre} is not a point: give three finite RAS coordinates in mm")
         for name in ("fine_radius", "far_size"):

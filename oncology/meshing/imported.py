@@ -1,4 +1,4 @@
-"""Meshes that the user brings: anything meshio reads, with or without a tissue tag on each cell.
+"""User-supplied meshes: anything meshio reads, with or without a tissue tag on each cell.
 
 Only tetrahedra count; triangles, lines and unused vertices are dropped and cells turned to positive volume. Without
 tags, tissue fractions come from the case's maps; with tags, cells of any other tag (fluid) are left out.
@@ -30,8 +30,8 @@ type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
 
 TETRAHEDRA = ("tetra", "tetra10")  # of quadratic cells the four corners are used
-SMALLEST_ANGLE = 1.0  # degrees: foreign meshers leave slivers that P1 elements with lumped mass can bear
-LEAST_OVERLAP = 0.5  # share of the mesh that must lie in the brain; otherwise units or axes are wrong
+SMALLEST_ANGLE = 1.0  # degrees: other mesh generators leave slivers that P1 elements with lumped mass tolerate
+LEAST_OVERLAP = 0.5  # fraction of the mesh that must lie in the brain; otherwise units or axes are wrong
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def import_mesh(
         white: white-matter probability of the case, 0..1.
         grey: grey-matter probability on the same grid.
         tags: tissue of each cell; from the maps if absent.
-        box: the part of the brain that the mesh stands for (lower and upper RAS corner, mm), if not all of it.
+        box: the part of the brain that the mesh covers (lower and upper RAS corner, mm), if not all of it.
 
     Raises:
         MeshError: the file cannot be read, has no tetrahedra or not these tags, is not in mm or not in RAS, or has a
@@ -141,7 +141,7 @@ def _mean_edge(points: Floats, cells: Ints) -> float:
 
 
 def _require_overlap(points: Floats, cells: Ints, volumes: Floats, domain: Domain, path: str | Path) -> None:
-    """Refuse a mesh that lies elsewhere than the brain, and guess why."""
+    """Refuse a mesh that does not lie in the brain, and suggest why."""
     inside = fractions((domain.mask.data,), domain.mask, points, cells, volumes)[0]
     total = float(volumes.sum())
     if total > 0 and (inside * volumes).sum() >= LEAST_OVERLAP * total:

@@ -70,7 +70,7 @@ def kuhn_cells(boxes: Ints, shape: Ints) -> Ints:
 
 
 def _axis(lower: float, upper: float, size: float, grading: Grading | None, axis: int) -> Floats:
-    """Grid coordinates from lower to upper, mm: equal steps of the integral of one over the wanted size."""
+    """Grid coordinates from lower to upper, mm: equal steps of the integral of one over the requested size."""
     fine = np.linspace(lower, upper, max(2, int(np.ceil(8 * (upper - lower) / size)) + 1))
     wanted = np.full(len(fine), size)
     if grading is not None:
@@ -82,7 +82,7 @@ def _axis(lower: float, upper: float, size: float, grading: Grading | None, axis
 
 
 def _filling(domain: Domain, axes: list[Floats]) -> Floats:
-    """Share of each box that is in the region, from PROBES^3 probes of the voxels."""
+    """Fraction of each box that is in the region, from PROBES^3 probes of the voxels."""
     offsets = (np.arange(PROBES) + 0.5) / PROBES
     probes = [(axis[:-1, None] + np.diff(axis)[:, None] * offsets).ravel() for axis in axes]
     shape = tuple(len(axis) - 1 for axis in axes)
@@ -98,7 +98,7 @@ def _filling(domain: Domain, axes: list[Floats]) -> Floats:
 
 
 def _threshold(filling: Floats, volume: Floats, wanted: float) -> float:
-    """The filling above which the kept boxes have the wanted volume most closely."""
+    """The filling above which the kept boxes match the requested volume most closely."""
     levels = np.unique(filling[(filling >= THRESHOLDS[0]) & (filling <= THRESHOLDS[1])])
     if not len(levels):
         return 0.5

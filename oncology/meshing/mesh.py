@@ -1,4 +1,4 @@
-"""The mesh that everything else works on, and its file.
+"""The tetrahedral mesh that all other packages use, and its file.
 
 `TetMesh` holds P1 tetrahedra in RAS mm with tissue fractions averaged over each cell. `mesh.h5` is plain HDF5, written
 serially and uncompressed so that every rank can read it with any HDF5 build; the vertex order of the file is the
@@ -81,7 +81,7 @@ class TetMesh:
 
 
 def write_mesh(path: str | Path, mesh: TetMesh, quality: Mapping[str, float | int | str] | None = None) -> None:
-    """Write `/points /cells /white /grey` and attributes to an HDF5 file, whole or not at all.
+    """Write `/points /cells /white /grey` and attributes to an HDF5 file, completely or not at all.
 
     Args:
         path: file to write; an existing one is replaced in a single rename.
@@ -118,7 +118,7 @@ def read_mesh(path: str | Path) -> TetMesh:
     """Read a mesh and verify its fingerprint.
 
     Raises:
-        MeshError: the file is missing, no mesh file, of another format version, or damaged.
+        MeshError: the file is missing, not a mesh file, of another format version, or damaged.
     """
     try:
         with h5py.File(path, "r") as file:

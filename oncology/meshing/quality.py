@@ -1,6 +1,6 @@
-"""What a mesh is worth: geometry, topology and how well it matches the image it was made from.
+"""Quality of a mesh: geometry, topology and how well it matches the image it was made from.
 
-Volumes and the symmetric difference come from the share of each cell that the image's region fills, not from voxel
+Volumes and the symmetric difference come from the fraction of each cell that the image's region fills, not from voxel
 centres inside cells, so they hold at any ratio of cells to voxels. A mesh may differ from the image only
 within one mesh size of the surface: lost ventricles or lobes need not show in any total volume.
 """
@@ -56,7 +56,7 @@ class QualityReport:
         overfull_faces: faces shared by three or more cells.
         folded_faces: inner faces with both cells on one side.
         open_edges: boundary edges with an odd number of boundary faces.
-        pinched_edges: boundary edges with four or more boundary faces (allowed, P1 elements do not mind).
+        pinched_edges: boundary edges with four or more boundary faces (allowed: P1 elements are not affected).
     """
 
     vertices: int
@@ -89,12 +89,12 @@ class QualityReport:
 
 
 def measure_quality(mesh: TetMesh, domain: Domain, coarsest: float | None = None) -> QualityReport:
-    """Measure a mesh against the region it stands for.
+    """Measure a mesh against the region it represents.
 
     Args:
         mesh: any route.
         domain: the region, cropped as the mesh is.
-        coarsest: largest wanted edge length, mm, if the mesh is graded; the mesh's size otherwise.
+        coarsest: largest requested edge length, mm, if the mesh is graded; the mesh's size otherwise.
     """
     volumes = mesh.volumes
     faces = face_table(mesh.cells)
@@ -137,8 +137,8 @@ def quality_problem(report: QualityReport, smallest_angle: float) -> str | None:
     """Why no finite-element solve should be run on a mesh, or `None`.
 
     A tissue's volume may be off by TOLERANCE beyond what the mismatch of the surface explains: a mesh of the right
-    total volume still trades some brain for fluid, by a share that grows with the cells' size over the thickness of the
-    tissue there (cortex: about 2.5 mm), and nothing was lost as long as that mismatch stays at the surface.
+    total volume still exchanges some brain for fluid, by a fraction that grows with the cells' size over the thickness
+    of the tissue there (cortex: about 2.5 mm), and nothing was lost as long as that mismatch stays at the surface.
 
     Args:
         report: from `measure_quality`.

@@ -1,6 +1,6 @@
-"""P1 functions on a mesh, seen on the voxels of an image: barycentric interpolation at the voxel centres.
+"""P1 functions on a mesh, evaluated on the voxels of an image by barycentric interpolation at the voxel centres.
 
-Where each voxel centre lies in the mesh is found once, for any number of functions. Tissue voxels within a given reach
+The cell of each voxel centre is found once, for any number of functions. Tissue voxels within a given reach
 of the mesh but outside it (the mesh surface cuts through voxels) take the value of their nearest covered voxel, so that
 a predicted density ends where the brain of the image ends.
 """

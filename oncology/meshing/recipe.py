@@ -28,7 +28,7 @@ __all__ = ["Recipe", "read_recipe"]
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """What `build_mesh` needs beside the maps.
+    """Arguments of `build_mesh` other than the maps.
 
     Attributes:
         size: edge length, mm.
@@ -43,7 +43,7 @@ class Recipe:
     box: Box | None = None
 
     def build(self, white: Volume, grey: Volume) -> tuple[TetMesh, QualityReport]:
-        """`build_mesh` of these maps; raises what it raises."""
+        """Mesh these maps with `build_mesh`, which raises its errors."""
         return build_mesh(white, grey, self.size, self.route, self.grading, self.box)
 
 
@@ -51,7 +51,7 @@ def read_recipe(path: str | Path) -> Recipe:
     """Read a recipe.
 
     Raises:
-        ConfigError: the file is missing or no TOML, a key is missing, unknown or of the wrong type.
+        ConfigError: the file is missing or not TOML, a key is missing, unknown or of the wrong type.
         MeshError: a grading out of range.
     """
     try:

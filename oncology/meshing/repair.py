@@ -52,8 +52,8 @@ def repair(points: Floats, cells: Ints, target: float, passes: int = 8) -> Float
     Args:
         points: (nv, 3), mm.
         cells: (nc, 4), positive volume; they keep it.
-        target: smallest wanted dihedral angle, degrees.
-        passes: most sweeps over the vertices of bad cells.
+        target: smallest dihedral angle to reach, degrees.
+        passes: largest number of sweeps over the vertices of bad cells.
 
     Returns:
         Moved points (nv, 3); vertices away from bad cells stay.

@@ -21,7 +21,7 @@ type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
 type Flags = NDArray[np.bool_]
 
-MEAN_EDGE = (6.0 + 8.0 * np.sqrt(0.75)) / 14.0  # mean edge of the lattice, 6 long and 8 short a point, over its period
+MEAN_EDGE = (6.0 + 8.0 * np.sqrt(0.75)) / 14.0  # mean edge over the period; 6 long and 8 short edges per point
 SNAP_LONG = 0.24999  # a crossing this close to an end (fraction of a long edge) moves that end (paper, section 3)
 SNAP_SHORT = 0.41189  # the same on a short edge
 

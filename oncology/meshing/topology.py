@@ -1,6 +1,6 @@
 """Combinatorics of tetrahedral meshes: shared faces, the boundary, face-connected components, unused vertices.
 
-Pure functions of index arrays; nothing here knows coordinates except the signed volume. Results do not depend on the
+Pure functions of index arrays; only the signed volume uses coordinates. Results do not depend on the
 order in which equal sort keys come out, so they are the same on every machine.
 """
 
@@ -65,7 +65,7 @@ def compact(points: Floats, cells: Ints) -> tuple[Floats, Ints]:
 
 
 def face_table(cells: Ints) -> FaceTable:
-    """Match the faces of all cells by sorting their vertex triples; memory about 100 bytes a face."""
+    """Match the faces of all cells by sorting their vertex triples; memory about 100 bytes per face."""
     count = len(cells)
     faces = cells[:, FACES].transpose(1, 0, 2).reshape(-1, 3)
     low, mid, high = _sorted_triples(faces)

@@ -1,7 +1,8 @@
-"""Densities over time for ParaView: one VTKHDF file with a mesh that stands still and a field that moves.
+"""Densities over time for ParaView: one VTKHDF file with a fixed mesh and a field that changes.
 
 Written by serial h5py from what `Trajectory` and `TetMesh` hold, so it needs no VTK, no ADIOS2 and no ranks. Layout of
-the VTKHDF specification 2.0, "UnstructuredGrid" with "Temporal data": the offsets of geometry are zero at every step.
+VTKHDF 2.0 (VTK's documentation of file formats), "UnstructuredGrid" with "Temporal data": the offsets of geometry are
+zero at every step.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ VTK_TETRA = 10
 
 
 def write_vtkhdf(path: str | Path, mesh: TetMesh, trajectory: Trajectory) -> None:
-    """Write point data `density` over time (days) and cell data `white` and `grey`, whole or not at all.
+    """Write point data `density` over time (days) and cell data `white` and `grey`, completely or not at all.
 
     Args:
         path: ends in .vtkhdf; ParaView 5.12 and VTK 9.3 or later read it.

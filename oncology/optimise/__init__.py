@@ -1,7 +1,7 @@
-"""Optimisation in Hilbert spaces: conjugate gradients, Landweber and Gauss-Newton that know inner products, no engine.
+"""Optimisation in Hilbert spaces: conjugate gradients, Landweber and Gauss-Newton in a chosen inner product.
 
-`minimise` descends in fields and weights (B1.5 to B1.7, B4.6), `gauss_newton` fits a few scalars, `taylor_test` and
-`dot_test` check the derivatives that both rest on. Vectors are anything with `+`, `-` and `float *`.
+`minimise` descends in fields and network weights, `gauss_newton` fits a few scalars, `taylor_test` and `dot_test`
+check the derivatives that both need. The package knows no engine. Vectors are anything with `+`, `-` and `float *`.
 """
 
 from oncology.optimise.blocks import Blocks, product

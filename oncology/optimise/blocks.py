@@ -1,7 +1,7 @@
 """Several vectors as one: a field and scalars, or weights and biases, each block with its own inner product.
 
-The product space sums the blocks' inner products. Scale each block by its prior deviation first (pitfall D.12),
-otherwise the conjugate gradient sees only the stiffest one.
+The product space sums the blocks' inner products. Scale each block by its prior standard deviation first: otherwise
+the stiffest block dominates every gradient, and the conjugate gradients hardly move the others.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Bounds on each component, handled by two-metric projection (Bertsekas, SIAM J. Control Optim. 20, 1982).
 
-Components that sit on a bound and would be pushed through it are held; the gradient is the Riesz image of the
-derivative on the others, put to zero on the held ones. That keeps the projected path downhill in any inner product,
-which clipping a Sobolev gradient does not.
+Components that lie on a bound and would be pushed through it are held; the gradient is the Riesz image of the
+derivative on the others, set to zero on the held ones. The projected path is then downhill in any inner product;
+clipping a Sobolev gradient does not guarantee that.
 """
 
 from __future__ import annotations
@@ -36,6 +36,6 @@ class Box:
         return 1.0 * ~held
 
     def inward(self, x: Any, direction: Any) -> Any:
-        """The direction without the components that leave the box at once."""
+        """The direction without the components that would leave the box at once."""
         outward = ((x <= self.lower) & (direction < 0)) | ((x >= self.upper) & (direction > 0))
         return (1.0 * ~outward) * direction

@@ -1,8 +1,8 @@
-"""Search directions of the nonlinear conjugate gradient (B1.7), with one inner product throughout.
+"""Search directions of nonlinear conjugate gradients, `d = -g + beta d_last`, with one inner product throughout.
 
-Every formula reads the same few products in H, and these come from pairings with derivatives,
-`(g_k, g_{k-1})_H = G_{k-1}[g_k]`, without a further Riesz solve. Restarts and the descent test wrap whichever formula
-is taken. Nocedal & Wright, Numerical Optimization, chapter 5; Hager & Zhang, SIAM J. Optim. 16, 2005.
+Every formula needs the same few products in H, which are pairings with derivatives,
+`(g_k, g_{k-1})_H = G_{k-1}[g_k]`, without a further Riesz solve. Restarts and the descent test apply to every
+formula. Nocedal & Wright, Numerical Optimization, chapter 5; Hager & Zhang, SIAM J. Optim. 16, 2005.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class ConjugateGradient:
     """A formula with its restarts.
 
     Attributes:
-        beta: conjugate coefficient; PR+ did best in every run of C.2.
+        beta: conjugate coefficient.
         powell: restart where |(g, p)| >= powell |g|^2 (successive gradients far from orthogonal); inf never does.
         period: restart every so many iterations; None never does.
         descent: restart where the slope G[d] > -descent |g| |d|.
@@ -178,7 +178,7 @@ def steepest[V: Vector](gradient: Gradient[V]) -> Search[V]:
 def conjugate[V: Vector](
     rule: ConjugateGradient, space: Space[V], new: Gradient[V], old: Gradient[V], last: Search[V], iteration: int
 ) -> Search[V]:
-    """Next direction `d = -g + gamma d_last`, always one of descent (B1.7).
+    """Next direction `d = -g + beta d_last`, always one of descent.
 
     Args:
         rule: formula and restarts.
@@ -201,7 +201,7 @@ def conjugate[V: Vector](
         return steepest(new)
     direction = gamma * last.direction - new.riesz
     slope = space.dual(new.derivative, direction)
-    # (g, d)_H = G[d], so that the norm follows from products at hand: an inner product in H1 costs as much as a solve
+    # (g, d)_H = G[d], so that the norm follows from known products: an inner product in H1 costs as much as a solve
     squared = gamma * gamma * products.dd - 2.0 * gamma * products.gd + products.gg
     # written so that a slope or norm that overflowed to nan or inf restarts as well
     downhill = -math.inf < slope <= -rule.descent * new.norm * math.sqrt(max(squared, 0.0))

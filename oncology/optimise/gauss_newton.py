@@ -1,8 +1,8 @@
 """Levenberg-Marquardt for a few scalar parameters, with bounds, trust limits and a resumable state.
 
-The problem hands over value, gradient and Gauss-Newton matrix as small dense arrays, summed over ranks already. Each
+The problem provides value, gradient and Gauss-Newton matrix as small dense arrays, already summed over ranks. Each
 step minimises the damped quadratic model inside the box of bounds and trust limits exactly. Damping follows the gain
-ratio and is relative to the largest diagonal met so far (More, Lecture Notes in Mathematics 630, 1978).
+ratio and is relative to the largest diagonal so far (More, Lecture Notes in Mathematics 630, 1978).
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class LevenbergMarquardt:
     """Settings of `gauss_newton`.
 
     Attributes:
-        damping: first damping, relative to the largest diagonal of the Gauss-Newton matrix met so far.
-        relative_decrease: converged where the model predicts a decrease below this share of the cost.
+        damping: first damping, relative to the largest diagonal of the Gauss-Newton matrix so far.
+        relative_decrease: converged where the model predicts a decrease below this fraction of the cost.
         step_tolerance: converged where the undamped step changes no parameter by more than this.
         trust: largest change of each parameter in one step, a number or shape (n,).
         lower: lower bounds, a number or shape (n,).
         upper: upper bounds, a number or shape (n,).
-        max_iterations: most accepted steps, those before a resumption included.
-        max_trials: most steps tried from one iterate.
+        max_iterations: largest number of accepted steps, those before a resumption included.
+        max_trials: largest number of steps tried from one iterate.
     """
 
     damping: float = 1e-3
@@ -86,17 +86,17 @@ class GaussNewtonRecord:
 
 @dataclass(frozen=True)
 class GaussNewtonState:
-    """An accepted iterate with all that the iteration needs to go on.
+    """An accepted iterate with all that the iteration needs to continue.
 
     Attributes:
         x: parameters.
         linearisation: value, gradient and matrix at x.
-        scale: largest diagonal of the matrix met so far, shape (n,).
+        scale: largest diagonal of the matrix so far, shape (n,).
         damping: damping of the next trial.
         growth: factor by which the damping grows at the next rejection.
         evaluations: cost evaluations so far.
         linearisations: linearisations so far.
-        history: one record an iterate, the start included.
+        history: one record per iterate, the start included.
     """
 
     x: Parameters
@@ -207,7 +207,7 @@ def _begin(problem: LeastSquares, x: Parameters, settings: LevenbergMarquardt) -
 
 
 def _scale(model: Linearisation, before: Parameters) -> Parameters:
-    """Largest diagonal so far; a parameter without information gets a small share of the others'."""
+    """Largest diagonal so far; a parameter without information gets a small fraction of the others'."""
     largest = np.maximum(np.diag(model.hessian), before)
     return np.maximum(largest, 1e-12 * largest.max() or 1.0)
 
@@ -217,7 +217,7 @@ def _finite(model: Linearisation) -> bool:
 
 
 def _status(state: GaussNewtonState, settings: LevenbergMarquardt) -> Status | None:
-    """Converged where the (all but) undamped model has nothing left to gain."""
+    """Converged where the (nearly) undamped model predicts no further decrease."""
     step = _model_step(state, settings, damping=1e-12, trust=np.inf)
     if step is not None:
         gain = _predicted_decrease(state.linearisation, step)
@@ -233,8 +233,8 @@ def _advance(
 ) -> tuple[GaussNewtonState, Status | None]:
     """Raise the damping until a step lowers the cost and can be linearised; says why where none did.
 
-    A model with nothing left to offer means convergence at the damping that the last step trusted, and stagnation
-    where steps from this iterate had to be rejected to get there.
+    If the model predicts no further decrease, the iteration has converged if no step from this iterate was rejected,
+    and stagnated otherwise.
     """
     worthwhile = settings.relative_decrease * abs(state.linearisation.value)
     for trial in range(1, settings.max_trials + 1):

@@ -1,8 +1,8 @@
-"""One descent loop for tumours and networks: nonlinear conjugate gradient and Landweber (B1.7, B4.5, B4.6).
+"""One descent loop for tumours and networks: nonlinear conjugate gradients and Landweber iteration.
 
-A direction times a step: `ConjugateGradient` with a sensitivity step is the NCG of B1.7, steepest descent with a fixed
-step is nonlinear Landweber. The state of each iterate is a value that is handed out and taken back, so that an
-interrupted run goes on bit for bit.
+An iteration is a direction times a step. `ConjugateGradient` with a sensitivity step is the method of Baravdish et al.
+(arXiv:2202.05766); steepest descent with a fixed step is the nonlinear Landweber iteration (Hanke, Neubauer and
+Scherzer 1995). The state of each iterate is a plain value, so that an interrupted run continues bit for bit.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def minimise[V: Vector](
     bounds: Box | None = None,
     callback: Callable[[State[V]], None] | None = None,
 ) -> Result[V]:
-    """Minimise a differentiable cost by descent in a Hilbert space (B1.7).
+    """Minimise a differentiable cost by descent in a Hilbert space.
 
     Args:
         problem: cost, its derivative and tangent.
@@ -135,7 +135,7 @@ def _begin[V: Vector](setting: _Setting[V], x: V) -> tuple[State[V], Evaluation[
 def _advance[V: Vector](
     setting: _Setting[V], state: State[V], here: Evaluation[V]
 ) -> tuple[State[V], Evaluation[V] | None]:
-    """Next accepted iterate, or the same and None where not even steepest descent finds a step."""
+    """Next accepted iterate, or the same one and None where even steepest descent finds no step."""
     search = state.search
     trial, counts = setting.step(_line(setting, state, here, search))
     if trial is None and search.coefficient != 0:
@@ -200,7 +200,7 @@ def _next_search[V: Vector](
 
 
 def _inward[V: Vector](setting: _Setting[V], x: V, gradient: Gradient[V], search: Search[V]) -> Search[V]:
-    """The search without what the bounds forbid; leaving that out only steepens it, since it pointed uphill."""
+    """The search direction without components that bounds block; these pointed uphill, so the slope gets steeper."""
     if setting.bounds is None:
         return search
     space, direction = setting.space, setting.bounds.inward(x, search.direction)

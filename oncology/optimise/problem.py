@@ -1,4 +1,4 @@
-"""What the optimiser asks of a problem: values, derivatives and tangents at a point, on vectors of any make.
+"""What the optimiser needs from a problem: values, derivatives and tangents at a point, on vectors of any type.
 
 A vector is anything with `+`, `-` and multiplication by a float from the left: numpy arrays (the local part of a
 distributed vector), torch tensors, `Blocks` of them. A derivative is a dual vector, as automatic differentiation or a
@@ -24,7 +24,7 @@ class Vector(Protocol):
 
 @dataclass(frozen=True)
 class Tangent:
-    """What one sensitivity solve along a direction d tells about the cost E near x (B1.6).
+    """What one sensitivity solve along a direction d says about the cost E near x (Baravdish et al., arXiv:2202.05766).
 
     Attributes:
         curvature: q, the Gauss-Newton curvature of E along d: non-negative.
@@ -80,7 +80,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class FunctionProblem[V: Vector]:
-    """A problem made of plain functions, for costs that share no work between value and derivative.
+    """A problem made of plain functions, for costs whose value and derivative have no work in common.
 
     Attributes:
         value: x -> E(x).

@@ -1,6 +1,6 @@
-"""Inner products: the Riesz maps that turn derivatives into gradients (B1.5 of the specification, and B4.4 in space).
+"""Inner products: the Riesz maps that turn derivatives into gradients (Neuberger 1997).
 
-A `Space` knows three things: the inner product of primal vectors, the pairing of a derivative with a direction, and
+A `Space` holds three functions: the inner product of primal vectors, the pairing of a derivative with a direction, and
 the Riesz map between them, so that `inner(riesz(f), d) == dual(f, d)`. Sums over MPI ranks enter as a plain `total`.
 """
 
@@ -20,7 +20,7 @@ type Array = Any
 """A numpy array or a torch tensor: elementwise arithmetic, indexing and `sum()` are all that is used."""
 
 type Total = Callable[[float], float]
-"""Sum of a rank's share over all ranks, the same number on each; the identity on one rank."""
+"""Sum of a rank's part over all ranks, the same number on each; the identity on one rank."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ def _identity(derivative: Array) -> Array:
 
 
 def euclidean(total: Total = _one_rank) -> Space[Array]:
-    """Plain dot product: for a handful of scalars that are scaled already.
+    """Plain dot product, for a few scalars that are already scaled.
 
     Args:
-        total: sum over ranks; leave it out where every rank holds the whole vector.
+        total: sum over ranks; omit it where every rank holds the whole vector.
 
     Example:
         >>> import numpy as np
@@ -100,10 +100,10 @@ def weighted_l2(weights: Array, total: Total = _one_rank) -> Space[Array]:
 def h1_by_solve(
     solve: Callable[[Array], Array], apply: Callable[[Array], Array], total: Total = _one_rank
 ) -> Space[Array]:
-    """Sobolev space of a symmetric positive operator A, `(a, b) = a' A b`; in FE, A = M + l^2 K with D = 1 (B4.4).
+    """Sobolev space of a symmetric positive operator A, `(a, b) = a' A b`; in finite elements A = M + l^2 K with D = 1.
 
     Args:
-        solve: derivative -> gradient, a solve with A to a tolerance below the one asked of the optimiser.
+        solve: derivative -> gradient, a solve with A to a tolerance below that of the optimiser.
         apply: vector -> A vector.
         total: sum over ranks.
     """
@@ -115,7 +115,7 @@ def h1_by_solve(
 
 
 def h1_in_time(step: float, length: float, total: Total = _one_rank) -> Space[Array]:
-    """H1 in depth or time, `int ab + l^2 int a'b'`, for functions that are constant on each of N intervals (B1.5).
+    """H1 in depth or time, `int ab + l^2 int a'b'`, for functions that are constant on each of N intervals.
 
     The derivative by the value on interval j, as automatic differentiation returns it, is `h G_j` with G the L2
     gradient; the gradient solves `(I + (l/h)^2 L_N) g = G` with natural (Neumann) ends.
@@ -165,7 +165,7 @@ def solve_neumann(right: Array, ratio: float) -> Array:
     for j in range(1, count):
         neighbours = 1 if j == count - 1 else 2
         pivots.append(1.0 + neighbours * ratio - ratio**2 / pivots[-1])
-    g = 1.0 * right  # a copy, whatever the array's make
+    g = 1.0 * right  # a copy, for any type of array
     for j in range(1, count):
         g[j] = g[j] + (ratio / pivots[j - 1]) * g[j - 1]
     g[count - 1] = g[count - 1] / pivots[count - 1]

@@ -1,4 +1,4 @@
-"""What an iteration hands out: the state of an iterate, when to stop, why it stopped, and where it ended.
+"""What an iteration returns: the state of an iterate, when to stop, why it stopped, and where it ended.
 
 All of it is plain frozen data. A `State` holds everything the next iterate depends on.
 """
@@ -31,13 +31,13 @@ class Status(StrEnum):
 
     @property
     def succeeded(self) -> bool:
-        """Whether the iteration reached what it was asked for."""
+        """Whether the iteration reached its goal."""
         return self in (Status.CONVERGED, Status.DISCREPANCY)
 
 
 _EXPLANATIONS = {
     Status.CONVERGED: "The gradient or the predicted decrease fell below its tolerance.",
-    Status.DISCREPANCY: "The data are matched to the noise level; going on would fit the noise.",
+    Status.DISCREPANCY: "The data are matched to the noise level; further iterations would fit the noise.",
     Status.STAGNATION: "The cost no longer decreases by more than its tolerance, but the gradient is not yet small.",
     Status.MAX_ITERATIONS: "The allowed number of iterations was used up.",
     Status.NO_STEP: "No acceptable step was found along the descent direction: a wrong derivative or a rough cost.",
@@ -56,7 +56,7 @@ class Stop:
         noise_level: delta, norm of the data error in the unit of `Evaluation.residual`, discretisation included;
             None switches the discrepancy principle off.
         tau: safety factor > 1 of the discrepancy principle: ends where residual <= tau delta.
-        max_iterations: most iterations, those before a resumption included.
+        max_iterations: largest number of iterations, those before a resumption included.
     """
 
     relative_gradient: float = 1e-6
@@ -100,7 +100,7 @@ class Record:
 
 @dataclass(frozen=True)
 class State[V: Vector]:
-    """An accepted iterate with all that the iteration needs to go on; pickle it to resume in another process.
+    """An accepted iterate with all that the iteration needs to continue; pickle it to resume in another process.
 
     Attributes:
         x: the iterate.
@@ -113,7 +113,7 @@ class State[V: Vector]:
         iteration: accepted steps so far.
         stalled: successive steps without decrease.
         counts: solves so far.
-        history: one record an iterate, the start included.
+        history: one record per iterate, the start included.
     """
 
     x: V

@@ -1,8 +1,8 @@
-"""Step lengths along a descent direction: from one sensitivity solve (B1.6), backtracked, or fixed.
+"""Step lengths along a descent direction: from one sensitivity solve, backtracked, or fixed.
 
 A step rule is a proposal (a first length) and a test of it. The sensitivity proposals minimise the cost of the
-linearised state exactly; where that model is good, as nearly always, the test costs one forward solve and nothing
-is halved.
+linearised state exactly (Baravdish et al., arXiv:2202.05766); where that model is good, which is the usual case, the
+test costs one forward solve and no step is halved.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 ROUNDING = 8.0 * sys.float_info.epsilon
-"""Relative changes of a cost in double precision below this cannot be told from rounding."""
+"""Relative changes of a cost in double precision below this cannot be distinguished from rounding."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Line[V: Vector]:
         derivative: E'(x), on the components that are free to move.
         direction: d.
         slope: E'(x)[d] < 0.
-        guess: length that would lower the cost as much as the last step did, were the line a parabola.
+        guess: length that would lower the cost as much as the last step did if the cost were quadratic along the line.
         bounds: bounds on the components, or None.
     """
 
@@ -127,13 +127,13 @@ def _quotient(slope: float, curvature: float) -> float:
 
 
 def sensitivity_step[V: Vector](line: Line[V]) -> tuple[float, Counts]:
-    """Exact minimiser `beta = -E'[d] / q` of the cost with linearised state; the line's guess where q = 0 (B1.6)."""
+    """Exact minimiser `beta = -E'[d] / q` of the cost with linearised state; the line's guess where q = 0."""
     tangent = line.here.tangent(line.direction)
     return _usable(_quotient(line.slope, tangent.curvature), line.guess), _ONE_TANGENT
 
 
 def newton_step[V: Vector](line: Line[V]) -> tuple[float, Counts]:
-    """Newton's `beta = -E'[d] / E''[d, d]` where that curvature is positive, else the sensitivity step (B1.6)."""
+    """Newton's `beta = -E'[d] / E''[d, d]` where that curvature is positive, else the sensitivity step."""
     tangent = line.here.tangent(line.direction)
     fallback = _usable(_quotient(line.slope, tangent.curvature), line.guess)
     newton = math.nan if tangent.second is None else _quotient(line.slope, tangent.second)
@@ -141,7 +141,7 @@ def newton_step[V: Vector](line: Line[V]) -> tuple[float, Counts]:
 
 
 def root_step[V: Vector](line: Line[V]) -> tuple[float, Counts]:
-    """Root of phi, the derivative of the linearised-state cost, for costs with cross-entropy (B1.6)."""
+    """Root of phi, the derivative of the linearised-state cost, for costs with cross-entropy."""
     tangent = line.here.tangent(line.direction)
     first = _usable(_quotient(line.slope, tangent.curvature), line.guess)
     if tangent.model is None:
@@ -152,7 +152,7 @@ def root_step[V: Vector](line: Line[V]) -> tuple[float, Counts]:
 def scaled_previous[V: Vector](line: Line[V]) -> tuple[float, Counts]:
     """Length that repeats the last decrease of the cost (Nocedal & Wright, eq. 3.60): no tangent solve.
 
-    Conjugate gradients want a search that finds the minimum with it, `StrongWolfe`; halving alone is slow.
+    With conjugate gradients combine it with `StrongWolfe`, which searches for the minimum; halving alone is slow.
     """
     return line.guess, Counts()
 
@@ -163,7 +163,7 @@ def increasing_root(phi: Callable[[float], tuple[float, float]], first: float, t
     Args:
         phi: beta -> (value, slope).
         first: first guess, > 0.
-        tolerance: wanted relative width of the root.
+        tolerance: relative width of the root.
 
     Returns:
         The root, or inf where phi stays negative up to 2^100 first (a separable cross-entropy, say).
@@ -192,7 +192,7 @@ def increasing_root(phi: Callable[[float], tuple[float, float]], first: float, t
 
 
 def power_iteration[V: Vector](normal: Callable[[V], V], space: Space[V], start: V, iterations: int = 20) -> float:
-    """Largest eigenvalue |F'|^2 of the normal operator: Landweber converges with lengths below its inverse (B4.5).
+    """Largest eigenvalue |F'|^2 of the normal operator: Landweber converges with lengths below its inverse.
 
     Args:
         normal: x -> F'* F' x as a dual vector: a tangent solve, then an adjoint solve with its outcome.
@@ -221,7 +221,8 @@ class Fixed:
     """One length for every step: Landweber's omega with the direction `-g`.
 
     Attributes:
-        length: omega <= 1 / |F'|^2 (2 / |F'|^2 at most); exp(-2 rho T) for logistic growth (B4.5).
+        length: omega <= 1 / |F'|^2 (2 / |F'|^2 at most); exp(-2 rho T) is safe for logistic
+            growth over a time T at rate rho, since the tangent grows by at most exp(rho T).
     """
 
     length: float
@@ -237,13 +238,13 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Armijo:
-    """Proposed length, halved until the cost decreases sufficiently (B1.7).
+    """Proposed length, halved until the cost decreases sufficiently.
 
     Attributes:
         proposal: first length to try.
-        sufficient: wanted share of the first-order decrease.
+        sufficient: required fraction of the first-order decrease.
         shrink: factor of each backtracking.
-        trials: most lengths tried.
+        trials: largest number of lengths tried.
         rounding: relative rounding error of the cost; take a larger one for costs in single precision.
     """
 

@@ -39,7 +39,7 @@ class TaylorResult:
 
     @property
     def rate(self) -> float:
-        """Finest trusted rate; inf where the expansion is exact to rounding, nan where nothing can be told."""
+        """Finest trusted rate; inf where the expansion is exact to rounding, nan where no rate can be determined."""
         if self.rates:
             return self.rates[-1]
         return math.inf if max(self.residuals) <= self.floor else math.nan

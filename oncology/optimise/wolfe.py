@@ -1,6 +1,6 @@
 """Strong Wolfe line search (Nocedal & Wright, Numerical Optimization, algorithms 3.5 and 3.6) on any vectors.
 
-Fletcher-Reeves and Dai-Yuan need it to stay downhill by themselves. It costs an adjoint solve for each trial that
+Fletcher-Reeves and Dai-Yuan need it to give descent directions. It costs an adjoint solve for each trial that
 descends; with a sensitivity proposal the first trial is usually accepted.
 """
 
@@ -30,9 +30,9 @@ class StrongWolfe:
 
     Attributes:
         proposal: first length to try.
-        sufficient: wanted share of the first-order decrease.
-        curvature: wanted reduction of the slope, in (sufficient, 1); at most 0.5 for conjugate gradients.
-        trials: most lengths tried; then the best point with sufficient decrease is taken.
+        sufficient: required fraction of the first-order decrease.
+        curvature: required reduction of the slope, in (sufficient, 1); at most 0.5 for conjugate gradients.
+        trials: largest number of lengths tried; then the best point with sufficient decrease is taken.
         rounding: relative rounding error of the cost.
     """
 
