@@ -31,7 +31,7 @@ def test_stiffness_has_no_positive_entry_off_the_diagonal(grading):
     matrix.setdiag(0.0)
     assert matrix.data.max() <= 1e-12 * diagonal
     assert report.largest_angle <= 90.0 + 1e-6
-    assert report.pinched_edges >= 0
+    assert (report.open_edges, report.pinched_edges) == (0, 0)
     assert report.components == 1
 
 
@@ -46,6 +46,16 @@ def test_boxes_are_filled_exactly_without_obtuse_angles(widths, shape):
     faces = face_table(cells)
     sides = 4 * (shape[0] * shape[1] + shape[1] * shape[2] + shape[0] * shape[2])
     assert (len(faces.boundary), faces.folded, faces.overfull) == (sides, 0, 0)
+
+
+def test_edges_at_which_the_surface_touches_itself_are_counted():
+    """Two towers of 10 x 10 x 10 mm on one floor meet along an edge of 10 mm: four edges of 2.5 mm are pinched."""
+    white = np.zeros((28, 28, 28), dtype=np.float32)
+    white[4:24, 4:24, 4:14] = 1.0
+    white[4:14, 4:14, 14:24] = white[14:24, 14:24, 14:24] = 1.0
+    _, report = build_mesh(Volume(white, np.eye(4)), Volume(0 * white, np.eye(4)), size=2.5, route="lattice")
+    assert report.symmetric_difference == pytest.approx(0.0, abs=1e-9)
+    assert (report.pinched_edges, report.open_edges, report.components) == (4, 0, 1)
 
 
 def test_cut_faces_of_a_box_are_met_exactly():

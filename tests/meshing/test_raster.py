@@ -1,14 +1,12 @@
 """Rasterised P1 functions against the functions they interpolate, on grids with any affine."""
 
-import doctest
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oncology.imaging.volume import Volume
-from oncology.meshing import Grading, build_mesh, raster
+from oncology.meshing import Grading, build_mesh
 from oncology.meshing.raster import locate, rasterise
 from tests.imaging.strategies import affines
 from tests.meshing.images import ball_maps, ellipsoid, maps
@@ -29,10 +27,6 @@ def grid(affine, count=20):
     affine = affine.copy()
     affine[:3, 3] = -affine[:3, :3] @ np.full(3, (count - 1) / 2)
     return Volume(np.zeros((count,) * 3), affine)
-
-
-def test_the_example():
-    assert doctest.testmod(raster).failed == 0
 
 
 @settings(max_examples=25, deadline=None)

@@ -1,4 +1,4 @@
-"""Backward heat problem, solved exactly: Landweber's filter factors and the discrepancy principle (B2.6, B4.5)."""
+"""Backward heat problem, solved exactly: Landweber's filter factors and the discrepancy principle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Riesz maps against exact solutions and their own definition (B1.5, C.1 row 4)."""
+"""Riesz maps against exact solutions and their own definition."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def test_the_newton_step_uses_the_full_curvature_and_falls_back_where_it_is_nega
 
 
 def cross_entropy(features: np.ndarray, classes: np.ndarray) -> FunctionProblem:
-    """Softmax regression: the state is linear in the weights, so B1.6's phi is the cost's own derivative."""
+    """Softmax regression: the state is linear in the weights, so phi is the derivative of the cost itself."""
 
     def spread(weights: np.ndarray) -> np.ndarray:
         return features @ weights.reshape(features.shape[1], -1)
