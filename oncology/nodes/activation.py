@@ -8,8 +8,8 @@ equation (B2) computes them from the state. Smoothed rectifiers are C1 with half
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -74,6 +74,12 @@ class Elementwise:
     def lipschitz(self) -> float:
         """Largest slope in absolute value."""
         return max(abs(self.slopes[0]), abs(self.slopes[1]))
+
+    def __reduce__(self) -> tuple[Callable[..., Elementwise], tuple[Any, ...]]:
+        """Copies and pickles of a named activation are that one: kernels know it by identity."""
+        if ACTIVATIONS.get(self.name) is self:
+            return activation_named, (self.name,)
+        return Elementwise, tuple(getattr(self, field.name) for field in fields(self))
 
     def value(self, z: Tensor) -> Tensor:
         """sigma(z)."""

@@ -15,17 +15,29 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from oncology.errors import ConfigError, NumericalError
 from oncology.nodes.activation import Activation
 from oncology.nodes.depth import DepthGrid
 from oncology.nodes.model import StandaloneNODE
+from oncology.nodes.scheme import Scheme
 
-__all__ = ["BOGACKI_SHAMPINE", "DORMAND_PRINCE", "AdaptiveRun", "EmbeddedPair", "integrate", "weights_in_depth"]
+__all__ = [
+    "BOGACKI_SHAMPINE",
+    "DORMAND_PRINCE",
+    "AdaptiveRun",
+    "EmbeddedPair",
+    "Tolerance",
+    "integrate",
+    "march_adaptively",
+    "weights_in_depth",
+]
 
 type Joined = Literal["linear", "cubic"]
+
+type RightHandSide = Callable[[float, Tensor], Tensor]
+"""(t, x) -> x', both (K, n)."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,11 @@ class EmbeddedPair:
     order: int
     a: tuple[tuple[float, ...], ...]
     error: tuple[float, ...]
+
+    @property
+    def scheme(self) -> Scheme:
+        """The scheme of the solution that is carried on."""
+        return Scheme(self.name, self.order, self.a[:-1], self.a[-1])
 
 
 BOGACKI_SHAMPINE = EmbeddedPair(
@@ -124,6 +141,8 @@ def weights_in_depth(grid: DepthGrid, theta: Tensor, joined: Joined = "linear") 
         return lambda t: theta[0]
     first = 0.5 if grid.kind == "constant" else 0.0
     if joined == "cubic":
+        from scipy.interpolate import CubicSpline  # slow to import
+
         positions = (torch.arange(grid.nodes) + first).double().numpy()
         coefficients = torch.from_numpy(CubicSpline(positions, theta.detach().cpu().double().numpy()).c).to(theta)
         return lambda t: _cubic(coefficients, t / grid.step - first)
@@ -171,10 +190,52 @@ def integrate(
         ConfigError: the tolerance is not positive.
         NumericalError: the steps become too small, or too many.
     """
-    if not 0 < tolerance < math.inf:
-        raise ConfigError(f"tolerance {tolerance:g}; need a number > 0, 1e-3 as a rule")
     equation = _Equation(model.activation, weights_in_depth(model.grid, theta, joined))
-    length = model.grid.length
+    wanted = Tolerance(tolerance, tolerance)
+    return march_adaptively(equation, state, model.grid.length, wanted, pair, most_evaluations)
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """Wanted error of a step, `absolute + relative |x|` in the root mean square over components.
+
+    Raises:
+        ConfigError: a number is not positive and finite.
+    """
+
+    relative: float
+    absolute: float
+
+    def __post_init__(self) -> None:
+        if not (0 < self.relative < math.inf and 0 < self.absolute < math.inf):
+            raise ConfigError(f"tolerances {self.relative:g} and {self.absolute:g}; need numbers > 0, 1e-3 as a rule")
+
+    def largest(self, error: Tensor, size: Tensor) -> float:
+        """Largest error of a sample over what is wanted of it, for states (K, n) of the given size."""
+        return float((error / (self.absolute + self.relative * size)).square().mean(-1).sqrt().max())
+
+
+def march_adaptively(
+    equation: RightHandSide,
+    state: Tensor,
+    length: float,
+    tolerance: Tolerance,
+    pair: EmbeddedPair = BOGACKI_SHAMPINE,
+    most_evaluations: int = 100_000,
+) -> AdaptiveRun:
+    """Solve `x' = f(t, x)` from 0 to a depth with steps that keep the estimated error of each below a tolerance.
+
+    Args:
+        equation: f.
+        state: x(0), (K, n).
+        length: T > 0.
+        tolerance: wanted error of each step.
+        pair: of schemes.
+        most_evaluations: of the right-hand side, before giving up.
+
+    Raises:
+        NumericalError: the steps become too small, or too many.
+    """
     t, slope = 0.0, equation(0.0, state)
     h, evaluations = _first_step(equation, state, slope, length, tolerance, pair.order)
     depths, states, slopes = [0.0], [state], [slope]
@@ -216,14 +277,14 @@ class _Equation:
 
 
 def _step(
-    equation: _Equation,
+    equation: RightHandSide,
     pair: EmbeddedPair,
     t: float,
     h: float,
     end: float,
     state: Tensor,
     slope: Tensor,
-    tolerance: float,
+    tolerance: Tolerance,
 ) -> tuple[Tensor, Tensor, float]:
     """State and slope after a step, and the largest error of a sample over the tolerance."""
     stages = [slope]
@@ -235,19 +296,16 @@ def _step(
         at = end if len(stages) == len(pair.a) - 1 else t + h * sum(row)
         stages.append(equation(at, moved))
     estimate = h * sum((e * k for e, k in zip(pair.error, stages, strict=True)), torch.zeros_like(state))
-    scale = tolerance * (1.0 + torch.maximum(state.abs(), moved.abs()))
-    error = float((estimate / scale).square().mean(-1).sqrt().max())
-    return moved, stages[-1], error
+    return moved, stages[-1], tolerance.largest(estimate, torch.maximum(state.abs(), moved.abs()))
 
 
 def _first_step(
-    equation: _Equation, state: Tensor, slope: Tensor, length: float, tolerance: float, order: int
+    equation: RightHandSide, state: Tensor, slope: Tensor, length: float, tolerance: Tolerance, order: int
 ) -> tuple[float, int]:
     """First step, from the sizes of x' and of its change, and the evaluations spent so far (section II.4)."""
-    scale = tolerance * (1.0 + state.abs())
 
     def largest(x: Tensor) -> float:
-        return float((x / scale).square().mean(-1).sqrt().max())
+        return tolerance.largest(x, state.abs())
 
     size, speed = largest(state), largest(slope)
     guess = min(0.01 * size / speed if min(size, speed) > 1e-5 else 1e-6, length)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from oncology.errors import ConfigError
@@ -215,6 +214,8 @@ def smooth_weights(grid: DepthGrid, shape: tuple[int, ...], generator: torch.Gen
     Returns:
         (nodes, *shape), double precision on the CPU.
     """
+    from scipy.interpolate import CubicSpline  # slow to import
+
     knots = max(2, round(grid.length) + 1)
     values = scale * torch.randn(knots, *shape, generator=generator, dtype=torch.float64)
     positions = torch.linspace(0.0, grid.length, knots, dtype=torch.float64)

@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
-import scipy.optimize
 
 __all__ = ["Linearisation", "Matrix", "Parameters", "box_minimiser"]
 
@@ -65,6 +63,9 @@ def box_minimiser(
         upper = np.linalg.cholesky(scale[:, None] * damped * scale).T
     except np.linalg.LinAlgError:
         return None
+    import scipy.linalg  # slow to import
+    import scipy.optimize
+
     target = -scipy.linalg.solve_triangular(upper, scale * gradient, trans="T")
     bounds = (low / scale, high / scale)
     fit = scipy.optimize.lsq_linear(upper, target, bounds, method="bvls", tol=1e-15, max_iter=50 * len(scale))

@@ -19,12 +19,12 @@ from torch import Tensor
 from oncology.nodes.baselines import Adam
 from oncology.nodes.classifier import ModuleClassifier
 from oncology.nodes.convolution.basis import GaussianDerivatives
-from oncology.nodes.convolution.layer import ConvolutionalLayer
 from oncology.nodes.convolution.model import ConvolutionalNODE
 from oncology.nodes.convolution.problem import ConvolutionProblem, Images
 from oncology.nodes.cost import Cost
 from oncology.nodes.data import Dataset, digits
 from oncology.nodes.depth import DepthGrid, depth_space
+from oncology.nodes.modules import CNODE
 from oncology.nodes.optimisers import ConjugateGradients, forward_equivalents
 from oncology.nodes.problem import Samples
 from oncology.nodes.robustness.noise import Robustness, RobustnessTest, measure_robustness
@@ -113,7 +113,7 @@ class _ReadOut(torch.nn.Module):
     def __init__(self, node: DigitsNode) -> None:
         super().__init__()
         self.node = node
-        self.layer = ConvolutionalLayer(node.model, (1.0, 1.0), node.theta)
+        self.layer = CNODE.of(node.model, node.theta, (1.0, 1.0))
 
     def forward(self, flat: Tensor) -> Tensor:
         """Outputs (K, 10) of pictures (K, pixels)."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from oncology.errors import ConfigError
+from oncology.science.observe import Interpolated
 
 __all__ = ["Axis", "Boundary", "Grid", "interval", "square"]
 
@@ -86,6 +87,29 @@ class Axis:
             rows[0] = 1.0
         return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
 
+    def interpolation(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Linear interpolation between the centres, and the walls: cells (m, 2), weights (m, 2) and offsets (m,).
+
+        Raises:
+            ConfigError: a position lies outside the axis.
+        """
+        if bool(((positions < self.lower) | (positions > self.upper)).any()):
+            low, high = float(positions.min()), float(positions.max())
+            raise ConfigError(f"positions from {low:g} to {high:g} on an axis from {self.lower:g} to {self.upper:g}")
+        place = (positions - self.lower) / self.spacing - 0.5
+        left = torch.floor(place).long().clamp(-1, self.cells - 1)
+        cells = torch.stack([left, left + 1], dim=-1)
+        weights = torch.stack([left + 1 - place, place - left], dim=-1)
+        if self.boundary == "periodic":
+            return cells % self.cells, weights, torch.zeros_like(positions)
+        beyond = torch.stack([cells < 0, cells >= self.cells])
+        cells = cells.clamp(0, self.cells - 1)
+        if self.boundary == "noflux":
+            return cells, weights, torch.zeros_like(positions)
+        # the ghost cell behind a fixed wall holds twice the wall's value less that of its neighbour
+        walls = sum(2.0 * wall * (weights * ghost).sum(-1) for wall, ghost in zip(self.walls, beyond, strict=True))
+        return cells, torch.where(beyond.any(0), -weights, weights), torch.as_tensor(walls)
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -141,6 +165,27 @@ class Grid:
                 scipy.sparse.kron(scipy.sparse.eye_array(before), line), scipy.sparse.eye_array(after)
             )
         return scipy.sparse.csr_array(total)
+
+    def interpolation(self, points: Tensor) -> Interpolated:
+        """Multilinear interpolation of cell values, which knows what holds at the walls.
+
+        Args:
+            points: positions (m, d), or (m,) in an interval.
+
+        Raises:
+            ConfigError: points have another dimension or lie outside the box.
+        """
+        points = points[:, None] if points.ndim == 1 else points
+        if points.ndim != 2 or points.shape[1] != len(self.axes) or len(points) == 0:
+            raise ConfigError(f"points of shape {tuple(points.shape)}; need (number, {len(self.axes)})")
+        index = torch.zeros(len(points), 1, dtype=torch.long)
+        weights, offset = torch.ones(len(points), 1, dtype=torch.float64), torch.zeros(len(points), dtype=torch.float64)
+        for axis, positions in zip(self.axes, points.double().T, strict=True):
+            cells, shares, wall = axis.interpolation(positions)
+            index = (index[:, :, None] * axis.cells + cells[:, None]).flatten(1)
+            weights = (weights[:, :, None] * shares[:, None]).flatten(1)
+            offset = offset * shares.sum(-1) + wall
+        return Interpolated(index, weights, offset)
 
     def modes(self, u: Tensor) -> Tensor:
         """Transform of cell values (..., n), orthogonal."""

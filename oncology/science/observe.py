@@ -14,7 +14,7 @@ from torch import Tensor
 
 from oncology.errors import NumericalError
 
-__all__ = ["Everywhere", "FrontPosition", "Measurement", "Observation", "Points", "noisy"]
+__all__ = ["Everywhere", "FrontPosition", "Interpolated", "Measurement", "Observation", "Points", "noisy"]
 
 
 class Observation(Protocol):
@@ -68,6 +68,34 @@ class Points:
     def pullback(self, u: Tensor, covector: Tensor) -> Tensor:
         """Covector at the nodes, zero elsewhere."""
         return torch.zeros_like(u).index_add_(1, self.index, covector)
+
+
+@dataclass(frozen=True, eq=False)
+class Interpolated:
+    """Values between the nodes, as weighted sums of a few nodal values: what `Grid.interpolation` returns.
+
+    Attributes:
+        index: numbers of the nodes, (m, corners).
+        weights: of their values, (m, corners).
+        offset: what fixed walls add, (m,).
+    """
+
+    index: Tensor
+    weights: Tensor
+    offset: Tensor
+
+    def value(self, u: Tensor) -> Tensor:
+        """Interpolated values."""
+        return self.pushforward(u, u) + self.offset
+
+    def pushforward(self, u: Tensor, du: Tensor) -> Tensor:
+        """Interpolated direction."""
+        return (du[:, self.index] * self.weights).sum(-1)
+
+    def pullback(self, u: Tensor, covector: Tensor) -> Tensor:
+        """Covector spread over the nodes."""
+        spread = (covector[..., None] * self.weights).flatten(1)
+        return torch.zeros_like(u).index_add_(1, self.index.reshape(-1), spread)
 
 
 @dataclass(frozen=True, eq=False)

@@ -196,7 +196,7 @@ def test_nothing_moves_where_nothing_acts():
 
 def test_what_cannot_be_is_refused():
     model, theta, state = smooth()
-    with pytest.raises(ConfigError, match="tolerance 0"):
+    with pytest.raises(ConfigError, match="tolerances 0"):
         integrate(model, theta, state, 0.0)
     with pytest.raises(ConfigError, match="'linear' or 'cubic'"):
         integrate(model, theta, state, joined="quintic")
