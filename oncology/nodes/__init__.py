@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from oncology.science.discovery import Found, identify
     from oncology.science.grid import interval, square
     from oncology.science.modules import Science
-    from oncology.science.posed import advection, burgers, heat, reaction_diffusion
+    from oncology.science.posed import advection, burgers, heat, pose, reaction_diffusion
 
 __all__ = [
     "CNODE",
@@ -35,6 +35,7 @@ __all__ = [
     "interval",
     "jacobian",
     "odeint",
+    "pose",
     "reaction_diffusion",
     "square",
 ]
@@ -51,6 +52,7 @@ _HOMES = {
     "advection": "oncology.science.posed",
     "burgers": "oncology.science.posed",
     "heat": "oncology.science.posed",
+    "pose": "oncology.science.posed",
     "reaction_diffusion": "oncology.science.posed",
     "Found": "oncology.science.discovery",
     "identify": "oncology.science.discovery",
