@@ -1,22 +1,25 @@
 """A growth model in closed form: a front that runs outwards from the seed at the Fisher speed of the local tissue.
 
 `u = 1 / (1 + exp(-z))` with `z = 2 rho T - r sqrt(rho / D(x))`: along every ray the level z = 0 lies at
-`2 sqrt(D rho) T` and is sqrt(D / rho) wide. It is a `ForwardMap` and a `Level` on Kuhn's lattice, so that inverse
+`2 sqrt(D rho) T` and is sqrt(D / rho) wide. It is an `Engine` and a `Level` on Kuhn's lattice, so that inverse
 problems are tested against exact volumes, without finite elements.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from oncology.inverse.parameters import Parametrisation, Prior
 
 from oncology.inverse.misfit import MaskObservation
-from oncology.inverse.problem import Identification
+from oncology.inverse.observe import FixedData
+from oncology.inverse.problem import InverseProblem
+from oncology.inverse.scalars import ScalarMap
 from oncology.meshing.lattice import kuhn_cells
-from oncology.model.cells import CellSpace
+from oncology.model.cells import CellSpace, simplex_volumes
+from oncology.model.tumour import Tumour, TumourChange
 
 REGIONS = {"whole": 0.25, "core": 0.60}
 TRUTH = np.array([0.3, 0.1, 0.02, 1.0, -2.0, 0.5, -90.0])  # in the order of PARAMETERS
@@ -29,8 +32,7 @@ def box(half: float, count: int) -> CellSpace:
     points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     boxes = np.stack(np.meshgrid(*[np.arange(count)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     cells = kuhn_cells(boxes, np.full(3, count + 1))
-    volumes = np.abs(np.linalg.det(points[cells[:, 1:]] - points[cells[:, :1]])) / 6.0
-    return CellSpace(points, cells, volumes, lambda values: np.array(values))
+    return CellSpace(points, cells, simplex_volumes(points, cells))
 
 
 @dataclass(frozen=True)
@@ -70,47 +72,59 @@ class Front:
 
 
 @dataclass(frozen=True)
-class ExpandingSolution:
+class ExpandingRun:
+    tumour: Tumour
     densities: tuple[np.ndarray, ...]
-    slopes: tuple[np.ndarray, ...]  # (m, 4, 7) by the parameters
+    slopes: tuple[np.ndarray, ...]  # (n, 7) by the parameters
+    notes: tuple[str, ...] = ()
 
-    def tangent(self, direction: np.ndarray) -> tuple[np.ndarray, ...]:
-        return tuple(slope @ direction for slope in self.slopes)
-
-    def adjoint(self, duals: tuple[np.ndarray, ...]) -> np.ndarray:
-        return sum(np.einsum("mv,mvk->k", dual, slope) for dual, slope in zip(duals, self.slopes, strict=True))
+    @property
+    def extremes(self) -> tuple[float, float]:
+        return min(u.min() for u in self.densities), max(u.max() for u in self.densities)
 
 
 @dataclass(frozen=True)
 class Expanding:
-    """The closed form as a forward map."""
+    """The closed form as an engine; its plan is the observation days."""
 
     space: CellSpace
-    days: tuple[float, ...] = DAYS
     front: Front = field(default_factory=Front)
 
-    def solve(self, parameters: np.ndarray) -> ExpandingSolution:
-        densities, slopes = [], []
-        for day in self.days:
-            z, by_parameters = self.front.exponent(self.space.points, parameters, day)
-            u = 0.5 * (1.0 + np.tanh(0.5 * z))
-            densities.append(u[self.space.cells])
-            slopes.append(((u * (1.0 - u))[:, None] * by_parameters)[self.space.cells])
-        return ExpandingSolution(tuple(densities), tuple(slopes))
+    def plan(self, tumour: Tumour, days: Sequence[float]) -> tuple[float, ...]:
+        return tuple(days)
 
-    def observations(self, truth: np.ndarray, depth: int = 6) -> tuple[MaskObservation, ...]:
+    def run(self, tumour: Tumour, plan: tuple[float, ...], keep: bool = True, record=None) -> ExpandingRun:
+        densities, slopes = [], []
+        for day in plan:
+            z, by_parameters = self.front.exponent(self.space.points, tumour.values, day)
+            u = 0.5 * (1.0 + np.tanh(0.5 * z))
+            densities.append(u)
+            slopes.append((u * (1.0 - u))[:, None] * by_parameters)
+        return ExpandingRun(tumour, tuple(densities), tuple(slopes))
+
+    def tangent(self, run: ExpandingRun, changes: Sequence[TumourChange]) -> tuple[np.ndarray, ...]:
+        directions = np.array([change.values for change in changes])
+        return tuple(directions @ slope.T for slope in run.slopes)
+
+    def adjoint(self, run: ExpandingRun, duals: Sequence[np.ndarray]) -> TumourChange:
+        return TumourChange.of(sum(dual @ slope for dual, slope in zip(duals, run.slopes, strict=True)))
+
+    def destroy(self) -> None:
+        pass
+
+    def segmented(self, truth: np.ndarray, depth: int = 6, days: tuple[float, ...] = DAYS) -> FixedData:
         """What a perfect reader would segment, from the closed form at `depth`^3 / 6 points of every cell."""
         made = []
-        for index, day in enumerate(self.days):
+        for index, day in enumerate(days):
             inside = {region: np.zeros(len(self.space.cells)) for region in REGIONS}
             weights = interior_points(depth)
             for weight in weights:
                 points = np.einsum("v,mvd->md", weight, self.space.points[self.space.cells])
                 z, _ = self.front.exponent(points, truth, day)
-                for region, rim in REGIONS.items():
-                    inside[region] += (z > np.log(rim / (1.0 - rim))) / len(weights)
-            made += [MaskObservation(region, index, rim, inside[region]) for region, rim in REGIONS.items()]
-        return tuple(made)
+                for region, level in REGIONS.items():
+                    inside[region] += (z > np.log(level / (1.0 - level))) / len(weights)
+            made += [MaskObservation(region, index, level, inside[region]) for region, level in REGIONS.items()]
+        return FixedData(days, tuple(made))
 
 
 def interior_points(depth: int) -> np.ndarray:
@@ -122,25 +136,28 @@ def interior_points(depth: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ExpandingLevel:
-    """A mesh of the closed form (`oncology.inverse.identify.Level`); `asked` keeps the sharpness of every problem."""
+    """A mesh of the closed form (`oncology.inverse.levels.Level`); `asked` keeps the sharpness of every problem."""
 
     name: str
-    forward: Expanding
-    observed: tuple[MaskObservation, ...]
+    engine: Expanding
+    data: FixedData
     asked: list[float | None] = field(default_factory=list)
 
     @property
     def box(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.forward.space.points.min(axis=0), self.forward.space.points.max(axis=0)
+        return self.engine.space.points.min(axis=0), self.engine.space.points.max(axis=0)
 
-    def problem(
-        self, parametrisation: Parametrisation, x: np.ndarray, prior: Prior, noise: float, sharpness: float | None
-    ) -> Identification:
+    def problem(self, unknowns: ScalarMap, x: np.ndarray, noise: float, sharpness: float | None) -> InverseProblem:
         self.asked.append(sharpness)
-        return Identification(self.forward, self.observed, parametrisation, prior, noise, sharpness)
+        return InverseProblem(self.engine, self.data, unknowns, noise, sharpness, x)
 
 
-def pack(parametrisation: Parametrisation, parameters: np.ndarray, thresholds: tuple[float, ...] = ()) -> np.ndarray:
-    """Scaled unknowns of parameters in the order of PARAMETERS."""
-    white, grey, rho, *seed, onset = parameters
-    return parametrisation.pack(white, grey, rho, seed, onset, thresholds)
+def tumour(values: np.ndarray) -> Tumour:
+    """The tumour with scalars in the order of PARAMETERS."""
+    white, grey, rho, *seed, onset = map(float, values)
+    return Tumour(white, grey, rho, tuple(seed), onset)
+
+
+def pack(unknowns: ScalarMap, values: np.ndarray, levels: Mapping[str, float] | None = None) -> np.ndarray:
+    """Scaled unknowns of scalars in the order of PARAMETERS."""
+    return unknowns.pack(tumour(values), levels)

@@ -4,12 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from oncology.inverse.parameters import Parametrisation
 
 from oncology.inverse.estimate import Quantity, combinations, parameter_quantities, seed_sd
+from oncology.inverse.scalars import ScalarMap
 from oncology.inverse.uncertainty import Posterior
+from oncology.model.tumour import Tumour
 
-PARAMETRISATION = Parametrisation(10.0)
+UNKNOWNS = ScalarMap(10.0)
 # ln D_w and ln rho are wrong together; their sum (the speed) is known well, their difference (the width) is not
 COVARIANCE = np.diag([0.10, 0.04, 0.09, 0.01, 0.04, 0.09, 0.16])
 COVARIANCE[0, 2] = COVARIANCE[2, 0] = -0.09
@@ -18,12 +19,12 @@ COVARIANCE[2, 6] = COVARIANCE[6, 2] = -0.10
 
 @pytest.fixture
 def known() -> Posterior:
-    mean = PARAMETRISATION.pack(0.2, 0.02, 0.05, [30.0, -20.0, 10.0], -90.0)
+    mean = UNKNOWNS.pack(Tumour(0.2, 0.02, 0.05, (30.0, -20.0, 10.0), -90.0))
     return Posterior(mean, COVARIANCE, 4.0 * COVARIANCE, np.eye(7), np.ones(7))
 
 
 def test_values_deviations_and_intervals(known):
-    found = parameter_quantities(PARAMETRISATION, known)
+    found = parameter_quantities(UNKNOWNS, known)
     expected = {
         "diffusion_white": (0.2, "mm^2/day", math.sqrt(0.10)),
         "diffusion_grey": (0.02, "mm^2/day", math.sqrt(0.10 + 0.04)),
@@ -40,7 +41,7 @@ def test_values_deviations_and_intervals(known):
 
 
 def test_combinations_carry_the_correlations(known):
-    found = combinations(PARAMETRISATION, known)
+    found = combinations(UNKNOWNS, known)
     assert found["front_speed"].value == pytest.approx(2.0 * math.sqrt(0.2 * 0.05))
     assert found["front_speed"].sd_log == pytest.approx(0.5 * math.sqrt(0.10 + 0.09 - 2 * 0.09))
     assert found["infiltration_length"].value == pytest.approx(2.0)
@@ -53,19 +54,19 @@ def test_combinations_carry_the_correlations(known):
 
 def test_identified_looks_at_the_data_alone(known):
     """The data's deviations are twice the posterior's here; half a doubling (0.35 in ln) is the limit."""
-    found = {**parameter_quantities(PARAMETRISATION, known), **combinations(PARAMETRISATION, known)}
+    found = {**parameter_quantities(UNKNOWNS, known), **combinations(UNKNOWNS, known)}
     assert {name for name, quantity in found.items() if quantity.identified} == {"front_speed"}
     sharper = Posterior(known.mean, known.covariance, 0.25 * COVARIANCE, known.directions, known.strengths)
-    found = {**parameter_quantities(PARAMETRISATION, sharper), **combinations(PARAMETRISATION, sharper)}
+    found = {**parameter_quantities(UNKNOWNS, sharper), **combinations(UNKNOWNS, sharper)}
     assert all(quantity.identified for quantity in found.values())
 
 
 def test_seed_in_millimetres(known):
-    deviations, identified = seed_sd(PARAMETRISATION, known)
+    deviations, identified = seed_sd(UNKNOWNS, known)
     np.testing.assert_allclose(deviations, 3.0 * np.array([0.1, 0.2, 0.3]))
     assert identified
     vague = Posterior(known.mean, known.covariance, 30.0 * COVARIANCE, known.directions, known.strengths)
-    assert not seed_sd(PARAMETRISATION, vague)[1]
+    assert not seed_sd(UNKNOWNS, vague)[1]
 
 
 def test_interval_of_a_certain_quantity_is_its_value():

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from oncology.inverse.parameters import Parametrisation, Prior
 
 from oncology.errors import NumericalError
 from oncology.inverse.estimate import parameter_quantities
 from oncology.inverse.identify import Checkpoint, Identified, identify
+from oncology.inverse.problem import Evaluated
+from oncology.inverse.scalars import ScalarMap
 from oncology.inverse.start import default_prior
 from oncology.inverse.uncertainty import posterior
-from tests.inverse.expanding import TRUTH, Expanding, ExpandingLevel, ExpandingSolution, box, pack
+from oncology.model.tumour import Tumour
+from tests.inverse.expanding import TRUTH, Expanding, ExpandingLevel, ExpandingRun, box, pack
 
-PARAMETRISATION = Parametrisation(0.0)
-PRIOR = default_prior(PARAMETRISATION, np.zeros(3))
-NEAR = pack(PARAMETRISATION, TRUTH * np.array([1.5, 1.5, 0.8, 0.0, 0.0, 0.0, 1.3]))
-ASTRAY = pack(PARAMETRISATION, np.array([0.1, 0.01, 0.04, 20.0, 20.0, -20.0, -40.0]))
+UNKNOWNS = ScalarMap(0.0, prior=default_prior(ScalarMap(0.0), np.zeros(3), {}))
+NEAR = pack(UNKNOWNS, TRUTH * np.array([1.5, 1.5, 0.8, 0.0, 0.0, 0.0, 1.3]))
+ASTRAY = pack(UNKNOWNS, np.array([0.1, 0.01, 0.04, 20.0, 20.0, -20.0, -40.0]))
 
 
 def level(name: str, count: int) -> ExpandingLevel:
-    forward = Expanding(box(27.0, count))
-    return ExpandingLevel(name, forward, forward.observations(TRUTH, depth=4))
+    engine = Expanding(box(27.0, count))
+    return ExpandingLevel(name, engine, engine.segmented(TRUTH, depth=4))
 
 
 @pytest.fixture(scope="module")
@@ -37,23 +39,25 @@ class Recorder:
 
     def __init__(self, breaks_after: int | None = None) -> None:
         self.stages: list[str] = []
+        self.iterations: list[int] = []
         self.values: list[float] = []
         self.checkpoints: list[Checkpoint] = []
         self.breaks_after = breaks_after
 
-    def log(self, stage, state, problem) -> None:
-        assert problem.evaluate(state.x) == pytest.approx(state.linearisation.value)
+    def log(self, stage: str, iteration: int, here: Evaluated) -> None:
+        assert here.problem.evaluate(here.x).value == pytest.approx(here.value)
         self.stages.append(stage)
-        self.values.append(state.linearisation.value)
+        self.iterations.append(iteration)
+        self.values.append(here.value)
 
     def save(self, checkpoint: Checkpoint) -> None:
         self.checkpoints.append(checkpoint)
         if len(self.checkpoints) == self.breaks_after:
             raise KeyboardInterrupt
 
-    def search(self, levels, starts=(NEAR,), prior: Prior = PRIOR, resume: Checkpoint | None = None) -> Identified:
+    def search(self, levels, starts=(NEAR,), resume: Checkpoint | None = None) -> Identified:
         coarse, fine = levels
-        return identify(PARAMETRISATION, lambda: coarse, lambda x: fine, starts, prior, self.log, self.save, resume)
+        return identify(UNKNOWNS, lambda: coarse, lambda x: fine, starts, self.log, self.save, resume)
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +72,12 @@ def test_truth_is_approached_at_second_order_and_lies_inside_the_intervals(level
     errors = []
     for found in (whole[1], Recorder().search(finer)):
         assert found.converged
-        spread = posterior(found.x, found.information, PRIOR, 0.6 * (found.x - found.coarse), rim_error=0.3)
-        quantities = parameter_quantities(PARAMETRISATION, spread)
+        spread = posterior(found.x, found.information, UNKNOWNS.prior, 0.6 * (found.x - found.coarse), rim_error=0.3)
+        quantities = parameter_quantities(UNKNOWNS, spread)
         for name, true in zip(("diffusion_white", "diffusion_grey", "proliferation"), TRUTH, strict=False):
             low, high = quantities[name].interval
             assert low < true < high, name
-        values = PARAMETRISATION.physical(found.x)
+        values = UNKNOWNS.tumour(found.x).values
         seed = np.linalg.norm(values[3:6] - TRUTH[3:6])
         errors.append(np.array([*np.abs(np.log(values[[0, 2]] / TRUTH[[0, 2]])), seed]))
     assert (errors[1] < [0.06, 0.06, 0.1 * 54 / 16]).all(), errors
@@ -93,6 +97,7 @@ def test_what_is_counted_is_what_was_logged(whole):
     recorder, found = whole
     starts = len([1 for a, b in zip([None, *recorder.stages], recorder.stages, strict=False) if a != b])
     assert found.iterations == len(recorder.stages) - starts
+    assert found.iterations == sum(b > a for a, b in pairwise(recorder.iterations))
     assert found.gradients >= len(recorder.stages) + 1
 
 
@@ -132,7 +137,7 @@ def test_finished_coarse_mesh_is_not_made_again(levels, whole):
     def coarse():
         raise AssertionError("made again")
 
-    found = identify(PARAMETRISATION, coarse, lambda x: levels[1], [NEAR], PRIOR, resume=done)
+    found = identify(UNKNOWNS, coarse, lambda x: levels[1], [NEAR], resume=done)
     np.testing.assert_allclose(found.coarse, whole[1].coarse)
     np.testing.assert_allclose(found.x, whole[1].x, atol=1e-12)
 
@@ -146,7 +151,7 @@ def test_checkpoints_hold_plain_numbers(whole):
 
 def test_fine_level_is_made_for_the_coarse_solution(levels):
     asked = []
-    found = identify(PARAMETRISATION, lambda: levels[0], lambda x: asked.append(x) or levels[1], [NEAR], PRIOR)
+    found = identify(UNKNOWNS, lambda: levels[0], lambda x: asked.append(x) or levels[1], [NEAR])
     np.testing.assert_array_equal(asked, [found.coarse])
 
 
@@ -164,35 +169,34 @@ def test_one_correction_is_one_step_and_says_whether_it_sufficed(levels, whole):
 
     def corrected(x: np.ndarray) -> Identified:
         here = replace(done, x=x)
-        return identify(
-            PARAMETRISATION, lambda: levels[0], lambda x: levels[1], [NEAR], PRIOR, resume=here, corrections=1
-        )
+        return identify(UNKNOWNS, lambda: levels[0], lambda x: levels[1], [NEAR], resume=here, corrections=1)
 
     astray = done.x + 1.5 * np.eye(7)[0]  # further than a step may go
     near, far = corrected(done.x), corrected(astray)
     assert near.converged and near.iterations == 1
     np.testing.assert_allclose(near.x, whole[1].x, atol=2e-2)
     assert not far.converged and far.iterations == 1
-    assert far.problem.evaluate(far.x) < far.problem.evaluate(astray)
+    np.testing.assert_array_equal(far.here.x, far.x)
+    assert far.here.value < far.here.problem.evaluate(astray).value
 
 
 @dataclass(frozen=True)
 class Fragile(Expanding):
-    """Cannot be solved where growth is fast."""
+    """Cannot be run where growth is fast."""
 
-    def solve(self, parameters: np.ndarray) -> ExpandingSolution:
-        if parameters[2] > 0.024:
+    def run(self, tumour: Tumour, plan, keep: bool = True, record=None) -> ExpandingRun:
+        if tumour.proliferation > 0.024:
             raise NumericalError("too fast")
-        return super().solve(parameters)
+        return super().run(tumour, plan, keep, record)
 
 
 def test_trials_that_cannot_be_run_are_shortened(levels, whole):
-    fragile = tuple(replace(one, forward=Fragile(one.forward.space)) for one in levels)
+    fragile = tuple(replace(one, engine=Fragile(one.engine.space)) for one in levels)
     found = Recorder().search(fragile, [NEAR - 0.3 * np.eye(7)[2]])
     np.testing.assert_allclose(found.x, whole[1].x, atol=2e-2)
 
 
 def test_a_start_that_cannot_be_run_is_an_error(levels):
-    fragile = tuple(replace(one, forward=Fragile(one.forward.space)) for one in levels)
+    fragile = tuple(replace(one, engine=Fragile(one.engine.space)) for one in levels)
     with pytest.raises(NumericalError, match="too fast"):
         Recorder().search(fragile, [NEAR + np.eye(7)[2]])

@@ -1,31 +1,20 @@
+"""Observations of densities: values, slopes, integrals."""
+
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
-from oncology.inverse.misfit import MaskObservation, sigmoid_fraction, volume_fraction
+from oncology.errors import ConfigError
+from oncology.inverse.misfit import CellDensity, MaskObservation, Observation, TracerObservation, VertexDensity
+from oncology.model.fractions import volume_fraction
 
-VALUES = arrays(float, (5, 4), elements=st.floats(0.0, 1.0))
-
-
-def test_volume_fraction_against_uniform_sampling():
-    rng = np.random.default_rng(1)
-    densities = rng.random((200, 4))
-    weights = rng.dirichlet(np.ones(4), 200_000)
-    for threshold in (0.16, 0.5, 0.8):
-        sampled = (densities @ weights.T > threshold).mean(axis=1)
-        np.testing.assert_allclose(volume_fraction(densities, threshold)[0], sampled, atol=6e-3)
-
-
-@given(VALUES, st.floats(0.05, 0.95))
-def test_volume_fraction_is_a_fraction_monotone_and_symmetric(densities, threshold):
-    fraction, slope = volume_fraction(densities, threshold)
-    assert np.all((fraction >= 0.0) & (fraction <= 1.0 + 1e-12))
-    assert np.all(slope >= 0.0)
-    complement = volume_fraction(1.0 - densities, 1.0 - threshold)[0]
-    flat = np.abs(densities - threshold).min(axis=1) < 1e-6
-    np.testing.assert_allclose((fraction + complement)[~flat], 1.0, atol=1e-9)
+RNG = np.random.default_rng(3)
+CELLS = 40
+OBSERVATIONS = {
+    "mask": MaskObservation("whole", 0, 0.4, RNG.random(CELLS)),
+    "tracer": TracerObservation(0, RNG.random(CELLS), RNG.random(CELLS)),
+    "cells": CellDensity(0, RNG.random(CELLS)),
+    "vertices": VertexDensity(0, RNG.random((CELLS, 4))),
+}
 
 
 @pytest.mark.parametrize("sharpness", [None, 10.0, 25.0])
@@ -44,13 +33,34 @@ def test_slopes_against_central_differences(sharpness):
         np.testing.assert_allclose(slope[:, vertex], (plus - minus) / 2e-6, rtol=2e-4, atol=1e-5)
 
 
-def test_flat_cells_have_finite_fractions():
-    fraction, slope = volume_fraction(np.full((3, 4), 0.25), 0.25)
-    assert np.all(fraction == 0.0) and np.all(slope == 0.0)
-    fraction, slope = volume_fraction(0.25 + np.array([[1e-14, -1e-14, 1e-14, -1e-14]]), 0.25)
-    assert np.isfinite(fraction).all() and np.isfinite(slope).all()
+@pytest.mark.parametrize("name", OBSERVATIONS)
+@pytest.mark.parametrize("sharpness", [None, 10.0])
+def test_slopes_and_level_of_what_is_seen_against_central_differences(name, sharpness):
+    observation: Observation = OBSERVATIONS[name]
+    densities = np.random.default_rng(4).random((CELLS, 4))
+    seen = observation.compare(densities, 0.45, sharpness)
+    assert seen.residual.shape == seen.slopes.shape[:2]
+
+    def residual(shift: np.ndarray | float, level: float) -> np.ndarray:
+        return observation.compare(densities + shift, level, sharpness).residual
+
+    for vertex, step in enumerate(1e-6 * np.eye(4)):
+        difference = (residual(step, 0.45) - residual(-step, 0.45)) / 2e-6
+        np.testing.assert_allclose(seen.slopes[:, :, vertex], difference, rtol=2e-4, atol=1e-5)
+    by_level = (residual(0.0, 0.45 + 1e-6) - residual(0.0, 0.45 - 1e-6)) / 2e-6
+    np.testing.assert_allclose(0.0 if seen.by_level is None else seen.by_level, by_level, rtol=2e-4, atol=1e-5)
 
 
-def test_sigmoid_is_one_half_at_the_threshold():
-    fraction, _ = sigmoid_fraction(np.full((1, 4), 0.6), 0.6, 25.0)
-    assert fraction[0] == 0.5
+def test_regions_on_tetrahedra_take_the_exact_fraction():
+    densities = np.random.default_rng(9).uniform(0.0, 1.0, (20, 4))
+    fractions = np.random.default_rng(10).uniform(0.0, 1.0, 20)
+    seen = MaskObservation("core", 0, 0.6, fractions).compare(densities, 0.6, None)
+    exact, slopes = volume_fraction(densities, 0.6)
+    assert seen.residual == pytest.approx((exact - fractions)[:, None])
+    assert seen.slopes == pytest.approx(slopes[:, None, :])
+
+
+def test_exact_fractions_are_for_tetrahedra_only():
+    with pytest.raises(ConfigError, match="sharpness") as caught:
+        MaskObservation("whole", 0, 0.4, np.zeros(2)).compare(np.zeros((2, 3)), 0.4, None)
+    assert "\n" not in str(caught.value)

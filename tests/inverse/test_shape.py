@@ -1,55 +1,70 @@
 """Correction of the shape on a closed-form model: values, derivatives of the cost, a scan that shows two balls."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from scipy import optimize, sparse
+from scipy import optimize
 
 from oncology.inverse import shape
-from oncology.inverse.misfit import MaskObservation, volume_fraction
-from oncology.inverse.shape import GaussianLattice, fit_shape, lattice_points, overlap, reshaped
+from oncology.inverse.maps import Change, Inputs
+from oncology.inverse.misfit import MaskObservation
+from oncology.inverse.shape import GaussianLattice, LatticeMap, fit_shape, lattice_points, overlap, reshaped
 from oncology.model.cells import CellSpace
+from oncology.model.fractions import volume_fraction
+from oncology.model.tumour import Tumour, TumourChange
 from tests.inverse.expanding import box
 
-RATES = np.array([0.2, 0.02, 0.03])
+TUMOUR = Tumour(0.2, 0.02, 0.03, (0.0, 0.0, 0.0), -30.0)
 GROWTH = 40.0
+DAYS = (0.0,)
 
 
 @dataclass(frozen=True)
 class LogisticRun:
-    """Every vertex by itself: `u1 = u0 G / (1 - u0 + u0 G)` with the growth G (a `FieldSolution`)."""
+    """Every vertex by itself: `u1 = u0 G / (1 - u0 + u0 G)` with the growth G."""
 
-    space: CellSpace
-    initial: np.ndarray
+    tumour: Tumour
+    extremes: tuple[float, float] = (0.0, 1.0)
+    notes: tuple[str, ...] = ()
 
     @property
     def densities(self) -> tuple[np.ndarray, ...]:
-        grown = self.initial * GROWTH / (1.0 - self.initial + self.initial * GROWTH)
-        return (grown[self.space.cells],)
-
-    def tangent(self, initial: np.ndarray, rates: np.ndarray) -> tuple[np.ndarray, ...]:
-        raise AssertionError("the shape needs adjoints only")
-
-    def adjoint(self, duals: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
-        slope = GROWTH / (1.0 - self.initial + self.initial * GROWTH) ** 2
-        at_vertices = np.bincount(self.space.cells.ravel(), duals[0].ravel(), minlength=len(self.initial))
-        return slope * at_vertices, np.zeros(3)
+        return (grown(self.tumour.initial),)
 
 
 @dataclass(frozen=True)
 class LogisticGrowth:
     space: CellSpace
 
-    def solve(self, initial: np.ndarray, rates: np.ndarray) -> LogisticRun:
-        assert rates is RATES
-        return LogisticRun(self.space, initial)
+    def plan(self, tumour: Tumour, days: Sequence[float]) -> tuple[float, ...]:
+        assert tumour.onset < days[0]
+        return tuple(days)
+
+    def run(self, tumour: Tumour, plan: tuple[float, ...], keep: bool = True, record=None) -> LogisticRun:
+        np.testing.assert_array_equal(tumour.values, TUMOUR.values)
+        return LogisticRun(tumour)
+
+    def tangent(self, run: LogisticRun, changes: Sequence[TumourChange]) -> tuple[np.ndarray, ...]:
+        raise AssertionError("the shape needs adjoints only")
+
+    def adjoint(self, run: LogisticRun, duals: Sequence[np.ndarray]) -> TumourChange:
+        slope = GROWTH / (1.0 + run.tumour.initial * (GROWTH - 1.0)) ** 2
+        return TumourChange(initial=slope * duals[0])
+
+    def destroy(self) -> None:
+        pass
+
+
+def grown(initial: np.ndarray) -> np.ndarray:
+    return initial * GROWTH / (1.0 - initial + initial * GROWTH)
 
 
 def observed(space: CellSpace, initial: np.ndarray) -> tuple[MaskObservation, ...]:
-    grown = LogisticRun(space, initial).densities[0]
-    rims = {"whole": 0.25, "core": 0.6}
-    return tuple(MaskObservation(name, 0, rim, volume_fraction(grown, rim)[0]) for name, rim in rims.items())
+    corners = space.to_cells(grown(initial))
+    levels = {"whole": 0.25, "core": 0.6}
+    return tuple(MaskObservation(name, 0, u, volume_fraction(corners, u)[0]) for name, u in levels.items())
 
 
 def test_basis_is_a_gaussian_of_unit_height_cut_at_four_widths():
@@ -91,7 +106,8 @@ def test_gradient_of_the_cost_against_central_differences(monkeypatch, sharpness
 
     monkeypatch.setattr(shape.optimize, "minimize", keep)
     z = rng.normal(0.0, 1.0, basis.shape[1])
-    fit_shape(LogisticGrowth(space), target, RATES, density, basis, 20.0, z, (sharpness,))
+    unknowns = LatticeMap.of(lattice, space, TUMOUR, density, z)
+    fit_shape(LogisticGrowth(space), target, DAYS, unknowns, 20.0, (sharpness,))
     _, gradient = costs[0](z)
     for k in rng.choice(len(z), 8, replace=False):
         unit = np.eye(len(z))[k]
@@ -109,16 +125,30 @@ def test_a_second_ball_is_found_where_the_scan_shows_two():
 
     target = observed(space, ball(main) + ball(second))
     lattice = GaussianLattice(lattice_points(np.full(3, -24.0), np.full(3, 24.0), 8.0), 4.0)
-    basis = sparse.csr_array(lattice.basis(space.points))
-    grown = LogisticRun(space, ball(main)).densities[0]
-    alone = sum(space.volumes @ (volume_fraction(grown, o.level)[0] - o.fractions) ** 2 for o in target)
-    found = fit_shape(LogisticGrowth(space), target, RATES, ball(main), basis, 20.0)
+    corners = space.to_cells(grown(ball(main)))
+    alone = sum(space.volumes @ (volume_fraction(corners, o.level)[0] - o.fractions) ** 2 for o in target)
+    unknowns = LatticeMap.of(lattice, space, TUMOUR, ball(main), np.zeros(len(lattice.centres)))
+    found = fit_shape(LogisticGrowth(space), target, DAYS, unknowns, 20.0)
     assert found.misfit < 0.3 * alone
     assert found.runs > 2
     strongest = lattice.centres[np.argmax(found.heights)]
     np.testing.assert_array_equal(strongest, second)
     elsewhere = np.linalg.norm(lattice.centres - second, axis=1) > 20.0
     assert np.abs(found.heights[elsewhere]).max() < 0.5 * found.heights.max()
+
+
+def test_tangent_of_the_lattice_is_its_derivative_and_adjoint_the_transpose():
+    space = box(16.0, 6)
+    lattice = GaussianLattice(lattice_points(np.full(3, -8.0), np.full(3, 8.0), 8.0), 4.0)
+    rng = np.random.default_rng(1)
+    z, dz = rng.normal(size=(2, len(lattice.centres)))
+    unknowns = LatticeMap.of(lattice, space, TUMOUR, rng.uniform(0.01, 0.9, len(space.points)), z)
+    above, below = (unknowns.apply(z + h * dz, Inputs(TUMOUR)).tumour for h in (1e-6, -1e-6))
+    moved = unknowns.tangent(z, dz).tumour.initial
+    np.testing.assert_allclose(moved, (above.initial - below.initial) / 2e-6, atol=1e-8)
+    np.testing.assert_array_equal(above.values, TUMOUR.values)
+    dual = rng.normal(size=len(space.points))
+    assert unknowns.adjoint(z, Change(TumourChange(initial=dual))) @ dz == pytest.approx(dual @ moved, rel=1e-12)
 
 
 def test_reshaping_stays_between_zero_and_one_and_can_be_undone():

@@ -5,18 +5,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from oncology.inverse.parameters import Parametrisation
 
 from oncology.imaging import Case, Volume
+from oncology.inverse.scalars import ScalarMap
 from oncology.inverse.start import default_prior, radius, starting_points
+from oncology.model.tumour import Tumour
 from tests.cases import Scan, write_case
 
-FIRST = Parametrisation(0.0)
+FIRST = ScalarMap(0.0)
 CENTRE = np.array([-16.0, 12.0, 8.0])
 
 
 def case_of(folder, **settings) -> Case:
     return Case.read(write_case(folder, voxel=2.0, tumour_centre=CENTRE, **settings))
+
+
+def guesses(case: Case) -> list[Tumour]:
+    return [FIRST.tumour(x) for x in starting_points(case, FIRST, {})]
 
 
 @pytest.mark.parametrize("wanted", [7.0, 12.0, 20.0])
@@ -28,34 +33,32 @@ def test_radius_of_a_ball_of_voxels(wanted):
 
 
 def test_two_scans_give_the_speed_and_the_width_of_the_front(tmp_path):
-    """Radii 14 and 20 mm 40 days apart: 0.15 mm/day; 8 mm between the rims 0.25 and 0.60 at the second scan."""
+    """Radii 14 and 20 mm 40 days apart: 0.15 mm/day; 8 mm between the levels 0.25 and 0.60 at the second scan."""
     case = case_of(tmp_path)
-    physical = FIRST.physical(starting_points(case, FIRST)[0])
-    speed, width = 2.0 * math.sqrt(physical[0] * physical[2]), math.sqrt(physical[0] / physical[2])
-    profile = [math.sqrt(6.0) * math.log(rim**-0.5 - 1.0) for rim in (0.60, 0.25)]
-    assert speed == pytest.approx(6.0 / 40.0, rel=0.05)
-    assert width == pytest.approx(8.0 / (profile[1] - profile[0]), rel=0.1)
-    assert -physical[6] > 14.0 / speed
-    np.testing.assert_allclose(physical[3:6], CENTRE, atol=2.0)
+    guess = guesses(case)[0]
+    profile = [math.sqrt(6.0) * math.log(u**-0.5 - 1.0) for u in (0.60, 0.25)]
+    assert guess.front_speed == pytest.approx(6.0 / 40.0, rel=0.05)
+    assert guess.infiltration_length == pytest.approx(8.0 / (profile[1] - profile[0]), rel=0.1)
+    assert -guess.onset > 14.0 / guess.front_speed
+    np.testing.assert_allclose(guess.seed, CENTRE, atol=2.0)
 
 
 def test_one_scan_takes_the_speed_of_the_literature(tmp_path):
     case = case_of(tmp_path, sessions=[Scan("ses-01", 0.0, whole=18.0, core=9.0)])
-    physical = FIRST.physical(starting_points(case, FIRST)[0])
-    assert 2.0 * math.sqrt(physical[0] * physical[2]) == pytest.approx(2.0 * math.sqrt(0.15 * 0.02))
+    assert guesses(case)[0].front_speed == pytest.approx(2.0 * math.sqrt(0.15 * 0.02))
 
 
 def test_a_tumour_that_shrank_starts_with_a_slow_front(tmp_path):
     scans = [Scan("ses-01", 0.0, whole=18.0, core=9.0), Scan("ses-02", 30.0, whole=15.0, core=9.0)]
-    physical = FIRST.physical(starting_points(case_of(tmp_path, sessions=scans), FIRST)[0])
+    physical = guesses(case_of(tmp_path, sessions=scans))[0].values
     assert np.isfinite(physical).all() and (physical[:3] > 0.0).all() and physical[6] < 0.0
 
 
 def test_a_scan_without_core_starts_in_the_middle_of_the_whole(tmp_path):
     scans = [Scan("ses-01", 0.0, whole=14.0, core=0.0), Scan("ses-02", 30.0, whole=18.0, core=0.0)]
-    starts = starting_points(case_of(tmp_path, sessions=scans), FIRST)
+    starts = guesses(case_of(tmp_path, sessions=scans))
     assert len(starts) == 1
-    np.testing.assert_allclose(FIRST.physical(starts[0])[3:6], CENTRE, atol=2.0)
+    np.testing.assert_allclose(starts[0].seed, CENTRE, atol=2.0)
 
 
 def test_a_horseshoe_has_several_seeds_all_of_them_in_tissue(tmp_path):
@@ -71,7 +74,7 @@ def test_a_horseshoe_has_several_seeds_all_of_them_in_tissue(tmp_path):
         session, core=session.core.with_data(bent.reshape(shape)), whole=session.whole.with_data(bent.reshape(shape))
     )
     bent_case = replace(case, sessions=(bent_session, *case.sessions[1:]))
-    seeds = np.array([FIRST.physical(x)[3:6] for x in starting_points(bent_case, FIRST)])
+    seeds = np.array([guess.seed for guess in guesses(bent_case)])
     assert len(seeds) > 1
     apart = np.linalg.norm(seeds[:, None] - seeds[None], axis=-1)[np.triu_indices(len(seeds), 1)]
     assert apart.min() > 6.0
@@ -85,16 +88,16 @@ def test_a_seed_in_fluid_moves_into_tissue(tmp_path):
     case = case_of(tmp_path)
     hole = np.linalg.norm(case.white.world(np.argwhere(np.ones(case.white.shape, dtype=bool))) - CENTRE, axis=1) < 6.0
     empty = [m.with_data(np.where(hole.reshape(m.shape), 0.0, m.data)) for m in (case.white, case.grey)]
-    for start in starting_points(replace(case, white=empty[0], grey=empty[1]), FIRST):
-        assert 6.0 <= np.linalg.norm(FIRST.physical(start)[3:6] - CENTRE) < 12.0
+    for guess in guesses(replace(case, white=empty[0], grey=empty[1])):
+        assert 6.0 <= np.linalg.norm(guess.seed - CENTRE) < 12.0
 
 
 def test_prior_is_broad_and_centred(tmp_path):
-    parametrisation = Parametrisation(0.0, ("whole", "core"))
-    prior = default_prior(parametrisation, CENTRE, (0.25, 0.6))
-    np.testing.assert_allclose(parametrisation.physical(prior.mean)[3:6], CENTRE)
-    assert parametrisation.level(prior.mean, "core", 0.0)[0] == pytest.approx(0.6)
-    start = starting_points(case_of(tmp_path), parametrisation, (0.25, 0.6))[0]
+    unknowns, given = ScalarMap(0.0, ("whole", "core")), {"whole": 0.25, "core": 0.6}
+    prior = default_prior(unknowns, CENTRE, given)
+    np.testing.assert_allclose(unknowns.tumour(prior.mean).seed, CENTRE)
+    assert unknowns.level(prior.mean, "core", 0.0)[0] == pytest.approx(0.6)
+    start = starting_points(case_of(tmp_path), unknowns, given)[0]
     assert start.shape == prior.mean.shape == prior.sd.shape == (9,)
     assert (np.abs(start - prior.mean) < 3.0 * prior.sd).all()
     # literature: D_w 0.02 to 1.3 mm^2/day, rho 0.002 to 0.2 /day are no surprise

@@ -1,17 +1,20 @@
-"""Posterior against simulation: clustered noise, directions without data, moved rims, unfinished refinement."""
+"""Posterior against simulation: clustered noise, directions without data, moved boundaries, unfinished refinement."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from oncology.inverse.parameters import Parametrisation, Prior
 
-from oncology.inverse.problem import Identification, ResidualTable
-from oncology.inverse.uncertainty import Information, information, posterior
+from oncology.inverse.priors import GaussianPrior
+from oncology.inverse.problem import InverseProblem, ResidualTable, residual_tables
+from oncology.inverse.scalars import ScalarMap
+from oncology.inverse.uncertainty import Information, Posterior, information, posterior
 from oncology.model.cells import CellSpace
-from tests.inverse.expanding import TRUTH, Expanding, box, pack
+from tests.inverse.expanding import DAYS, TRUTH, Expanding, box, pack
 
 EDGE = 60.0
 BOX = (np.zeros(3), np.full(3, EDGE))
-VAGUE = Prior(np.zeros(3), np.full(3, 1e3))
+VAGUE = GaussianPrior(np.zeros(3), np.full(3, 1e3))
 
 
 def cells(count: int = 18) -> CellSpace:
@@ -21,7 +24,7 @@ def cells(count: int = 18) -> CellSpace:
     corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 0.1
     points = (centres[:, None] + corners).reshape(-1, 3)
     volumes = np.full(len(centres), (EDGE / count) ** 3)
-    return CellSpace(points, np.arange(len(points)).reshape(-1, 4), volumes, lambda values: np.array(values))
+    return CellSpace(points, np.arange(len(points)).reshape(-1, 4), volumes)
 
 
 def design(space: CellSpace) -> np.ndarray:
@@ -30,8 +33,8 @@ def design(space: CellSpace) -> np.ndarray:
     return np.sqrt(space.volumes)[:, None] * np.column_stack([np.cos(3 * x), np.sin(4 * y) + 0.3 * x, np.exp(-2 * z)])
 
 
-def table(residual: np.ndarray, jacobian: np.ndarray, rim: np.ndarray | None = None) -> ResidualTable:
-    return ResidualTable(residual, jacobian, np.zeros((len(residual), 4)) if rim is None else rim)
+def table(residual: np.ndarray, jacobian: np.ndarray, boundary: np.ndarray | None = None) -> ResidualTable:
+    return ResidualTable(residual, jacobian, np.zeros((len(residual), 4)) if boundary is None else boundary)
 
 
 def replicate(space: CellSpace, jacobian: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, Information]:
@@ -81,7 +84,7 @@ def test_what_nothing_moves_stays_unknown():
     data = np.sqrt(space.volumes) * noise
     estimate = np.linalg.pinv(jacobian) @ data
     info = information([table(jacobian @ estimate - data, jacobian)], space, *BOX)
-    prior = Prior(np.zeros(3), np.array([1.0, 0.5, 2.0]))
+    prior = GaussianPrior(np.zeros(3), np.array([1.0, 0.5, 2.0]))
     found = posterior(estimate, info, prior)
     first, second, third = np.eye(3)
     assert found.identified(first)
@@ -142,7 +145,7 @@ def test_prior_and_data_join_as_precisions():
     info = replicate(space, design(space), 0.2 * np.random.default_rng(7).normal(size=len(space.volumes)))[1]
     alone = posterior(np.zeros(3), info, VAGUE).data_covariance
     sd = np.array([0.02, 0.05, 0.1])
-    joint = posterior(np.ones(3), info, Prior(np.zeros(3), sd))
+    joint = posterior(np.ones(3), info, GaussianPrior(np.zeros(3), sd))
     np.testing.assert_allclose(np.linalg.inv(joint.covariance), np.linalg.inv(alone) + np.diag(sd**-2), rtol=1e-3)
     np.testing.assert_array_equal(joint.mean, np.ones(3))
     assert joint.sd(np.array([1.0, 0.0, 0.0])) < min(0.02, joint.data_sd(np.array([1.0, 0.0, 0.0])))
@@ -166,14 +169,19 @@ def test_sums_do_not_depend_on_how_cells_are_shared():
         np.testing.assert_allclose(getattr(joined, name), getattr(whole, name), rtol=1e-12, err_msg=name)
 
 
+def at_the_truth(days: tuple[float, ...]) -> Posterior:
+    """Posterior of a closed-form front at its truth."""
+    engine = Expanding(box(27.0, 14))
+    x = pack(ScalarMap(0.0), TRUTH)
+    unknowns = replace(ScalarMap(0.0), start=x, prior=GaussianPrior(x, np.ones(7)))
+    problem = InverseProblem(engine, engine.segmented(TRUTH, depth=3, days=days), unknowns)
+    info = information(residual_tables(problem.evaluate(x)), engine.space, np.full(3, -27.0), np.full(3, 27.0))
+    return posterior(x, info, unknowns.prior, rim_error=0.3)
+
+
 def test_one_scan_determines_combinations_only():
-    """Two rims on one day fix sqrt(D / rho) and rho T; D_w, rho and the age follow the prior."""
-    forward = Expanding(box(27.0, 14), days=(0.0,))
-    parametrisation = Parametrisation(0.0)
-    x = pack(parametrisation, TRUTH)
-    problem = Identification(forward, forward.observations(TRUTH, depth=3), parametrisation, Prior(x, np.ones(7)))
-    info = information(problem.tables(x), forward.space, np.full(3, -27.0), np.full(3, 27.0))
-    found = posterior(x, info, problem.prior, rim_error=0.3)
+    """Two thresholds on one day fix sqrt(D / rho) and rho T; D_w, rho and the age follow the prior."""
+    found = at_the_truth((0.0,))
     unit = np.eye(7)
     for combined in (0.5 * (unit[0] - unit[2]), unit[2] + unit[6], unit[1]):
         assert found.identified(combined)
@@ -183,10 +191,5 @@ def test_one_scan_determines_combinations_only():
 
 
 def test_two_scans_determine_everything():
-    forward = Expanding(box(27.0, 14))
-    parametrisation = Parametrisation(0.0)
-    x = pack(parametrisation, TRUTH)
-    problem = Identification(forward, forward.observations(TRUTH, depth=3), parametrisation, Prior(x, np.ones(7)))
-    info = information(problem.tables(x), forward.space, np.full(3, -27.0), np.full(3, 27.0))
-    found = posterior(x, info, problem.prior, rim_error=0.3)
+    found = at_the_truth(DAYS)
     assert all(found.identified(unit) for unit in np.eye(7)[[0, 1, 2, 6]])
