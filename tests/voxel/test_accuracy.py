@@ -27,7 +27,7 @@ def relative(found, exact):
 
 
 def wave(x, time, diffusion, rho, power=1.0):
-    """B2.4 F2 (F1 for power 1): Wang 1988, Ablowitz and Zeppetella 1979."""
+    """Travelling waves of `u_t = D u_xx + rho u (1 - u^q)`: Wang 1988, Ablowitz and Zeppetella 1979 for q = 1."""
     root = math.sqrt(2.0 * (power + 2.0))
     phase = power / root * (math.sqrt(rho / diffusion) * x - (power + 4.0) / root * rho * time)
     return (1.0 + np.exp(phase)) ** (-2.0 / power)
@@ -65,7 +65,7 @@ def test_travelling_waves(power, corrected):
 @pytest.mark.parametrize("corrected", [True, False])
 @pytest.mark.parametrize("dimension", [1, 2, 3])
 def test_gompertz_gaussian(dimension, corrected):
-    """B2.4 F4, up to the time step that the package would choose."""
+    """A Gaussian that grows by `-rho u ln u`, up to the time step that the package would choose."""
     diffusion, rho, duration, spread, peak = 0.2, 0.05, 10.0, 30.0, -0.3
 
     def exact(x, time):
@@ -88,7 +88,7 @@ def test_gompertz_gaussian(dimension, corrected):
 
 @pytest.mark.parametrize("eigenvalues", [(1.6, 0.4), (1.6, 0.8, 0.6)])
 def test_rotated_gaussian(eigenvalues):
-    """B2.4 H1 with a tensor in general position; the box is wide enough for its tails."""
+    """A diffusing Gaussian with a tensor in general position; the box is wide enough for its tails."""
     dimension = len(eigenvalues)
     turn, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(dimension, dimension)))
     tensor, errors = turn @ np.diag(eigenvalues) @ turn.T, []
@@ -107,7 +107,7 @@ def test_rotated_gaussian(eigenvalues):
 
 
 def test_cosine_mode_and_its_semi_discrete_rate():
-    """B2.4 H2: on cell centres the mode decays with `(4/h^2) sin^2(k pi h / 2 L)`, up to the error in time."""
+    """On cell centres the mode decays with `(4/h^2) sin^2(k pi h / 2 L)`, up to the error in time."""
     length, count, diffusion, duration, k = 50.0, 20, 0.3, 100.0, 3
     x, errors = centres((count,), length / count, 0.0)[:, 0], []
     start = np.cos(k * math.pi * x / length)
@@ -121,7 +121,7 @@ def test_cosine_mode_and_its_semi_discrete_rate():
 
 
 def test_exponential_growth_scales_the_heat_equation():
-    """B2.4 F5: `e^(rho t)` times the diffusing density, exactly."""
+    """`e^(rho t)` times the diffusing density, exactly."""
     operator = mixed()
     start = np.random.default_rng(0).uniform(size=operator.voxels) * operator.inside[0].numpy()
     still, growing = (grown(operator, Exponential(), (0.5, 0.1, r), start, equal_steps(20.0, 5)) for r in (0.0, 0.05))
