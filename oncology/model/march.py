@@ -112,7 +112,14 @@ def march_tangent(
 def march_adjoint(
     operations: Sequence[Operation | Observe], records: Sequence[Any], dual: Any, duals: Sequence[Any], gather: Any
 ) -> Any:
-    """Return the derivative of `sum_i <duals[i], observations[i]>` by the start; `dual` is zero in its shape."""
+    """Return the derivative of `sum_i <duals[i], observations[i]>` by the start; `dual` is zero in its shape.
+
+    Raises:
+        ValueError: there are not as many duals as observations.
+    """
+    count = sum(isinstance(operation, Observe) for operation in operations)
+    if len(duals) != count:
+        raise ValueError(f"{len(duals)} duals of {count} observations: give one for each")
     remaining = list(duals)
     for operation, record in zip(reversed(operations), reversed(records), strict=True):
         dual = dual + remaining.pop() if isinstance(operation, Observe) else operation.adjoint(record, dual, gather)
