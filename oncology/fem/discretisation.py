@@ -99,6 +99,7 @@ class Discretisation:
             self.with_ghosts,
             self.without_ghosts,
             self.owned,
+            self.input_vertices[: self.owned],
         )
 
     def total(self, values: np.ndarray) -> np.ndarray:

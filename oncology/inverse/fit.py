@@ -18,17 +18,17 @@ from oncology.imaging.case import Case
 from oncology.imaging.resample import sample
 from oncology.inverse.identify import COARSE_STAGES, Checkpoint, Identified, Log, Save, identify
 from oncology.inverse.levels import FitSettings, Level, level_of
-from oncology.inverse.misfit import TRACER, MaskObservation
+from oncology.inverse.misfit import MaskObservation
 from oncology.inverse.observe import observe
 from oncology.inverse.scalars import ScalarMap
 from oncology.inverse.shape import GaussianLattice, LatticeMap, Shape, fit_shape, lattice_points, overlap, reshaped
-from oncology.inverse.start import default_prior, starting_points
+from oncology.inverse.start import scalar_unknowns
 from oncology.inverse.uncertainty import Posterior, posterior
 from oncology.meshing.engines import Engines
 from oncology.model.engine import EngineRun
 from oncology.model.tumour import Tumour
 
-__all__ = ["CaseFit", "Course", "FitSettings", "final_course", "fit_case", "scalar_unknowns"]
+__all__ = ["CaseFit", "Course", "FitSettings", "final_course", "fit_case"]
 
 Vector = NDArray[np.float64]
 
@@ -94,24 +94,6 @@ class CaseFit:
     def tumour(self) -> Tumour:
         """The estimate."""
         return self.unknowns.tumour(self.posterior.mean)
-
-
-def scalar_unknowns(
-    case: Case, estimate_thresholds: bool = False, tracer: bool = False
-) -> tuple[ScalarMap, list[Vector]]:
-    """Return the scalar unknowns of a case with their prior, and start values, the most likely one first.
-
-    Args:
-        case: the patient.
-        estimate_thresholds: treat the thresholds as unknown, with the given ones as prior medians.
-        tracer: whether tracer images are observed, whose scale is then unknown.
-    """
-    regions = ("whole", "core") if estimate_thresholds else ()
-    given = {"whole": case.thresholds.oedema, "core": case.thresholds.core, TRACER: 1.0}
-    unknowns = ScalarMap(case.first_day, regions, tracer)
-    starts = starting_points(case, unknowns, given)
-    seed = unknowns.tumour(starts[0]).seed
-    return replace(unknowns, start=starts[0], prior=default_prior(unknowns, seed, given)), starts
 
 
 def fit_case(

@@ -134,7 +134,7 @@ def identify(
     if here.metric is None or here.coarse is None:
         level = coarse()
         here = search.coarse_stages(level, starts, here)
-        info = _information(level, search.problem(level, here, None).evaluate(here.x))
+        info = _information(search.problem(level, here, None).evaluate(here.x))
         here = replace(here, noise=max(info.noise, 1.0), coarse=here.x, metric=info.normal)
         save(here)
     return search.fine_stage(fine(here.x), here, corrections)
@@ -200,7 +200,7 @@ class _Search:
             result = gauss_newton(cost, x, _settings(stage, len(x)), callback=callback)
             x = result.x
             final = dense.at(x)
-            info = _information(level, final)
+            info = _information(final)
             self.done.append((result.iterations, result.linearisations + 1))
             step = np.linalg.solve(info.normal / here.noise + precision, result.gradient)
             # a step well within the error bars, or one that the cost hardly sees, needs no further iteration
@@ -214,7 +214,7 @@ class _Search:
         return Identified(x, coarse, info, final, confirmed, int(iterations), int(gradients))
 
 
-def _information(level: Level, here: Evaluated) -> Information:
+def _information(here: Evaluated) -> Information:
     return information(residual_tables(here), here.problem.space, *level.box)
 
 

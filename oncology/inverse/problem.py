@@ -18,6 +18,7 @@ from oncology.errors import ConfigError
 from oncology.inverse.maps import Change, Inputs, ParameterMap
 from oncology.inverse.misfit import Observation, Seen
 from oncology.inverse.observe import Data
+from oncology.inverse.unknowns import Unbound
 from oncology.model.cells import CellSpace, cell_gradients
 from oncology.model.engine import Engine, EngineRun
 from oncology.model.tumour import Tumour
@@ -46,8 +47,9 @@ class InverseProblem:
     Attributes:
         engine: turns inputs into densities.
         data: what is compared.
-        unknowns: what is unknown, with its prior.
-        noise: s, the variance of a residual times its correlation volume, mm^3.
+        unknowns: what is unknown, with its prior: a parameter map, or names such as `Scalars() + Field(...)`, which
+            become one on the engine.
+        noise: s, the variance of a residual times its correlation volume, mm^3; `solve` measures it.
         sharpness: of the sigmoid that stands for a volume fraction; None: the exact fraction.
         around: unknowns for which time steps are planned; None: the first guess.
         plan: time steps of every run; None: those that suit `around`.
@@ -56,8 +58,8 @@ class InverseProblem:
 
     engine: Engine
     data: Data
-    unknowns: ParameterMap
-    noise: float = 1.0
+    unknowns: Any
+    noise: float = 50.0
     sharpness: float | None = None
     around: Vector | None = field(default=None, repr=False)
     plan: Any = field(default=None, repr=False)
@@ -74,10 +76,18 @@ class InverseProblem:
                 f"data of observation days {[o.index for o in observations]}: give at least one, from 0 to {count - 1}"
             )
         object.__setattr__(self, "observations", observations)
+        if isinstance(self.unknowns, Unbound):
+            object.__setattr__(self, "unknowns", self.unknowns.on(self.engine, self.data))
         if self.plan is not None:
             return
-        x = self.unknowns.start if self.around is None else self.around
+        x = self.map.start if self.around is None else self.around
         object.__setattr__(self, "plan", self.engine.plan(self.inputs(x).tumour, self.data.days))
+
+    @property
+    def map(self) -> ParameterMap:
+        """The unknowns on the engine."""
+        unknowns: ParameterMap = self.unknowns
+        return unknowns
 
     @property
     def space(self) -> CellSpace:
@@ -86,7 +96,7 @@ class InverseProblem:
 
     def inputs(self, x: Vector) -> Inputs:
         """Return what a vector of unknowns stands for."""
-        return self.unknowns.apply(x, Inputs(_UNSET))
+        return self.map.apply(x, Inputs(_UNSET))
 
     def evaluate(self, x: Vector, /) -> Evaluated:
         """Run the engine at x.
@@ -104,7 +114,7 @@ class InverseProblem:
         )
         squares = np.array([float((self.weights(s) * s.residual**2).sum()) for s in seen])
         misfit = float(space.total(squares).sum())
-        prior = self.unknowns.prior
+        prior = self.map.prior
         away = x - prior.mean
         penalty = 0.5 * self.dot(prior.precision(away), away)
         return Evaluated(self, x, inputs, run, seen, misfit, 0.5 * misfit / self.noise + penalty)
@@ -115,7 +125,7 @@ class InverseProblem:
 
     def dot(self, dual: Vector, direction: Vector) -> float:
         """Return the pairing of a dual vector with a direction over all ranks."""
-        count = self.unknowns.prior.replicated
+        count = self.map.prior.replicated
         if count is None or count == len(direction) == len(dual):
             return float(dual @ direction)
         own = float(self.space.total(np.array([dual[count:] @ direction[count:]]))[0])
@@ -151,7 +161,7 @@ class Evaluated:
 
     def derivative(self) -> Vector:
         """Return the derivative of J as a dual vector: one adjoint run."""
-        prior = self.problem.unknowns.prior
+        prior = self.problem.map.prior
         by_data = self.pull_back(tuple(s.residual for s in self.seen))
         return np.asarray(by_data / self.problem.noise + prior.precision(self.x - prior.mean))
 
@@ -161,7 +171,7 @@ class Evaluated:
         changes = self.push_forward(direction)
         squares = [float((problem.weights(s) * c**2).sum()) for s, c in zip(self.seen, changes, strict=True)]
         by_data = float(problem.space.total(np.array(squares)).sum()) / problem.noise
-        return Tangent(by_data + problem.dot(problem.unknowns.prior.precision(direction), direction))
+        return Tangent(by_data + problem.dot(problem.map.prior.precision(direction), direction))
 
     def data_normal(self, direction: Vector) -> Vector:
         """Return the Gauss-Newton product of the data term, without the prior: a tangent and an adjoint run."""
@@ -174,7 +184,7 @@ class Evaluated:
     def jacobian(self, directions: Vector) -> tuple[Vector, ...]:
         """Return the changes of every residual, (m, k, p) each, along the p columns of `directions`."""
         problem, space = self.problem, self.problem.space
-        changes = [problem.unknowns.tangent(self.x, column) for column in directions.T]
+        changes = [problem.map.tangent(self.x, column) for column in directions.T]
         moving = [k for k, change in enumerate(changes) if _moves(change)]
         tangents = problem.engine.tangent(self.run, [changes[k].tumour for k in moving]) if moving else ()
         columns = []
@@ -205,7 +215,7 @@ class Evaluated:
         derivative = problem.engine.adjoint(self.run, [space.from_cells(dual) for dual in duals])
         totals = space.total(np.array([by_level[region] for region in regions]))
         levels = dict(zip(regions, map(float, totals), strict=True))
-        return problem.unknowns.adjoint(self.x, Change(derivative, levels))
+        return problem.map.adjoint(self.x, Change(derivative, levels))
 
 
 def _moves(change: Change) -> bool:
@@ -276,7 +286,7 @@ class DenseCost:
             both = (root * np.concatenate([column, seen.residual[..., None]], axis=-1)).reshape(-1, size + 1)
             sums += both.T @ both
         sums = problem.space.total(sums.ravel()).reshape(sums.shape) / problem.noise
-        prior = problem.unknowns.prior
+        prior = problem.map.prior
         precision = np.stack([prior.precision(unit) for unit in np.eye(size)], axis=1)
         gradient = sums[:-1, -1] + prior.precision(x - prior.mean)
         return Linearisation(here.value, gradient, sums[:-1, :-1] + precision)

@@ -264,7 +264,7 @@ def reconstruct_initial(
     try:
         problem = initial_problem(engine, tumour, days, data, settings, roughness, start, plan)
         scalars = len(settings.priors)
-        x = problem.unknowns.start
+        x = problem.map.start
         growth = math.exp(tumour.proliferation * (max(days) - tumour.onset))
         space = sobolev_space(metric, engine.space.total)
         result = minimise(
@@ -341,7 +341,7 @@ def landweber_length(
     """
     metric = _operator(engine, 0.0)
     problem = initial_problem(engine, tumour, days, data, FieldSettings(), None, initial, plan)
-    here = problem.evaluate(problem.unknowns.start)
+    here = problem.evaluate(problem.map.start)
     space = sobolev_space(metric, engine.space.total)
     return 1.0 / power_iteration(here.data_normal, space, np.ones(len(here.x)), iterations)
 

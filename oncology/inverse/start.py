@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,12 @@ from scipy import ndimage
 from oncology.imaging.case import Case
 from oncology.imaging.resample import sample
 from oncology.imaging.volume import Volume
+from oncology.inverse.misfit import TRACER
 from oncology.inverse.priors import GaussianPrior
 from oncology.inverse.scalars import ScalarMap
 from oncology.model.tumour import Tumour
 
-__all__ = ["default_prior", "radius", "starting_points"]
+__all__ = ["default_prior", "radius", "scalar_unknowns", "starting_points"]
 
 Vector = NDArray[np.float64]
 
@@ -62,6 +64,24 @@ def default_prior(unknowns: ScalarMap, seed: Sequence[float], given: Mapping[str
         *([_TRACER_SD] * tracer),
     ]
     return GaussianPrior(np.array(mean), np.array(sd))
+
+
+def scalar_unknowns(
+    case: Case, estimate_thresholds: bool = False, tracer: bool = False
+) -> tuple[ScalarMap, list[Vector]]:
+    """Return the scalar unknowns of a case with their prior, and start values, the most likely one first.
+
+    Args:
+        case: the patient.
+        estimate_thresholds: treat the thresholds as unknown, with the given ones as prior medians.
+        tracer: whether tracer images are observed, whose scale is then unknown.
+    """
+    regions = ("whole", "core") if estimate_thresholds else ()
+    given = {"whole": case.thresholds.oedema, "core": case.thresholds.core, TRACER: 1.0}
+    unknowns = ScalarMap(case.first_day, regions, tracer)
+    starts = starting_points(case, unknowns, given)
+    seed = unknowns.tumour(starts[0]).seed
+    return replace(unknowns, start=starts[0], prior=default_prior(unknowns, seed, given)), starts
 
 
 def starting_points(case: Case, unknowns: ScalarMap, given: Mapping[str, float]) -> list[Vector]:

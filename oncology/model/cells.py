@@ -39,6 +39,7 @@ class CellSpace:
         spread: owned values (n,) to owned and ghost values (n + ghosts,).
         collect: duals of owned and ghost vertices to duals of the owned ones: the transpose of `spread`.
         owned_count: number n of vertices that this rank owns; None: all of them.
+        numbers: (n,) number of each owned vertex in the whole mesh; None: in order.
     """
 
     points: Vector
@@ -49,11 +50,29 @@ class CellSpace:
     spread: Callable[[Vector], Vector] = _alone
     collect: Callable[[Vector], Vector] = _alone
     owned_count: int | None = None
+    numbers: NDArray[np.int64] | None = None
+
+    @property
+    def vertex_numbers(self) -> NDArray[np.int64]:
+        """Number of each owned vertex in the whole mesh, (n,)."""
+        return np.arange(len(self.owned)) if self.numbers is None else self.numbers
+
+    @property
+    def vertex_count(self) -> int:
+        """Number of vertices of the whole mesh (collective)."""
+        return round(float(self.total(np.array([float(len(self.owned))]))[0]))
 
     @property
     def owned(self) -> Vector:
         """Vertices that this rank owns, (n, d), mm."""
         return self.points[: self.owned_count]
+
+    def bounds(self) -> tuple[Vector, Vector]:
+        """Return the lower and upper corner of all vertices, mm, the same on every rank (collective)."""
+        axes = self.owned.T
+        ends = [self.extremes(float(x.min(initial=np.inf)), float(x.max(initial=-np.inf))) for x in axes]
+        low, high = (np.array(corner) for corner in zip(*ends, strict=True))
+        return low, high
 
     @property
     def centres(self) -> Vector:

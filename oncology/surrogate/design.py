@@ -15,7 +15,7 @@ from scipy.stats import qmc
 
 from oncology.errors import ConfigError
 from oncology.imaging.case import Case
-from oncology.inverse.fit import scalar_unknowns
+from oncology.inverse.start import scalar_unknowns
 from oncology.model.tumour import Tumour
 from oncology.surrogate.coordinates import SIMILARITY, similarity
 
