@@ -249,7 +249,7 @@ def _corrected_shape(case: Case, tumour: Tumour, noise: float, levels: tuple[Lev
     """Fit the correction of the shape on the coarse mesh and polish it on the fine one."""
     rho = tumour.proliferation
     day = max(case.first_day - _BEFORE_SCAN / rho, tumour.onset + 0.5 / rho)
-    candidates = lattice_points(*levels[0].box, _SPACING)
+    candidates = lattice_points(*levels[0].space.bounds(), _SPACING)
     near = sample(case.tumour_distance, candidates, outside=np.inf) <= _AROUND
     lattice = GaussianLattice(candidates[near], 0.5 * _SPACING)
     heights = np.zeros(len(lattice.centres))

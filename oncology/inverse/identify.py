@@ -215,7 +215,7 @@ class _Search:
 
 
 def _information(here: Evaluated) -> Information:
-    return information(residual_tables(here), here.problem.space, *level.box)
+    return information(residual_tables(here), here.problem.space, *here.problem.space.bounds())
 
 
 def _settings(stage: Stage, size: int) -> LevenbergMarquardt:

@@ -146,10 +146,7 @@ def laplace(
     here, problem = solution.here, solution.here.problem
     prior = problem.map.prior
     if isinstance(prior, GaussianPrior):
-        points = problem.space.points
-        ends = [problem.space.extremes(float(axis.min()), float(axis.max())) for axis in points.T]
-        low, high = (np.array(corner) for corner in zip(*ends, strict=True))
-        info = information(residual_tables(here), problem.space, low, high)
+        info = information(residual_tables(here), problem.space, *problem.space.bounds())
         return DensePosterior(solution.x, posterior(solution.x, info, prior))
     start = prior.covariance(standard_normal(problem, seed, 0))
     values, vectors = leading_modes(here.data_normal, prior.precision, prior.covariance, problem.dot, start, modes)

@@ -81,11 +81,6 @@ class Level:
         return self.engine.space
 
     @property
-    def box(self) -> tuple[Vector, Vector]:
-        """Lower and upper corner of the mesh, mm."""
-        return self.mesh.points.min(axis=0), self.mesh.points.max(axis=0)
-
-    @property
     def masks(self) -> tuple[MaskObservation, ...]:
         """The segmented regions alone."""
         return tuple(o for o in self.data.observations if isinstance(o, MaskObservation))
