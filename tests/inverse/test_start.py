@@ -103,3 +103,103 @@ def test_prior_is_broad_and_centred(tmp_path):
     # literature: D_w 0.02 to 1.3 mm^2/day, rho 0.002 to 0.2 /day are no surprise
     for k, (low, high) in {0: (0.02, 1.3), 2: (0.004, 0.1)}.items():
         assert (np.abs(np.log([low, high]) - prior.mean[k]) < 2.2 * prior.sd[k]).all()
+
+
+def test_the_prior_is_written_out():
+    """Medians 0.15 mm^2/day, 0.1, 0.02 /day and 300 days; 20 mm around the seed; half a log-odds of a threshold."""
+    unknowns, given = ScalarMap(-7.0, ("whole", "core"), tracer=True, seed_scale=4.0), {"whole": 0.3, "core": 0.6}
+    prior = default_prior(unknowns, CENTRE, given)
+    tumour = unknowns.tumour(prior.mean)
+    np.testing.assert_allclose(tumour.values, [0.15, 0.015, 0.02, *CENTRE, -307.0])
+    assert [unknowns.level(prior.mean, name, 0.0)[0] for name in ("whole", "core", "tracer")] == pytest.approx(
+        [0.3, 0.6, 1.0]
+    )
+    np.testing.assert_allclose(prior.sd, [1.0, 1.0, 0.8, 5.0, 5.0, 5.0, 0.8, 0.5, 0.5, 0.5])
+
+
+SPEED = 2.0 * math.sqrt(0.15 * 0.02)  # of the medians, mm/day
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "days", "core", "speed", "width"),
+    [
+        (14.0, 20.0, 40.0, 12.0, None, None),
+        (18.0, 15.0, 30.0, 9.0, 0.2 * SPEED, None),
+        (14.0, 24.0, 5.0, 15.0, 5.0 * SPEED, None),
+        (14.0, 20.0, 40.0, 19.5, None, 0.7),
+        (18.0, 30.0, 80.0, 4.0, None, 8.0),
+    ],
+    ids=["measured", "shrunk", "fast", "sharp", "wide"],
+)
+def test_a_first_guess_is_the_front_that_the_radii_tell(tmp_path, first, second, days, core, speed, width):
+    """v = dR / dt and w = (R - R_core) / 3.02, within limits; D = v w / 2, rho = v / (2 w), T = R / v + 2 / rho."""
+    scans = [Scan("ses-01", 10.0, whole=first, core=core - 2.0), Scan("ses-02", 10.0 + days, whole=second, core=core)]
+    case = case_of(tmp_path, sessions=scans)
+    radii = [radius(session.whole) for session in case.sessions]
+    profile = [math.sqrt(6.0) * math.log(u**-0.5 - 1.0) for u in (0.25, 0.60)]
+    v = (radii[1] - radii[0]) / days if speed is None else speed
+    w = (radii[1] - radius(case.sessions[1].core)) / (profile[0] - profile[1]) if width is None else width
+    unknowns = ScalarMap(10.0)
+    guess = unknowns.tumour(starting_points(case, unknowns, {})[0])
+    rho = 0.5 * v / w
+    expected = [0.5 * v * w, 0.05 * v * w, rho]
+    np.testing.assert_allclose(guess.values[:3], expected, rtol=1e-9)
+    assert guess.onset == pytest.approx(10.0 - radii[0] / v - 2.0 / rho)
+
+
+def test_one_scan_has_the_width_of_its_own_front(tmp_path):
+    case = case_of(tmp_path, sessions=[Scan("ses-01", 0.0, whole=18.0, core=9.0)])
+    profile = [math.sqrt(6.0) * math.log(u**-0.5 - 1.0) for u in (0.25, 0.60)]
+    width = (radius(case.sessions[0].whole) - radius(case.sessions[0].core)) / (profile[0] - profile[1])
+    assert guesses(case)[0].infiltration_length == pytest.approx(width)
+
+
+def shaped(case: Case, core, whole) -> Case:
+    """The first session with other masks, given as functions of the distance vector from the centre, mm."""
+    session = case.sessions[0]
+    shape = session.whole.shape
+    away = (session.whole.world(np.argwhere(np.ones(shape, dtype=bool))) - CENTRE).reshape(*shape, 3)
+    masks = {"core": session.core.with_data(core(away)), "whole": session.whole.with_data(whole(away))}
+    return replace(case, sessions=(replace(session, **masks), *case.sessions[1:]))
+
+
+def ball(away: np.ndarray, middle: tuple[float, float, float], size: float) -> np.ndarray:
+    return np.linalg.norm(away - np.array(middle), axis=-1) < size
+
+
+def test_seeds_are_the_centre_of_the_core_its_deepest_point_and_the_centre_of_the_whole(tmp_path):
+    """A core of two balls: the centre of both, that of the larger one, and that of a whole that lies to one side."""
+    case = shaped(
+        case_of(tmp_path),
+        lambda away: ball(away, (0.0, 0.0, 0.0), 8.0) | ball(away, (24.0, 0.0, 0.0), 6.5),
+        lambda away: (
+            ball(away, (0.0, 0.0, 0.0), 12.0) | ball(away, (24.0, 0.0, 0.0), 8.0) | ball(away, (0.0, 22.0, 0.0), 16.0)
+        ),
+    )
+    first, second, third = (np.array(guess.seed) - CENTRE for guess in guesses(case))
+    np.testing.assert_allclose(first, [24.0 * 6.5**3 / (8.0**3 + 6.5**3), 0.0, 0.0], atol=2.0)
+    np.testing.assert_allclose(second, [-1.0, 0.0, 0.0], atol=3.0)
+    assert third[1] > 8.0
+
+
+@pytest.mark.parametrize(("apart", "number"), [(4.0, 1), (9.0, 2)])
+def test_seeds_closer_than_6_mm_are_one_start(tmp_path, apart, number):
+    """The whole tumour's centre is that far from the core's."""
+    case = shaped(
+        case_of(tmp_path),
+        lambda away: ball(away, (0.0, 0.0, 0.0), 6.0),
+        lambda away: ball(away, (0.0, apart, 0.0), 16.0),
+    )
+    assert len(guesses(case)) == number
+
+
+def test_depth_is_measured_in_mm_up_to_the_edge_of_the_image(tmp_path):
+    """A slab of 3 voxels of 4 mm is deeper than one of 5 voxels of 2 mm beside it, and the image's edge is an edge."""
+    case = Case.read(write_case(tmp_path, voxel=2.0, scan_voxel=(2.0, 2.0, 4.0), tumour_centre=CENTRE))
+    flat = shaped(
+        case,
+        lambda away: (np.abs(away) < [20.0, 20.0, 3.0]).all(axis=-1) | ball(away, (0.0, 0.0, 16.0), 9.0),
+        lambda away: ball(away, (0.0, 0.0, 4.0), 30.0),
+    )
+    seeds = [np.array(guess.seed) - CENTRE for guess in guesses(flat)]
+    assert any(np.linalg.norm(seed - [0.0, 0.0, 16.0]) < 4.0 for seed in seeds)
