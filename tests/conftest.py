@@ -20,6 +20,16 @@ EXAMPLE = Path(__file__).parents[1] / "data" / "sub-example01"
 LARGE_CASES = "the large cases are not available, set ONCOLOGY_CASES"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what would compare one rank with itself."""
+    if config.pluginmanager.has_plugin("tests.mpi_plugin"):
+        return
+    alone = [item for item in items if item.get_closest_marker("ranks")]
+    if alone:
+        config.hook.pytest_deselected(items=alone)
+        items[:] = [item for item in items if item not in alone]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Tell how many tests had no case to work on: such a run has not shown what it seems to show."""
     count = sum(LARGE_CASES in str(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))

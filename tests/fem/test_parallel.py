@@ -1,4 +1,7 @@
-"""The same results on one and on two ranks: each test solves on its own rank alone and on all ranks together."""
+"""The same results on one and on two ranks: each test solves on its own rank alone and on all ranks together.
+
+On one rank it would compare a run with itself: these tests run under mpiexec only.
+"""
 
 import numpy as np
 import pytest
@@ -7,6 +10,8 @@ from mpi4py import MPI
 from oncology.fem.engine import ModelEngine
 from oncology.fem.projection import project
 from oncology.fem.tumour_model import TumourModel
+from oncology.inverse.levels import Level
+from oncology.inverse.observe import FixedData
 from oncology.model.seed import Seed
 from oncology.model.timegrid import plan_time_grid
 from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection
@@ -19,7 +24,7 @@ from tests.fem.meshes import mixed_box, owned
 PARAMETERS = np.array([0.5, 0.1, 0.06, 7.0, -6.0, 5.0, -30.0])
 TREATMENT = (Radiotherapy(8.0, 12.0, 6), Chemotherapy(5.0, 0.05, 8.0), Resection(20.0))
 
-pytestmark = pytest.mark.mpi
+pytestmark = [pytest.mark.mpi, pytest.mark.ranks]
 
 
 def growth_on(communicator):
@@ -73,6 +78,23 @@ def test_gradients(comm, both):
 def test_projection(comm):
     boxes = [mixed_box(communicator, count=10, half=10.0) for communicator in (MPI.COMM_SELF, comm)]
     same(comm, *boxes, *(project(box, sphere_density) for box in boxes))
+
+
+def test_extremes_and_the_density_at_the_cut_are_those_of_all_ranks(comm):
+    """Each rank has a density of its own, and only one of them is at the cut."""
+    space = mixed_box(comm)
+    engine = ModelEngine(TumourModel(space))
+    mine = np.full(space.owned, 0.1 * (comm.rank + 1))
+    cut = np.ones(len(space.points), dtype=bool)
+    level = Level(engine, 20.0, None, FixedData((0.0,), ()), cut)
+    assert level.cut_density(mine) == pytest.approx(0.1 * comm.size)
+    first = Level(engine, 20.0, None, FixedData((0.0,), ()), cut & (comm.rank == 0))
+    assert 0.1 * (1.0 - 1e-12) <= first.cut_density(mine) <= 0.1 * comm.size, "cells share vertices of both ranks"
+    assert first.cut_density(0.0 * mine) == 0.0
+    assert space.extremes(-0.1 * comm.rank, 0.3 + 0.1 * comm.rank) == pytest.approx(
+        (-0.1 * (comm.size - 1), 0.3 + 0.1 * (comm.size - 1))
+    )
+    assert comm.size > 1
 
 
 def test_iterations_do_not_depend_on_the_ranks(both):
