@@ -284,5 +284,65 @@ def test_the_box_minimiser_meets_the_optimality_conditions(size: int, seed: int,
     assert np.all(slope[step <= low] >= -tolerance) and np.all(slope[step >= high] <= tolerance)
 
 
+class Curved:
+    """One unknown, gradient -1 and curvature 1; the cost falls by `part` of what the model predicts along any step."""
+
+    def __init__(self, part: Callable[[int], float]) -> None:
+        self.part, self.asked = part, 0
+
+    def evaluate(self, x: np.ndarray) -> float:
+        self.asked += 1
+        return 100.0 - self.part(self.asked) * float(x[0] - 0.5 * x[0] ** 2)
+
+    def linearise(self, x: np.ndarray) -> Linearisation:
+        return Linearisation(100.0 if x[0] == 0.0 else 99.0, np.array([-1.0]), np.eye(1))
+
+
+@pytest.mark.parametrize(
+    ("gain", "factor"), [(0.2, 2.0), (0.3, 1.0), (0.7, 1.0), (0.8, 1.0 / 3.0)], ids=["poor", "fair", "still", "good"]
+)
+def test_damping_follows_the_gain_of_an_accepted_step(gain: float, factor: float) -> None:
+    """Twice as much below a quarter of the predicted decrease, a third of it above three quarters."""
+    result = gauss_newton(Curved(lambda asked: gain), np.zeros(1), LevenbergMarquardt(damping=0.5, max_iterations=1))
+    assert (result.iterations, result.damping) == (1, pytest.approx(0.5 * factor))
+    assert result.history[-1].damping == 0.5 and result.history[-1].trials == 1
+    assert result.x[0] == pytest.approx(1.0 / 1.5), "(1 + 0.5 diag) step = 1"
+
+
+def test_damping_grows_ever_faster_while_steps_are_rejected() -> None:
+    """By 2, then 4, then 8; once a step is accepted the next rejection begins at 2 again."""
+    problem = Curved(lambda asked: 1.0 if asked == 4 else -1.0)
+    result = gauss_newton(problem, np.zeros(1), LevenbergMarquardt(damping=1.0, max_iterations=1))
+    assert (result.iterations, result.evaluations, result.history[-1].trials) == (1, 4, 4)
+    assert result.history[-1].damping == 2.0 * 4.0 * 8.0 and result.state.growth == 2.0
+    never = gauss_newton(Curved(lambda asked: 5e-5), np.zeros(1), LevenbergMarquardt(damping=1.0, max_trials=3))
+    assert (never.status, never.evaluations, never.iterations) == (Status.NO_STEP, 3, 0), "a gain below 1e-4 is none"
+
+
+def test_convergence_is_a_small_step_or_a_small_predicted_decrease() -> None:
+    """At x = 0 the model of `(x - c)^2 / 2 + 1` predicts a step of c and a decrease of c^2 / 2 of a cost of 1."""
+    for tolerance, converged in ((0.099, False), (0.101, True)):
+        settings = LevenbergMarquardt(step_tolerance=tolerance, relative_decrease=0.0, max_iterations=0)
+        found = gauss_newton(Residuals(lambda x: np.array([x[0] - 0.1, math.sqrt(2.0)])), np.zeros(1), settings)
+        assert (found.status is Status.CONVERGED) == converged
+    for decrease, converged in ((0.0049, False), (0.0051, True)):
+        settings = LevenbergMarquardt(step_tolerance=0.0, relative_decrease=decrease, max_iterations=0)
+        found = gauss_newton(Residuals(lambda x: np.array([x[0] - 0.1, math.sqrt(2.0 - 0.01)])), np.zeros(1), settings)
+        assert (found.status is Status.CONVERGED) == converged
+
+
+def test_the_damping_is_scaled_by_the_largest_diagonal_so_far() -> None:
+    """Units do not matter: a parameter in other units takes the same steps."""
+    trails = []
+    for unit in (1.0, 1e3):
+        trail: list[float] = []
+        problem = Residuals(lambda x, unit=unit: brown_dennis(x * np.array([unit, 1.0, 1.0, 1.0])))
+        start = np.array([25.0 / unit, 5.0, -5.0, -1.0])
+        settings = LevenbergMarquardt(max_iterations=6)
+        gauss_newton(problem, start, settings, callback=lambda state, t=trail, u=unit: t.append(state.x[0] * u))
+        trails.append(trail)
+    assert trails[1] == pytest.approx(trails[0], rel=1e-6)
+
+
 def test_the_box_minimiser_refuses_an_indefinite_matrix() -> None:
     assert box_minimiser(np.array([[1.0, 2.0], [2.0, 1.0]]), np.ones(2), -np.ones(2), np.ones(2), np.zeros(2)) is None

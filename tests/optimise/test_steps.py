@@ -15,6 +15,7 @@ from oncology.errors import ConfigError, NumericalError
 from oncology.optimise import (
     Armijo,
     Box,
+    Counts,
     Fixed,
     FunctionProblem,
     StrongWolfe,
@@ -26,7 +27,8 @@ from oncology.optimise import (
     scaled_previous,
     sensitivity_step,
 )
-from oncology.optimise.steps import Line, increasing_root
+from oncology.optimise.steps import Line, Trial, increasing_root
+from oncology.optimise.wolfe import _End, _next_length
 from tests.optimise.costs import ROSENBROCK, quadratic, spd
 
 
@@ -185,3 +187,96 @@ def test_a_cost_in_single_precision_may_rise_by_its_rounding(rule) -> None:
     line = descent_line(flat, np.array([1.0]))
     assert rule(proposal=scaled_previous, trials=5)(line)[0] is None
     assert rule(proposal=scaled_previous, trials=5, rounding=8.0 * unit)(line)[0] is not None
+
+
+def flat_line(here: float, slope: float = -1.0) -> Line:
+    """A line of a cost that is `here` at its start, in one dimension with d = 1."""
+    problem = FunctionProblem(lambda x: here, lambda x: np.array([slope]))
+    start = np.zeros(1)
+    return Line(problem, euclidean(), start, problem.evaluate(start), np.array([slope]), np.ones(1), slope, 1.0)
+
+
+@pytest.mark.parametrize("here", [100.0, -100.0])
+def test_descent_is_sufficient_up_to_eight_units_of_rounding(here: float) -> None:
+    """Armijo: E(x + beta d) <= E(x) + 0.5 E'[step], and rounding is relative to the size of the cost."""
+    line = flat_line(here)
+
+    def accepted(value: float, change: float, sufficient: float = 0.5) -> bool:
+        evaluation = FunctionProblem(lambda x: value, lambda x: x).evaluate(np.zeros(1))
+        return line.descends(Trial(1.0, np.zeros(1), evaluation, change), sufficient)
+
+    unit = 100.0 * np.finfo(float).eps
+    assert accepted(here + 7.0 * unit, -1e-30) and not accepted(here + 9.0 * unit, -1e-30)
+    assert accepted(here - 0.6, -1.0) and not accepted(here - 0.4, -1.0)
+    assert not accepted(here - 1.0, 0.0) and not accepted(here - 1.0, 0.5), "a step that leads nowhere or up"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_point_without_a_finite_cost_is_none(value: float) -> None:
+    problem = FunctionProblem(lambda x: 1.0 if x[0] == 0.0 else value, lambda x: np.array([-1.0]))
+    assert descent_line(problem, np.zeros(1)).at(1.0) is None
+
+
+@pytest.mark.parametrize("curvature", [0.0, -2.0, math.nan, math.inf])
+def test_without_a_usable_curvature_the_guess_is_taken(curvature: float) -> None:
+    problem = FunctionProblem(ROSENBROCK.value, ROSENBROCK.derivative, lambda x, d: Tangent(curvature))
+    line = descent_line(problem, np.array([0.5, 0.5]), guess=0.125)
+    for proposal in (sensitivity_step, newton_step, root_step):
+        length, counts = proposal(line)
+        assert (length, counts.tangent) == (0.125, 1)
+
+
+def test_without_a_second_derivative_or_a_model_the_sensitivity_step_is_taken() -> None:
+    problem = FunctionProblem(ROSENBROCK.value, ROSENBROCK.derivative, lambda x, d: Tangent(4.0))
+    line = descent_line(problem, np.array([0.5, 0.5]))
+    assert newton_step(line) == root_step(line) == sensitivity_step(line) == (-line.slope / 4.0, Counts(tangent=1))
+
+
+def test_roots_are_found_in_a_few_evaluations() -> None:
+    """Newton's method where it works, and a bracket that halves where phi has no slope to go by."""
+    seen: list[float] = []
+
+    def cubic(b: float) -> tuple[float, float]:
+        seen.append(b)
+        return b**3 - 7.0, 3.0 * b**2
+
+    assert increasing_root(cubic, 1.0) == pytest.approx(7.0 ** (1.0 / 3.0), rel=1e-14)
+    assert len(seen) <= 8
+    seen.clear()
+
+    def step(b: float) -> tuple[float, float]:
+        seen.append(b)
+        return (-1.0 if b < 3.0 else 1.0), 0.0
+
+    assert increasing_root(step, 1.0) == pytest.approx(3.0, rel=1e-12)
+    assert len(seen) <= 45 and max(seen) <= 4.0
+    assert increasing_root(lambda b: (-1.0, 0.0), 1.0) == math.inf
+    assert increasing_root(lambda b: (0.0, 0.0), 1.0) == math.inf
+    assert increasing_root(lambda b: (0.0, 1.0), 1.5) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("high", "length"),
+    [
+        (None, 4.0),  # open: twice as far
+        ((6.0, 3.0), 2.0 + 0.5 * 4.0 * 4.0 / (2.0 + 4.0)),  # parabola through 1 and 3 over 4, with slope -1
+        ((6.0, 1e9), 2.0 + 0.1 * 4.0),  # kept away from the lower end
+        ((6.0, -2.5), 2.0 + 0.9 * 4.0),  # and from the other
+        ((6.0, -5.0), 2.0 + 0.5 * 4.0),  # the parabola has no minimum
+        ((0.0, 9.0), 2.0 - 0.1 * 2.0),  # the other end may lie before
+    ],
+)
+def test_the_next_length_is_the_minimum_of_a_parabola_well_inside_the_bracket(high, length) -> None:
+    slope = 1.0 if high is not None and high[0] < 2.0 else -1.0
+    found = _next_length(_End(2.0, 1.0), slope, None if high is None else _End(*high))
+    assert found == pytest.approx(length)
+
+
+def test_strong_wolfe_has_its_constants_and_keeps_the_best_point_when_trials_run_out() -> None:
+    rule = StrongWolfe()
+    assert (rule.sufficient, rule.curvature, rule.trials) == (1e-4, 0.1, 30)
+    assert (Armijo().sufficient, Armijo().shrink, Armijo().trials) == (1e-4, 0.5, 40)
+    line = descent_line(quadratic(np.eye(1), np.zeros(1)), np.ones(1), guess=0.2)
+    trial, counts = StrongWolfe(trials=1)(line)
+    assert trial is not None and trial.length == 0.2 and (counts.forward, counts.gradient) == (1, 1)
+    assert trial.derivative is not None and trial.derivative[0] == pytest.approx(0.8)
