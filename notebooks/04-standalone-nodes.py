@@ -24,8 +24,8 @@ from oncology.nodes.classifier import NODEClassifier
 from oncology.nodes.cost import Cost
 from oncology.nodes.data import synthetic
 from oncology.nodes.depth import DepthGrid
-from oncology.nodes.model import StandaloneNODE
-from oncology.nodes.problem import TrainingProblem
+from oncology.nodes.standalone import StandaloneNODE
+from oncology.nodes.training_problem import TrainingProblem
 from oncology.nodes.robustness.sensitivity import depth_profile
 from oncology.nodes.robustness.tube import certified_radius
 from oncology.optimise import ConjugateGradient, Stop, minimise, zero

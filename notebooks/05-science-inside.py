@@ -21,13 +21,13 @@ import matplotlib.pyplot as plt
 import torch
 
 from oncology.nodes.depth import DepthGrid
-from oncology.science.equations.reaction_diffusion import Power, ReactionDiffusion, power_wave
+from oncology.science.equations.reaction_diffusion import PowerLaw, ReactionDiffusion, power_wave
 from oncology.science.grid import interval
-from oncology.science.identify import estimate
+from oncology.science.estimation import estimate
 from oncology.science.node import ScienceNODE
 from oncology.science.observe import Everywhere, Measurement, noisy
 from oncology.science.pinn import PinnProblem, fit_pinn
-from oncology.science.problem import Identification
+from oncology.science.equation_problem import EquationProblem
 from oncology.science.runge_kutta import SDIRK2
 from oncology.science.unknowns import number
 
@@ -46,9 +46,9 @@ level = 0.02 * float((grid.weights * exact**2).sum()) ** 0.5
 # Before anything is fitted, the singular values of the sensitivities say what one front determines.
 
 # %%
-model = ScienceNODE(ReactionDiffusion(grid, Power(1)), DepthGrid(DAYS, 60), SDIRK2)
+model = ScienceNODE(ReactionDiffusion(grid, PowerLaw(1)), DepthGrid(DAYS, 60), SDIRK2)
 unknowns = (number("diffusion", 2.0 * DIFFUSION), number("proliferation", 2.0 * PROLIFERATION))
-problem = Identification(
+problem = EquationProblem(
     model, unknowns, {"initial": start}, (Measurement(model.count, Everywhere(), data, grid.weights),)
 )
 core = estimate(problem, level)

@@ -47,7 +47,7 @@ def science(
         return
     with output_folder(out, overwrite=overwrite) as work, progress() as show:
         from oncology.cli.tables import write_tables
-        from oncology.reproduce.science import FULL, QUICK, sections
+        from oncology.reproduce.science_tables import FULL, QUICK, sections
 
         every = sections(time.process_time, QUICK if quick else FULL)
         for text in write_tables(_chosen(every, only), work, show):
@@ -80,7 +80,7 @@ def snode(
         raise ConfigError(f"--jobs {jobs}; take 1 or more")
     with output_folder(out, overwrite=overwrite) as work, progress() as show:
         from oncology.cli.tables import write_tables
-        from oncology.reproduce.snode import FULL, QUICK, sections
+        from oncology.reproduce.snode_tables import FULL, QUICK, sections
 
         cores = len(os.sched_getaffinity(0))
         every = sections(

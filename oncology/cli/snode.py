@@ -22,10 +22,10 @@ from oncology.parallel import Alone
 if TYPE_CHECKING:
     from oncology.nodes.data import Dataset
     from oncology.nodes.device import Weights
-    from oncology.nodes.model import StandaloneNODE
     from oncology.nodes.optimisers import Iterate, Optimiser
-    from oncology.nodes.problem import Samples
-    from oncology.nodes.training import BatchProblem, Plan, Progress
+    from oncology.nodes.standalone import StandaloneNODE
+    from oncology.nodes.training import BatchProblem, Progress, TrainingPlan
+    from oncology.nodes.training_problem import Samples
 
 __all__ = ["CHECKPOINT", "dataset_of", "evaluate_folder", "run_training", "write_config"]
 
@@ -64,8 +64,8 @@ def model_of(config: SnodeConfig, features: int, classes: int) -> StandaloneNODE
     """
     from oncology.nodes.activation import activation_named
     from oncology.nodes.depth import DepthGrid
-    from oncology.nodes.model import StandaloneNODE
     from oncology.nodes.scheme import scheme_named
+    from oncology.nodes.standalone import StandaloneNODE
 
     m = config.model
     size = m.state or max(features + 1, classes)
@@ -97,21 +97,21 @@ def problem_of(config: SnodeConfig) -> BatchProblem:
     return Plain(cost, second=config.optimiser.step == "newton")
 
 
-def plan_of(config: SnodeConfig) -> Plan:
+def plan_of(config: SnodeConfig) -> TrainingPlan:
     """Return the plan of training."""
-    from oncology.nodes.training import Noise, Plan, Stage
+    from oncology.nodes.training import Noise, TrainingPlan, TrainingStage
 
     stages = tuple(
-        Stage(s.epochs, s.smoothing, s.refine, s.batch or None, Noise(s.noise_inputs, s.noise_states))
+        TrainingStage(s.epochs, s.smoothing, s.refine, s.batch or None, Noise(s.noise_inputs, s.noise_states))
         for s in config.stage
     )
-    return Plan(stages, optimiser_of(config), config.seed)
+    return TrainingPlan(stages, optimiser_of(config), config.seed)
 
 
 def optimiser_of(config: SnodeConfig) -> Optimiser:
     """Return the optimiser."""
     from oncology import optimise
-    from oncology.nodes.baselines import LBFGS, Adam, StochasticGradient
+    from oncology.nodes.descent import LBFGS, Adam, StochasticGradient
     from oncology.nodes.optimisers import ConjugateGradients
 
     o = config.optimiser
@@ -192,7 +192,7 @@ def run_training(config: SnodeConfig, data: Dataset, device: str, work: Path, re
     return metrics
 
 
-def _done(now: Progress, plan: Plan) -> float:
+def _done(now: Progress, plan: TrainingPlan) -> float:
     """Share of the epochs that are over."""
     past = sum(stage.epochs for stage in plan.stages[: now.stage])
     return (past + now.epoch) / max(1, sum(stage.epochs for stage in plan.stages))
@@ -289,10 +289,10 @@ def evaluate_folder(folder: Path, data: str | None, config: SnodeConfig, device:
 
 def _of_table(config: SnodeConfig, model: StandaloneNODE, theta: Weights) -> dict[str, Any]:
     """Return what the network is worth on all samples of a CSV file."""
-    from oncology.nodes.data import Dataset, Scaling, table_to_test
+    from oncology.nodes.data import Dataset, FeatureScaling, table_to_test
 
     learnt = config.learnt
-    scaling = Scaling(learnt.shift, learnt.scale) if learnt.shift else None
+    scaling = FeatureScaling(learnt.shift, learnt.scale) if learnt.shift else None
     samples = table_to_test(Path(config.data_set), config.data.column, learnt.classes, scaling)
     if samples.inputs.shape[1] != len(model.inputs):
         raise DataError(

@@ -20,8 +20,8 @@ from torch import Tensor
 from oncology.errors import ConfigError, NumericalError
 from oncology.nodes.activation import Activation
 from oncology.nodes.depth import DepthGrid
-from oncology.nodes.model import StandaloneNODE
 from oncology.nodes.scheme import Scheme
+from oncology.nodes.standalone import StandaloneNODE
 
 __all__ = [
     "BOGACKI_SHAMPINE",

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from oncology.errors import ConfigError
 from oncology.nodes.activation import activation_named
-from oncology.nodes.baselines import AdamMemory, LBFGSMemory, StochasticMemory
 from oncology.nodes.depth import DepthGrid
-from oncology.nodes.model import StandaloneNODE
+from oncology.nodes.descent import AdamMemory, LBFGSMemory, StochasticMemory
 from oncology.nodes.scheme import scheme_named
+from oncology.nodes.standalone import StandaloneNODE
 from oncology.nodes.training import Progress
 from oncology.optimise import Counts, Record, State
 from oncology.optimise.directions import Gradient, Search

@@ -13,8 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from oncology.nodes.model import StandaloneNODE
 from oncology.nodes.robustness.sensitivity import input_jacobian
+from oncology.nodes.standalone import StandaloneNODE
 
 __all__ = ["Classifier", "ModuleClassifier", "NODEClassifier"]
 

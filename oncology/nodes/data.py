@@ -16,17 +16,29 @@ from torch import Tensor
 
 from oncology.errors import ConfigError, DataError
 from oncology.nodes.datafiles import Table, read_mnist, read_table
-from oncology.nodes.problem import Samples
+from oncology.nodes.training_problem import Samples
 
-__all__ = ["SYNTHETIC", "Dataset", "Scaling", "circles", "digits", "mnist", "moons", "one_hot", "spirals", "synthetic"]
-__all__ += ["table", "table_to_test"]
+__all__ = [
+    "SYNTHETIC",
+    "Dataset",
+    "FeatureScaling",
+    "circles",
+    "digits",
+    "mnist",
+    "moons",
+    "one_hot",
+    "spirals",
+    "synthetic",
+    "table",
+    "table_to_test",
+]
 
 INK = (-1.0, 0.0)
 """Lowest and highest input of an image: full ink and paper (A.2.1)."""
 
 
 @dataclass(frozen=True)
-class Scaling:
+class FeatureScaling:
     """Affine map of each feature, `(x - shift) / scale`."""
 
     shift: tuple[float, ...]
@@ -55,7 +67,7 @@ class Dataset:
     test: Samples
     classes: tuple[str, ...]
     bounds: tuple[float, float] | None = None
-    scaling: Scaling | None = None
+    scaling: FeatureScaling | None = None
 
     @property
     def features(self) -> int:
@@ -226,7 +238,7 @@ def table(path: Path, column: str | None = None, seed: int = 0, share: float = 0
     learnt = features[rows[0]]
     spread = learnt.std(0, correction=0)
     spread = torch.where(spread > 0, spread, torch.ones_like(spread))
-    scaling = Scaling(tuple(learnt.mean(0).tolist()), tuple(spread.tolist()))
+    scaling = FeatureScaling(tuple(learnt.mean(0).tolist()), tuple(spread.tolist()))
     targets = _targets(path, read, names)
     parts = [Samples(scaling(features[part]), targets[part]) for part in rows]
     return Dataset(str(path), parts[0], parts[1], names, None, scaling)
@@ -239,7 +251,7 @@ def _targets(path: Path, read: Table, names: tuple[str, ...]) -> Tensor:
     return one_hot(torch.tensor([names.index(name) for name in read.classes]), len(names))
 
 
-def table_to_test(path: Path, column: str | None, names: tuple[str, ...], scaling: Scaling | None) -> Samples:
+def table_to_test(path: Path, column: str | None, names: tuple[str, ...], scaling: FeatureScaling | None) -> Samples:
     """All samples of a CSV file, with the classes and the scaling of a trained network.
 
     Raises:

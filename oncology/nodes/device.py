@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from oncology.errors import ConfigError
-from oncology.nodes.model import StandaloneNODE
+from oncology.nodes.standalone import StandaloneNODE
 
 __all__ = ["Weights", "device_named", "seeded_weights", "torch_version"]
 

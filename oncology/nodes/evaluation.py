@@ -14,12 +14,12 @@ from torch import Tensor
 
 from oncology.errors import ConfigError
 from oncology.nodes.classifier import Classifier, NODEClassifier
-from oncology.nodes.model import StandaloneNODE
-from oncology.nodes.problem import Samples
 from oncology.nodes.robustness.attack import SensitivityAttack, noisy_accuracy, shorten
 from oncology.nodes.robustness.tube import certified_radius
+from oncology.nodes.standalone import StandaloneNODE
+from oncology.nodes.training_problem import Samples
 
-__all__ = ["Evaluation", "Measures", "certified_radii", "evaluate"]
+__all__ = ["ClassifierScores", "Measures", "certified_radii", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Measures:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class ClassifierScores:
     """What was found; None where nothing can be certified.
 
     Attributes:
@@ -83,7 +83,7 @@ def evaluate(
     samples: Samples,
     measures: Measures,
     radii: Callable[[Samples], Tensor] | None = None,
-) -> Evaluation:
+) -> ClassifierScores:
     """Measure a classifier.
 
     Args:
@@ -101,7 +101,7 @@ def evaluate(
     if radii is None and isinstance(classifier, NODEClassifier):
         radii = _of_node(classifier)
     certain = _certain(few, radii)
-    return Evaluation(
+    return ClassifierScores(
         accuracy,
         noisy,
         float((distances > measures.radius).double().mean()),

@@ -14,12 +14,12 @@ from typing import Literal
 from torch import Tensor, nn
 
 from oncology.errors import ConfigError
-from oncology.nodes.baselines import LBFGS, Adam
 from oncology.nodes.cost import Cost
+from oncology.nodes.descent import LBFGS, Adam
 from oncology.nodes.modules import SNODE
 from oncology.nodes.optimisers import ConjugateGradients, Iterate, Optimiser, forward_equivalents
-from oncology.nodes.problem import Samples
-from oncology.nodes.training import Plain, Plan, Progress, Stage, start, train
+from oncology.nodes.training import Plain, Progress, TrainingPlan, TrainingStage, start, train
+from oncology.nodes.training_problem import Samples
 from oncology.optimise import Armijo, ConjugateGradient, newton_step
 
 __all__ = ["NetworkFit", "fit", "samples_of"]
@@ -155,9 +155,10 @@ def fit(
     labels = y.ndim == 1
     optimiser = _optimiser(method, rate)
     stages = tuple(
-        Stage(math.ceil(iterations / CHUNK), smooth, 1 if number == 0 else 2, batch) for number in range(refine + 1)
+        TrainingStage(math.ceil(iterations / CHUNK), smooth, 1 if number == 0 else 2, batch)
+        for number in range(refine + 1)
     )
-    plan = Plan(stages, optimiser, seed)
+    plan = TrainingPlan(stages, optimiser, seed)
     cost = Cost(0.0, 1.0, decay=decay) if labels else Cost(decay=decay)
     history: list[Iterate] = []
 

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from oncology.errors import ConfigError
 from oncology.nodes.activation import Elementwise, activation_named
 from oncology.nodes.autograd import Pullback, by_adjoint
-from oncology.nodes.convolution.basis import GaussianDerivatives
-from oncology.nodes.convolution.model import ConvolutionalNODE
+from oncology.nodes.convolution.convolutional import ConvolutionalNODE
+from oncology.nodes.convolution.kernel_basis import GaussianDerivatives
 from oncology.nodes.convolution.pooling import PoolingFlow
 from oncology.nodes.convolution.torus import Torus
 from oncology.nodes.depth import DepthGrid, prolong
-from oncology.nodes.model import StandaloneNODE
 from oncology.nodes.scheme import scheme_named
+from oncology.nodes.standalone import StandaloneNODE
 
 __all__ = ["CNODE", "SNODE"]
 

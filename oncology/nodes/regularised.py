@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from oncology.errors import ConfigError
-from oncology.nodes import solve
-from oncology.nodes.problem import TrainingEvaluation, TrainingProblem
+from oncology.nodes.depth_run import DepthTangent
 from oncology.nodes.second_order import mixed_adjoint, mixed_tangent, stage_bends
+from oncology.nodes.training_problem import TrainingEvaluation, TrainingProblem
 from oncology.optimise import Tangent
 
 __all__ = ["RegularisedEvaluation", "RegularisedProblem", "every_input", "random_signs"]
@@ -99,7 +99,7 @@ class RegularisedEvaluation:
     base: TrainingEvaluation
 
     @cached_property
-    def tangents(self) -> list[solve.Tangent]:
+    def tangents(self) -> list[DepthTangent]:
         """Sensitivities xi of the state along the probes."""
         embed = self.setting.problem.model.embed
         return [self.base.run.tangent(None, embed(probe)) for probe in self.setting.probes]

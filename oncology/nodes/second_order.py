@@ -11,12 +11,12 @@ from torch import Tensor
 
 from oncology.errors import ConfigError
 from oncology.nodes.activation import Elementwise
-from oncology.nodes.solve import Adjoint, Run, Tangent
+from oncology.nodes.depth_run import DepthAdjoint, DepthRun, DepthTangent
 
 __all__ = ["mixed_adjoint", "mixed_tangent", "stage_bends"]
 
 
-def stage_bends(run: Run) -> Tensor:
+def stage_bends(run: DepthRun) -> Tensor:
     """Second derivative of the activation at each stage, (stages, K, n).
 
     Raises:
@@ -29,7 +29,7 @@ def stage_bends(run: Run) -> Tensor:
     return run.activation.bend(torch.baddbmm(run.weights[:, n:], run.inputs, run.weights[:, :n]))
 
 
-def mixed_tangent(run: Run, bends: Tensor, first: Tangent, second: Tangent) -> Tensor:
+def mixed_tangent(run: DepthRun, bends: Tensor, first: DepthTangent, second: DepthTangent) -> Tensor:
     """Second derivative x''[d1, d2] of x(T) along two directions, (K, n).
 
     Args:
@@ -58,7 +58,7 @@ def mixed_tangent(run: Run, bends: Tensor, first: Tangent, second: Tangent) -> T
 
 
 def mixed_adjoint(
-    run: Run, bends: Tensor, adjoint: Adjoint, tangent: Tangent, final: Tensor | None = None
+    run: DepthRun, bends: Tensor, adjoint: DepthAdjoint, tangent: DepthTangent, final: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Derivative of an adjoint solve along a direction: `nu . x''[d, .]` for the adjoint's covector nu.
 

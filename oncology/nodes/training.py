@@ -1,7 +1,7 @@
 """Training of a standalone NODE in stages of batches, with noise, refinement in depth and any optimiser (paper b).
 
-A `Plan` says what is done, a `Progress` is all that the next visit of a batch depends on: `train` goes from one to the
-next, so that a run goes on bit for bit from any of them, the generator of shuffles and noise included.
+A `TrainingPlan` says what is done, a `Progress` is all that the next visit of a batch depends on: `train` goes from one
+to the next, so that a run continues bit for bit from any of them, the generator of shuffles and noise included.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from torch import Tensor
 from oncology.errors import ConfigError, NumericalError
 from oncology.nodes.cost import Cost
 from oncology.nodes.depth import prolong
-from oncology.nodes.model import StandaloneNODE
 from oncology.nodes.optimisers import ConjugateGradients, Iterate, Optimiser, forward_equivalents
-from oncology.nodes.problem import Samples, TrainingProblem
 from oncology.nodes.regularised import RegularisedProblem, random_signs
+from oncology.nodes.standalone import StandaloneNODE
+from oncology.nodes.training_problem import Samples, TrainingProblem
 from oncology.optimise import Counts, Problem
 
-__all__ = ["BatchProblem", "Noise", "Plain", "Plan", "Progress", "Robust", "Stage", "start", "train"]
+__all__ = ["BatchProblem", "Noise", "Plain", "Progress", "Robust", "TrainingPlan", "TrainingStage", "start", "train"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ NONE = Counts()
 
 
 @dataclass(frozen=True)
-class Stage:
+class TrainingStage:
     """A part of training with a space and a grid of its own; the optimiser starts it without memory.
 
     Attributes:
@@ -88,7 +88,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What is done in training.
 
     Attributes:
@@ -101,7 +101,7 @@ class Plan:
         ConfigError: there is no stage or the budget is not positive.
     """
 
-    stages: tuple[Stage, ...]
+    stages: tuple[TrainingStage, ...]
     optimiser: Optimiser = field(default_factory=ConjugateGradients)
     seed: int = 0
     budget: float = math.inf
@@ -194,7 +194,7 @@ class Progress:
     value: float = math.nan
 
 
-def start(model: StandaloneNODE, theta: Tensor, plan: Plan) -> Progress:
+def start(model: StandaloneNODE, theta: Tensor, plan: TrainingPlan) -> Progress:
     """The beginning of training.
 
     Raises:
@@ -207,7 +207,7 @@ def start(model: StandaloneNODE, theta: Tensor, plan: Plan) -> Progress:
     return _entered(fresh, plan)
 
 
-def _entered(here: Progress, plan: Plan) -> Progress:
+def _entered(here: Progress, plan: TrainingPlan) -> Progress:
     """A stage's beginning, its grid refined; past stages without epochs too."""
     while here.stage < len(plan.stages):
         stage = plan.stages[here.stage]
@@ -224,7 +224,7 @@ def _entered(here: Progress, plan: Plan) -> Progress:
 def train(
     samples: Samples,
     problem: BatchProblem,
-    plan: Plan,
+    plan: TrainingPlan,
     here: Progress,
     callback: Callable[[Progress, tuple[Iterate, ...]], None] | None = None,
 ) -> Progress:
@@ -251,7 +251,7 @@ def train(
         >>> from oncology.nodes.depth import DepthGrid
         >>> model = StandaloneNODE(2, DepthGrid(1.0, 4), (0, 1), (0, 1))
         >>> points = Samples(torch.eye(2).double(), torch.eye(2).double().flip(0))
-        >>> plan = Plan((Stage(epochs=2), Stage(epochs=1, refine=2)))
+        >>> plan = TrainingPlan((TrainingStage(epochs=2), TrainingStage(epochs=1, refine=2)))
         >>> begun = start(model, model.initial(torch.Generator().manual_seed(0)), plan)
         >>> end = train(points, Plain(Cost()), plan, begun)
         >>> end.iterations, end.model.grid.cells
@@ -289,13 +289,13 @@ def train(
     return here
 
 
-def _always_the_same(stage: Stage, problem: BatchProblem) -> bool:
+def _always_the_same(stage: TrainingStage, problem: BatchProblem) -> bool:
     """Whether all visits of a stage minimise the same cost."""
     return stage.batch is None and stage.noise.silent and isinstance(problem, Plain)
 
 
 def _drawn(
-    samples: Samples, problem: BatchProblem, stage: Stage, here: Progress, done: Problem[Tensor] | None
+    samples: Samples, problem: BatchProblem, stage: TrainingStage, here: Progress, done: Problem[Tensor] | None
 ) -> tuple[Progress, Problem[Tensor], bool]:
     """Cost of the next batch, and whether it is that of the visit before."""
     same = _always_the_same(stage, problem)
@@ -324,7 +324,7 @@ def _normal(shape: torch.Size, source: torch.Generator, like: Tensor) -> Tensor:
     return torch.randn(shape, generator=source, dtype=torch.float64).to(like)
 
 
-def _moved_on(here: Progress, number: int, plan: Plan, over: bool) -> Progress:
+def _moved_on(here: Progress, number: int, plan: TrainingPlan, over: bool) -> Progress:
     """The visit after this one."""
     stage = plan.stages[here.stage]
     batch, epoch = here.batch + 1, here.epoch

@@ -16,20 +16,20 @@ from torch import Tensor, nn
 
 from oncology.errors import ConfigError
 from oncology.nodes.activation import TANH
-from oncology.nodes.baselines import Adam
 from oncology.nodes.classifier import Classifier, ModuleClassifier, NODEClassifier
 from oncology.nodes.cost import Cost
 from oncology.nodes.data import Dataset, digits
+from oncology.nodes.descent import Adam
 from oncology.nodes.evaluation import Measures, evaluate
-from oncology.nodes.model import prototype
 from oncology.nodes.optimisers import ConjugateGradients, Optimiser
-from oncology.nodes.problem import Samples
-from oncology.nodes.resnet import PlainResNet, parameter_count, resnet_of_size
 from oncology.nodes.robustness.certificates import INFLATION, EulerNet, lipschitz
 from oncology.nodes.robustness.sensitivity import margins_of
-from oncology.nodes.training import BatchProblem, Noise, Plain, Plan, Robust, Stage, start, train
+from oncology.nodes.standalone import prototype
+from oncology.nodes.training import BatchProblem, Noise, Plain, Robust, TrainingPlan, TrainingStage, start, train
+from oncology.nodes.training_problem import Samples
 from oncology.optimise import ConjugateGradient
-from oncology.reproduce.trials import Row, Trial
+from oncology.reproduce.resnet import PlainResNet, parameter_count, resnet_of_size
+from oncology.reproduce.trials import Row, SeededTrial
 
 __all__ = ["NETWORKS", "DigitsSettings", "best_digit_rates", "digit_rate_trials", "digit_trials"]
 
@@ -137,7 +137,7 @@ def standalone(network: str, seed: int, data: Dataset, settings: DigitsSettings,
         optimiser = ConjugateGradients(ConjugateGradient(powell=math.inf), iterations=10)
     smoothing = 0.0 if "Adam" in network else 1.0
     work = settings.work * (PENALISED if "penalty" in network else 1.0)
-    plan = Plan((Stage(10**6, smoothing, 1, batch, noise),), optimiser, seed, budget=work)
+    plan = TrainingPlan((TrainingStage(10**6, smoothing, 1, batch, noise),), optimiser, seed, budget=work)
     theta = model.initial(torch.Generator().manual_seed(1000 + seed)).float()
     end = train(data.train, problem, plan, start(model, theta, plan))
     return NODEClassifier(end.model, end.theta)
@@ -251,10 +251,10 @@ def digit_rate_trial(network: str, seed: int, rate: float, settings: DigitsSetti
 
 def digit_rate_trials(
     settings: DigitsSettings, rates: Sequence[float] = RATES, seeds: Sequence[int] = TUNING_SEEDS
-) -> list[Trial]:
+) -> list[SeededTrial]:
     """Trials that choose the learning rate of each network that Adam trains."""
     return [
-        Trial(
+        SeededTrial(
             digit_rate_trial,
             {"network": network, "seed": seed, "rate": rate, "settings": settings},
             {"network": network, "rate": rate, "seed": seed},
@@ -277,10 +277,10 @@ def best_digit_rates(rows: Sequence[Row]) -> dict[str, float]:
 
 def digit_trials(
     settings: DigitsSettings, rates: dict[str, float], seeds: Sequence[int] = (0, 1, 2, 3, 4)
-) -> list[Trial]:
+) -> list[SeededTrial]:
     """Trials of every network, on splits and first weights of their own."""
     return [
-        Trial(
+        SeededTrial(
             digit_trial,
             {"network": network, "seed": seed, "rate": rates.get(network, 0.0), "settings": settings},
             {"network": network, "rate": rates.get(network), "seed": seed},

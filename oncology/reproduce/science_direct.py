@@ -106,7 +106,7 @@ def _wave(
 def _gompertz(level: int) -> float:
     grid = square(-50.0, 50.0, 32 * level)
     exact = lambda t: growth.gompertz_gaussian(grid.points, t, 0.5, 0.05, 40.0, -0.3)  # noqa: E731
-    equation = growth.ReactionDiffusion(grid, growth.Gompertz())
+    equation = growth.ReactionDiffusion(grid, growth.GompertzLaw())
     found = _solved(equation, (column(0.5), column(0.05)), exact(0.0), 10.0, 8 * level, ETDRK2)
     return _relative(found, exact(10.0))
 
@@ -114,7 +114,7 @@ def _gompertz(level: int) -> float:
 def _exponential(level: int) -> float:
     grid = interval(-15.0, 15.0, 40 * level)
     exact = lambda t: growth.exponential_kernel(grid.points, t, 0.5, 0.3, 1.0)  # noqa: E731
-    equation = growth.ReactionDiffusion(grid, growth.Exponential())
+    equation = growth.ReactionDiffusion(grid, growth.ExponentialLaw())
     found = _solved(equation, (column(0.5), column(0.3)), exact(0.0), 3.0, 10 * level, CRANK_NICOLSON)
     return _relative(found, exact(3.0))
 
@@ -218,10 +218,10 @@ def _telegraph(turning: float) -> Callable[[int], float]:
 
 
 _F = (column(0.13), column(0.012))
-_FISHER = _wave(growth.Power(), lambda x, t: growth.power_wave(x, t, 0.13, 0.012), _F, 300.0, ETDRK2)
-_POWER = _wave(growth.Power(2), lambda x, t: growth.power_wave(x, t, 0.13, 0.012, 2), _F, 300.0, SDIRK2)
+_FISHER = _wave(growth.PowerLaw(), lambda x, t: growth.power_wave(x, t, 0.13, 0.012), _F, 300.0, ETDRK2)
+_POWER = _wave(growth.PowerLaw(2), lambda x, t: growth.power_wave(x, t, 0.13, 0.012, 2), _F, 300.0, SDIRK2)
 _BISTABLE = _wave(
-    growth.Bistable(0.25),
+    growth.BistableLaw(0.25),
     lambda x, t: growth.bistable_wave(x, t, 0.5, 0.1, 0.25),
     (column(0.5), column(0.1)),
     100.0,
@@ -237,14 +237,18 @@ DIRECT = (
     Direct("F4", "Gompertz growth: Gaussian, 2-D", 2.0, (1, 2, 4), _gompertz),
     Direct("F5", "exponential growth of the heat kernel", 2.0, (1, 2, 4), _exponential),
     Direct(
-        "F5 logistic", "logistic law without space", 2.0, (4, 8, 16), _uniform(growth.Power(), growth.logistic_growth)
+        "F5 logistic",
+        "logistic law without space",
+        2.0,
+        (4, 8, 16),
+        _uniform(growth.PowerLaw(), growth.logistic_growth),
     ),
     Direct(
         "F5 Gompertz",
-        "Gompertz law without space",
+        "GompertzLaw law without space",
         2.0,
         (4, 8, 16),
-        _uniform(growth.Gompertz(), growth.gompertz_growth),
+        _uniform(growth.GompertzLaw(), growth.gompertz_growth),
     ),
     Direct("A1", "kernel in a constant wind, 2-D", 2.0, (1, 2, 4), _carried),
     Direct("A1 vortex", "kernel in a rotation, 2-D", 2.0, (1, 2, 4), _rotated),

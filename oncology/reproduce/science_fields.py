@@ -18,12 +18,12 @@ from torch import Tensor
 from oncology.nodes.depth import DepthGrid
 from oncology.optimise import Blocks, Result, Stop, minimise
 from oncology.reproduce.science_direct import column
+from oncology.science.equation_problem import EquationProblem
 from oncology.science.equations import heat
 from oncology.science.exponential import ETDRK2
 from oncology.science.grid import Grid, interval
 from oncology.science.node import ScienceNODE
 from oncology.science.observe import Everywhere, Measurement, noisy
-from oncology.science.problem import Identification
 from oncology.science.unknowns import in_space
 
 __all__ = ["FieldRow", "field_row"]
@@ -92,7 +92,7 @@ def field_row(sought: Sought, level: float, seed: int = 0) -> FieldRow:
     start = known.pop(sought)
     model = ScienceNODE(heat.Heat(grid), DepthGrid(DURATION, 10), ETDRK2)
     unknown = in_space(sought, start, grid.weights)
-    problem = Identification(model, (unknown,), known, (Measurement(model.count, Everywhere(), data, grid.weights),))
+    problem = EquationProblem(model, (unknown,), known, (Measurement(model.count, Everywhere(), data, grid.weights),))
     measured = float(grid.weights[0]) ** 0.5
     mismatch = problem.evaluate(Blocks((truth.reshape(start.shape),))).run.final - exact
     delta = measured * math.hypot(float((data - exact).norm()), float(mismatch.norm()))

@@ -17,6 +17,7 @@ from oncology.nodes.depth import DepthGrid
 from oncology.nodes.scheme import RK4
 from oncology.optimise import Blocks, Result, Stop, euclidean, minimise
 from oncology.reproduce.science_direct import column
+from oncology.science.equation_problem import EquationProblem
 from oncology.science.equations import heat
 from oncology.science.equations import reaction_diffusion as growth
 from oncology.science.exponential import ETDRK2
@@ -24,7 +25,6 @@ from oncology.science.forms import Activated, Closed, ScalarGain
 from oncology.science.grid import interval
 from oncology.science.node import ScienceNODE
 from oncology.science.observe import Everywhere, Measurement, noisy
-from oncology.science.problem import Identification
 from oncology.science.runge_kutta import SDIRK2, explicit
 from oncology.science.unknowns import Unknown, in_depth
 
@@ -76,7 +76,7 @@ def gain_row(level: float, seed: int = 0) -> GainRow:
     data = [noisy(exact(time), level, generator) for time in times]
     flat = torch.full((depth.nodes, 1), math.log(math.expm1(1.0)), dtype=torch.float64)
     still = torch.zeros(grid.size, dtype=torch.float64)
-    problem = Identification(
+    problem = EquationProblem(
         model,
         (in_depth("gain", flat, depth, 0.1),),
         {"conductivity": column(kappa), "source": still, "bias": still, "initial": exact(0.0)},
@@ -133,7 +133,7 @@ def closure_row(width: int = 6, iterations: int = 60, seed: int = 0) -> ClosureR
     )
     known = {"conductivity": column(diffusion), "source": torch.zeros(grid.size, dtype=torch.float64)}
     data = tuple(Measurement(model.at(time), Everywhere(), wave(time, lessons), grid.weights) for time in (5.0, 10.0))
-    problem = Identification(model, unknowns, {**known, "initial": wave(0.0, lessons)}, data)
+    problem = EquationProblem(model, unknowns, {**known, "initial": wave(0.0, lessons)}, data)
     result = minimise(problem, problem.start, problem.space, stop=Stop(max_iterations=iterations))
     q, _ = problem.inputs(result.x)
     exact, start = wave(days, exam), wave(0.0, exam)

@@ -19,14 +19,14 @@ from oncology.nodes.depth import DepthGrid
 from oncology.nodes.scheme import EULER, RK4
 from oncology.reproduce.science_direct import column
 from oncology.science.equation import Equation
+from oncology.science.equation_problem import EquationProblem
 from oncology.science.equations import advection, conservation, heat, kinetic
 from oncology.science.equations import reaction_diffusion as growth
+from oncology.science.estimation import CoefficientEstimate, estimate
 from oncology.science.exponential import ETDRK2
 from oncology.science.grid import interval, square
-from oncology.science.identify import Estimate, estimate
 from oncology.science.node import ScienceNODE
-from oncology.science.observe import Everywhere, Measurement, Observation, Points, noisy
-from oncology.science.problem import Identification
+from oncology.science.observe import Everywhere, Measurement, Points, StateObservation, noisy
 from oncology.science.runge_kutta import BACKWARD_EULER, SDIRK2, explicit
 from oncology.science.stepper import Stepper
 from oncology.science.unknowns import Unknown, amplitude, number
@@ -75,11 +75,11 @@ class Inverse:
     seen: Tensor | None = None
 
     @property
-    def observation(self) -> Observation:
+    def observation(self) -> StateObservation:
         """What is measured."""
         return Everywhere() if self.seen is None else Points(self.seen)
 
-    def problem(self, level: float, seed: int = 0) -> tuple[Identification, float]:
+    def problem(self, level: float, seed: int = 0) -> tuple[EquationProblem, float]:
         """The problem with noise of a relative norm, and the noise's absolute norm."""
         model = ScienceNODE(self.equation, DepthGrid(self.times[-1], self.steps), self.stepper)
         generator = torch.Generator().manual_seed(seed)
@@ -91,7 +91,7 @@ class Inverse:
             squares += level**2 * float((weights * exact**2).sum())
             data.append(Measurement(model.at(time), observation, noisy(exact, level, generator), weights))
         known = {**self.known, **({} if "initial" in self.fields else {"initial": self.exact(0.0)})}
-        return Identification(model, self._unknowns(), known, tuple(data)), math.sqrt(squares)
+        return EquationProblem(model, self._unknowns(), known, tuple(data)), math.sqrt(squares)
 
     def _unknowns(self) -> tuple[Unknown, ...]:
         pairs = zip(self.coefficients, self.truth, strict=True)
@@ -130,7 +130,7 @@ class InverseRow:
     case: Inverse
     level: float
     noise: float
-    fit: Estimate
+    fit: CoefficientEstimate
     errors: dict[str, float]
     biases: dict[str, float]
 
@@ -317,11 +317,13 @@ def _telegraph() -> Inverse:
 INVERSE = (
     _heat(),
     _mode(),
-    _growth("F1", "Fisher-KPP", growth.Power(), (0.5, 0.1), lambda p, t: growth.power_wave(p[:, 0], t, 0.5, 0.1), 20.0),
+    _growth(
+        "F1", "Fisher-KPP", growth.PowerLaw(), (0.5, 0.1), lambda p, t: growth.power_wave(p[:, 0], t, 0.5, 0.1), 20.0
+    ),
     _growth(
         "F2",
         "growth u(1 - u^2)",
-        growth.Power(2),
+        growth.PowerLaw(2),
         (0.5, 0.1),
         lambda p, t: growth.power_wave(p[:, 0], t, 0.5, 0.1, 2),
         20.0,
@@ -329,7 +331,7 @@ INVERSE = (
     _growth(
         "F3",
         "bistable growth",
-        growth.Bistable(0.25),
+        growth.BistableLaw(0.25),
         (0.5, 0.4),
         lambda p, t: growth.bistable_wave(p[:, 0], t, 0.5, 0.4, 0.25),
         20.0,
@@ -337,7 +339,7 @@ INVERSE = (
     _growth(
         "F4",
         "Gompertz growth",
-        growth.Gompertz(),
+        growth.GompertzLaw(),
         (0.5, 0.05),
         lambda p, t: growth.gompertz_gaussian(p, t, 0.5, 0.05, 20.0, -0.5),
         10.0,
@@ -345,13 +347,13 @@ INVERSE = (
     _growth(
         "F5",
         "exponential growth",
-        growth.Exponential(),
+        growth.ExponentialLaw(),
         (0.5, 0.1),
         lambda p, t: growth.exponential_kernel(p, t, 0.5, 0.1, 4.0),
         10.0,
     ),
-    _uniform("F5 logistic", "logistic growth", growth.Power(), growth.logistic_growth),
-    _uniform("F5 Gompertz", "Gompertz growth", growth.Gompertz(), growth.gompertz_growth),
+    _uniform("F5 logistic", "logistic growth", growth.PowerLaw(), growth.logistic_growth),
+    _uniform("F5 Gompertz", "Gompertz growth", growth.GompertzLaw(), growth.gompertz_growth),
     _wind(),
     _vortex(),
     _layer(),

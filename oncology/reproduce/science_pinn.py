@@ -17,22 +17,22 @@ from torch import Tensor
 from oncology.nodes.depth import DepthGrid
 from oncology.reproduce.science_direct import column
 from oncology.science.equation import Coefficients, Equation
+from oncology.science.equation_problem import EquationProblem
 from oncology.science.equations import conservation, heat
 from oncology.science.equations import reaction_diffusion as growth
+from oncology.science.estimation import estimate
 from oncology.science.grid import Grid, interval
-from oncology.science.identify import estimate
 from oncology.science.node import ScienceNODE
 from oncology.science.observe import Everywhere, Measurement, noisy
-from oncology.science.pinn import Ends, Field, PinnProblem, Residual, fit_pinn
-from oncology.science.problem import Identification
+from oncology.science.pinn import Ends, FieldDerivatives, PinnProblem, Residual, fit_pinn
 from oncology.science.runge_kutta import SDIRK2
 from oncology.science.unknowns import number
 
-__all__ = ["CASES", "Case", "ComparisonRow", "compare"]
+__all__ = ["CASES", "ComparisonRow", "PinnCase", "compare"]
 
 
 @dataclass(frozen=True)
-class Case:
+class PinnCase:
     """An equation on an interval with its exact solution.
 
     Attributes:
@@ -82,15 +82,15 @@ class ComparisonRow:
     coefficient_error: float
 
 
-def _heat() -> Case:
+def _heat() -> PinnCase:
     grid = interval(0.0, 2.0, 80)
     wave = heat.cosine_mode(grid.points, 2.0, 2)
     rate = heat.mode_rate(2, 2.0)
 
-    def residual(f: Field, q: dict[str, Tensor]) -> Tensor:
+    def residual(f: FieldDerivatives, q: dict[str, Tensor]) -> Tensor:
         return f.t - q["conductivity"] * f.xx
 
-    return Case(
+    return PinnCase(
         "heat, one mode",
         heat.Heat(grid),
         grid,
@@ -105,13 +105,13 @@ def _heat() -> Case:
     )
 
 
-def _burgers() -> Case:
+def _burgers() -> PinnCase:
     grid = interval(0.0, 1.0, 100, "fixed")
 
-    def residual(f: Field, q: dict[str, Tensor]) -> Tensor:
+    def residual(f: FieldDerivatives, q: dict[str, Tensor]) -> Tensor:
         return f.t + f.u * f.x - q["viscosity"] * f.xx
 
-    return Case(
+    return PinnCase(
         "Burgers, sine",
         conservation.ConservationLaw(grid, conservation.central(conservation.burgers)),
         grid,
@@ -126,16 +126,16 @@ def _burgers() -> Case:
     )
 
 
-def _fisher() -> Case:
+def _fisher() -> PinnCase:
     grid = interval(-20.0, 40.0, 120)
     x = grid.points[:, 0]
 
-    def residual(f: Field, q: dict[str, Tensor]) -> Tensor:
+    def residual(f: FieldDerivatives, q: dict[str, Tensor]) -> Tensor:
         return f.t - q["diffusion"] * f.xx - q["proliferation"] * f.u * (1.0 - f.u)
 
-    return Case(
+    return PinnCase(
         "Fisher-KPP, wave",
-        growth.ReactionDiffusion(grid, growth.Power(1)),
+        growth.ReactionDiffusion(grid, growth.PowerLaw(1)),
         grid,
         ("diffusion", "proliferation"),
         (0.5, 0.2),
@@ -183,7 +183,7 @@ def _deadline(clock: Callable[[], float], budget: float) -> Callable[[int], bool
 
 
 def _row(
-    case: Case, problem: str, method: str, seconds: float, state: Tensor, found: dict[str, float]
+    case: PinnCase, problem: str, method: str, seconds: float, state: Tensor, found: dict[str, float]
 ) -> ComparisonRow:
     exact = case.exact(case.duration)
     error = float((state - exact).norm() / exact.norm())
@@ -191,19 +191,19 @@ def _row(
     return ComparisonRow(case.title, problem, method, seconds, error, max(wrong, default=math.nan))
 
 
-def _coefficients(case: Case, found: dict[str, float]) -> Coefficients:
+def _coefficients(case: PinnCase, found: dict[str, float]) -> Coefficients:
     values = {name: column(found.get(name, true)) for name, true in zip(case.names, case.truth, strict=True)}
     return tuple({**values, **case.rest}[coefficient.name] for coefficient in case.equation.coefficients)
 
 
-def _data(case: Case, noise: float) -> tuple[Tensor, float]:
+def _data(case: PinnCase, noise: float) -> tuple[Tensor, float]:
     exact = case.exact(case.duration)
     weights = case.equation.weights
     level = noise * float((weights * exact**2).sum()) ** 0.5
     return noisy(exact, noise, torch.Generator().manual_seed(3)), level
 
 
-def _science(case: Case, noise: float | None) -> tuple[Tensor, dict[str, float]]:
+def _science(case: PinnCase, noise: float | None) -> tuple[Tensor, dict[str, float]]:
     model = ScienceNODE(case.equation, DepthGrid(case.duration, case.steps), SDIRK2)
     found: dict[str, float] = {}
     if noise is not None:
@@ -211,11 +211,11 @@ def _science(case: Case, noise: float | None) -> tuple[Tensor, dict[str, float]]
         unknowns = tuple(number(name, 2.0 * true) for name, true in zip(case.names, case.truth, strict=True))
         measured = (Measurement(model.count, Everywhere(), data, case.equation.weights),)
         known = {**case.rest, "initial": case.exact(0.0)}
-        found = dict(estimate(Identification(model, unknowns, known, measured), level).values)
+        found = dict(estimate(EquationProblem(model, unknowns, known, measured), level).values)
     return model.run(_coefficients(case, found), case.exact(0.0)).final, found
 
 
-def _pinn(case: Case, noise: float | None, stop: Callable[[int], bool]) -> tuple[Tensor, dict[str, float]]:
+def _pinn(case: PinnCase, noise: float | None, stop: Callable[[int], bool]) -> tuple[Tensor, dict[str, float]]:
     x = case.grid.points[:, 0]
     places = torch.stack([x, torch.zeros_like(x)], dim=1)
     values = case.exact(0.0)[0]

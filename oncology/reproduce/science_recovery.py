@@ -20,24 +20,24 @@ from oncology.nodes.depth import DepthGrid, depth_space
 from oncology.nodes.scheme import MIDPOINT
 from oncology.optimise import Blocks, Result, Space, Stop, minimise
 from oncology.reproduce.science_direct import column
+from oncology.science.equation_problem import EquationEvaluation, EquationProblem, unflatten
 from oncology.science.equations import advection, conservation, heat
 from oncology.science.exponential import ETDRK2
 from oncology.science.grid import interval
 from oncology.science.node import ScienceNODE
 from oncology.science.observe import Everywhere, Measurement, noisy
-from oncology.science.problem import Identification, IdentificationEvaluation, unflatten
 from oncology.science.runge_kutta import BACKWARD_EULER, explicit
 from oncology.science.unknowns import INITIAL, Unknown, in_depth, in_space
 from oncology.science.variational import brachistochrone as fall
 
-__all__ = ["FIELDS", "Field", "RecoveredField", "recover"]
+__all__ = ["FIELDS", "RecoveredField", "SoughtField", "recover"]
 
 TAU = 1.1
 """Safety factor of the discrepancy principle."""
 
 
 @dataclass(frozen=True)
-class Field:
+class SoughtField:
     """A field to find.
 
     Attributes:
@@ -62,7 +62,7 @@ class Field:
     exact: Callable[[float], Tensor]
     times: tuple[float, ...]
 
-    def problem(self, level: float, seed: int) -> Identification:
+    def problem(self, level: float, seed: int) -> EquationProblem:
         """The problem, with noise of a relative norm."""
         generator = torch.Generator().manual_seed(seed)
         weights = self.model.equation.weights
@@ -70,7 +70,7 @@ class Field:
             Measurement(self.model.at(time), Everywhere(), noisy(self.exact(time), level, generator), weights)
             for time in self.times
         )
-        return Identification(self.model, (self.unknown,), self.known, data)
+        return EquationProblem(self.model, (self.unknown,), self.known, data)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ class RecoveredField:
         result: the iteration.
     """
 
-    field: Field
+    field: SoughtField
     level: float
     error: float
     best: float
@@ -107,7 +107,7 @@ class RecoveredField:
         return self.field.unknown.coordinates(self.field.truth)
 
 
-def recover(field: Field, level: float, seed: int = 0) -> RecoveredField:
+def recover(field: SoughtField, level: float, seed: int = 0) -> RecoveredField:
     """Find the field.
 
     Args:
@@ -128,7 +128,7 @@ def recover(field: Field, level: float, seed: int = 0) -> RecoveredField:
     return RecoveredField(field, level, wrong / size, best / size, singular, there.residual, result)
 
 
-def _truncations(there: IdentificationEvaluation, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _truncations(there: EquationEvaluation, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Singular values at the truth, and errors of the truncated expansions, a column for each number of modes kept.
 
     The modes are orthonormal in the inner product of the search. Those kept carry the noise over their singular
@@ -152,7 +152,7 @@ def _gram(space: Space[Blocks], like: Blocks) -> np.ndarray:
     return np.array([[space.inner(a, b) for b in units] for a in units])
 
 
-def _carried_start() -> Field:
+def _carried_start() -> SoughtField:
     """Two kernels in a wind, from where they are at the end."""
     grid, wind = interval(-6.0, 6.0, 60, "periodic"), column(1.2)
     equation = advection.Advection(grid, advection.winds(grid))
@@ -167,17 +167,17 @@ def _carried_start() -> Field:
     known = {"velocity": wind, "diffusion": column(0.1), "decay": column(0.2)}
     model = ScienceNODE(equation, DepthGrid(1.5, 15), ETDRK2)
     unknown = in_space(INITIAL, torch.zeros(1, grid.size, dtype=torch.float64), grid.weights)
-    return Field("A1", "initial state in a wind", model, unknown, exact(0.0), grid.weights, known, exact, (1.5,))
+    return SoughtField("A1", "initial state in a wind", model, unknown, exact(0.0), grid.weights, known, exact, (1.5,))
 
 
-def _burgers_start() -> Field:
+def _burgers_start() -> SoughtField:
     """The sine from which a steep front has grown."""
     grid = interval(0.0, 1.0, 40, "fixed")
     x = grid.points[:, 0]
     equation = conservation.ConservationLaw(grid, conservation.central(conservation.burgers))
     model = ScienceNODE(equation, DepthGrid(0.4, 20), ETDRK2)
     unknown = in_space(INITIAL, torch.zeros(1, grid.size, dtype=torch.float64), grid.weights)
-    return Field(
+    return SoughtField(
         "B3",
         "initial state of Burgers",
         model,
@@ -190,7 +190,7 @@ def _burgers_start() -> Field:
     )
 
 
-def _conductivity() -> Field:
+def _conductivity() -> SoughtField:
     """Of a rod at rest whose flux turns inside; ln kappa in H1."""
     wall = float(heat.rippled_rod(column(1.0), 0.5, 0.4)[0])
     grid = interval(0.0, 1.0, 60, "fixed", (0.0, wall))
@@ -201,7 +201,7 @@ def _conductivity() -> Field:
     unknown = Unknown("conductivity", torch.ones_like(truth), depth_space(faces, 0.2), logarithmic=True)
     known = {"source": torch.ones(grid.size, dtype=torch.float64), INITIAL: exact}
     model = ScienceNODE(equation, DepthGrid(1e6, 1), BACKWARD_EULER)
-    return Field(
+    return SoughtField(
         "B2.3",
         "ln conductivity of a rod",
         model,
@@ -214,7 +214,7 @@ def _conductivity() -> Field:
     )
 
 
-def _path() -> Field:
+def _path() -> SoughtField:
     """The angle of the path of fastest descent in time, from the bead's positions; in H1."""
     angle = fall.cycloid_angle(1.0, 1.2)
     radius, cells = 1.2 / (1.0 - math.cos(angle)), 30
@@ -223,7 +223,7 @@ def _path() -> Field:
     unknown = in_depth("angle", torch.full_like(truth, math.atan2(1.2, 1.0)), depth, 0.2 * depth.length)
     known = {"gravity": column(9.81), INITIAL: fall.cycloid(0.0, radius)}
     weights = torch.full((cells,), depth.step, dtype=torch.float64)
-    return Field(
+    return SoughtField(
         "V1",
         "angle of the brachistochrone",
         ScienceNODE(fall.Slide(), depth, explicit(MIDPOINT)),

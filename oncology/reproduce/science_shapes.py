@@ -17,7 +17,7 @@ from oncology.nodes.scheme import MIDPOINT
 from oncology.reproduce.science_direct import Direct, column
 from oncology.reproduce.science_inverse import Inverse
 from oncology.science.equation import Coefficients, Equation
-from oncology.science.equations import graphs, surfaces
+from oncology.science.equations import area_flows, graphs
 from oncology.science.equations import navier_stokes as flow
 from oncology.science.exponential import ETDRK2
 from oncology.science.forms import Clocked
@@ -113,16 +113,16 @@ def _barenblatt(level: int) -> float:
 
 def _scherk(level: int) -> float:
     cells = 8 * level
-    exact = surfaces.scherk(1.0, cells)
-    equation = surfaces.AreaFlow(1.0, cells, exact)
+    exact = area_flows.scherk(1.0, cells)
+    equation = area_flows.AreaFlow(1.0, cells, exact)
     inside = exact[1:-1, 1:-1].reshape(1, -1)
     return _error(equation, (column(1.0),), _zeros(equation.size)[None], inside, 1e3, 8, BACKWARD_EULER)
 
 
 def _catenoid(level: int) -> float:
-    ring, tube = 0.8 * math.cosh(0.5 / 0.8), surfaces.RevolutionFlow(0.5, 10 * level)
+    ring, tube = 0.8 * math.cosh(0.5 / 0.8), area_flows.RevolutionFlow(0.5, 10 * level)
     start = torch.full((1, tube.size), ring, dtype=torch.float64)
-    exact = surfaces.catenoid(tube.points, 0.8).reshape(1, -1)
+    exact = area_flows.catenoid(tube.points, 0.8).reshape(1, -1)
     return _error(tube, (column(ring),), start, exact, 1e3, 10, BACKWARD_EULER)
 
 
@@ -216,16 +216,16 @@ def _smoothing() -> Inverse:
 
 
 def _height() -> Inverse:
-    frame = surfaces.scherk(1.0, 16)
-    inside, equation = frame[1:-1, 1:-1].reshape(1, -1), surfaces.AreaFlow(1.0, 16, frame)
+    frame = area_flows.scherk(1.0, 16)
+    inside, equation = frame[1:-1, 1:-1].reshape(1, -1), area_flows.AreaFlow(1.0, 16, frame)
     exact = lambda time: inside if time else torch.zeros_like(inside)  # noqa: E731
     names = ("height",)
     return Inverse("S1 Scherk", "boundary's height", (1.0,), 1.5, names, equation, exact, {}, (1e3,), 8, BACKWARD_EULER)
 
 
 def _ring() -> Inverse:
-    ring, tube = 0.8 * math.cosh(0.5 / 0.8), surfaces.RevolutionFlow(0.5, 20)
-    neck = surfaces.catenoid(tube.points, 0.8)
+    ring, tube = 0.8 * math.cosh(0.5 / 0.8), area_flows.RevolutionFlow(0.5, 20)
+    neck = area_flows.catenoid(tube.points, 0.8)
     exact = lambda time: neck if time else torch.full_like(neck, ring)  # noqa: E731
     names = ("ring",)
     return Inverse(

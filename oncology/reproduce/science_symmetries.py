@@ -16,15 +16,15 @@ from oncology.nodes.depth import DepthGrid
 from oncology.nodes.scheme import MIDPOINT, RK4
 from oncology.optimise import euclidean
 from oncology.reproduce.science_direct import column
+from oncology.science.equation_problem import EquationProblem
 from oncology.science.equations import advection, graphs, heat
 from oncology.science.equations import reaction_diffusion as growth
+from oncology.science.estimation import Identifiability, identifiability
 from oncology.science.exponential import ETDRK2
 from oncology.science.forms import Clocked
 from oncology.science.grid import interval
-from oncology.science.identify import Identifiability, identifiability
 from oncology.science.node import ScienceNODE
 from oncology.science.observe import Everywhere, FrontPosition, Measurement
-from oncology.science.problem import Identification
 from oncology.science.runge_kutta import BACKWARD_EULER, SDIRK2, explicit
 from oncology.science.unknowns import Unknown, amplitude, in_depth, number
 from oncology.science.variational import brachistochrone as fall
@@ -52,7 +52,7 @@ def integral_of_conductivity() -> Identifiability:
     unknown = in_depth("conductivity", torch.full((4, 1), 0.1, dtype=torch.float64), depth)
     known = {"source": torch.zeros(16, dtype=torch.float64), "initial": wave}
     return identifiability(
-        Identification(model, (unknown,), known, (Measurement(4, Everywhere(), wave, grid.weights),))
+        EquationProblem(model, (unknown,), known, (Measurement(4, Everywhere(), wave, grid.weights),))
     )
 
 
@@ -60,7 +60,7 @@ def growth_or_amplitude(days: float = 10.0) -> Identifiability:
     """(ii) Exponential growth: the start's amplitude c and the proliferation `rho - ln c / T` look the same at T."""
     grid = interval(-15.0, 15.0, 60)
     start = growth.exponential_kernel(grid.points, 0.0, 0.5, 0.1, 4.0)
-    model = ScienceNODE(growth.ReactionDiffusion(grid, growth.Exponential()), DepthGrid(days, 100), explicit(RK4))
+    model = ScienceNODE(growth.ReactionDiffusion(grid, growth.ExponentialLaw()), DepthGrid(days, 100), explicit(RK4))
     unknowns = (
         number("diffusion", 0.5),
         number("proliferation", 0.1, 0.1, logarithmic=False),
@@ -68,7 +68,7 @@ def growth_or_amplitude(days: float = 10.0) -> Identifiability:
     )
     data = growth.exponential_kernel(grid.points, days, 0.5, 0.1, 4.0)
     measurement = Measurement(model.count, Everywhere(), data, grid.weights)
-    return identifiability(Identification(model, unknowns, {}, (measurement,)))
+    return identifiability(EquationProblem(model, unknowns, {}, (measurement,)))
 
 
 def clock() -> Identifiability:
@@ -78,7 +78,7 @@ def clock() -> Identifiability:
     model = ScienceNODE(Clocked(growth.ReactionDiffusion(grid)), DepthGrid(1.0, 20), SDIRK2)
     unknowns = (number("diffusion", 0.5), number("proliferation", 0.1), number("duration", 20.0))
     data = tuple(Measurement(model.at(t), Everywhere(), exact(20.0 * t), grid.weights) for t in (0.5, 1.0))
-    return identifiability(Identification(model, unknowns, {"initial": exact(0.0)}, data))
+    return identifiability(EquationProblem(model, unknowns, {"initial": exact(0.0)}, data))
 
 
 def front_directions(days: float = 150.0, diffusion: float = 0.5, rho: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
@@ -102,7 +102,7 @@ def front_directions(days: float = 150.0, diffusion: float = 0.5, rho: float = 0
         for step, threshold in ((150, 0.3), (300, 0.3), (300, 0.1), (300, 0.7))
     )
     unknowns = (number("diffusion", diffusion), number("proliferation", rho))
-    here = Identification(model, unknowns, {"initial": start}, data)
+    here = EquationProblem(model, unknowns, {"initial": start}, data)
     evaluation = here.evaluate(here.start)
     positions, rows = torch.cat(evaluation.residuals)[:, 0].numpy(), evaluation.jacobian()
     speed, width = positions[1] - positions[0], positions[2] - positions[3]
@@ -116,7 +116,7 @@ def stationary_layer() -> Identifiability:
     model = ScienceNODE(advection.Advection(grid, advection.winds(grid)), DepthGrid(1e9, 1), BACKWARD_EULER)
     data = (Measurement(1, Everywhere(), advection.boundary_layer(x, 10.0), grid.weights),)
     unknowns = (number("velocity", 1.0), number("diffusion", 0.1))
-    return identifiability(Identification(model, unknowns, {"decay": column(0.0), "initial": x[None]}, data))
+    return identifiability(EquationProblem(model, unknowns, {"decay": column(0.0), "initial": x[None]}, data))
 
 
 def layered_rod(peak: float = 1.2) -> Identifiability:
@@ -136,7 +136,7 @@ def layered_rod(peak: float = 1.2) -> Identifiability:
     unknown = Unknown("conductivity", conductivity, euclidean(), logarithmic=True)
     known = {"source": torch.ones(grid.size, dtype=torch.float64), "initial": temperature}
     data = (Measurement(1, Everywhere(), temperature, grid.weights),)
-    return identifiability(Identification(model, (unknown,), known, data))
+    return identifiability(EquationProblem(model, (unknown,), known, data))
 
 
 def driven_curve() -> Identifiability:
@@ -151,7 +151,7 @@ def driven_curve() -> Identifiability:
     unknowns = (number("mobility", 1.0, logarithmic=False), Unknown("source", force, euclidean(), shape=(1,)))
     data = (Measurement(10, Everywhere(), settled + 1.5, grid.weights),)
     model = ScienceNODE(equation, DepthGrid(1.0, 10), SDIRK2)
-    return identifiability(Identification(model, unknowns, {"initial": settled}, data))
+    return identifiability(EquationProblem(model, unknowns, {"initial": settled}, data))
 
 
 def slide() -> Identifiability:
@@ -166,7 +166,7 @@ def slide() -> Identifiability:
         Measurement(i, Everywhere(), fall.cycloid(angle * i / cells, radius), torch.ones(2, dtype=torch.float64))
         for i in range(1, cells + 1)
     )
-    return identifiability(Identification(model, unknowns, known, data))
+    return identifiability(EquationProblem(model, unknowns, known, data))
 
 
 def segmentation() -> Identifiability:
@@ -180,7 +180,7 @@ def segmentation() -> Identifiability:
     rest = crack.alternate(equation, start, tuple(column(value) for value in weights.values()), 1e-14)[None]
     unknowns = tuple(number(name, value) for name, value in weights.items())
     data = (Measurement(1, Everywhere(), rest, equation.weights),)
-    return identifiability(Identification(model, unknowns, {"initial": rest}, data))
+    return identifiability(EquationProblem(model, unknowns, {"initial": rest}, data))
 
 
 SYMMETRIES: dict[str, Callable[[], Identifiability]] = {

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from oncology.nodes.baselines import LBFGS, Adam
 from oncology.nodes.cost import Cost
 from oncology.nodes.data import Dataset, synthetic
 from oncology.nodes.depth import DepthGrid, apply
-from oncology.nodes.model import StandaloneNODE
+from oncology.nodes.descent import LBFGS, Adam
 from oncology.nodes.optimisers import ConjugateGradients, Iterate, Optimiser, forward_equivalents
-from oncology.nodes.training import Plain, Plan, Progress, Stage, start, train
+from oncology.nodes.standalone import StandaloneNODE
+from oncology.nodes.training import Plain, Progress, TrainingPlan, TrainingStage, start, train
 from oncology.optimise import (
     Armijo,
     ConjugateGradient,
@@ -31,7 +31,7 @@ from oncology.optimise import (
     root_step,
     zero,
 )
-from oncology.reproduce.trials import Row, Trial
+from oncology.reproduce.trials import Row, SeededTrial
 
 __all__ = ["CELLS", "REFERENCE", "best_rates", "equal_work_trials", "rate_trials", "reference_trials", "spiral_trials"]
 
@@ -91,9 +91,9 @@ class Toy:
         return self.model().initial(torch.Generator().manual_seed(1000 + self.seed), self.scale)
 
 
-def learn(toy: Toy, stages: tuple[Stage, ...], optimiser: Optimiser, second: bool = False) -> Row:
+def learn(toy: Toy, stages: tuple[TrainingStage, ...], optimiser: Optimiser, second: bool = False) -> Row:
     """Train on a synthetic set; return accuracies, cost, roughness and solves."""
-    data, plan = toy.data(), Plan(stages, optimiser, toy.seed)
+    data, plan = toy.data(), TrainingPlan(stages, optimiser, toy.seed)
     end = train(data.train, Plain(toy.cost, second), plan, start(toy.model(), toy.initial(), plan))
     stiffness = end.model.grid.stiffness()
     return {
@@ -122,14 +122,14 @@ def reference_trial(
         hager_zhang if rule == "hager-zhang" else FORMULAS[formula], powell=0.2 if rule == "restarts" else math.inf
     )
     optimiser = ConjugateGradients(method, Armijo(newton_step if newton else root_step), iterations)
-    return learn(Toy(name, size, seed), (Stage(1, smoothing),), optimiser, second=newton)
+    return learn(Toy(name, size, seed), (TrainingStage(1, smoothing),), optimiser, second=newton)
 
 
 def reference_trials(
     seeds: Sequence[int] = (0, 1, 2),
     iterations: int = 200,
     cells: Sequence[tuple[str, int]] = CELLS,
-) -> list[Trial]:
+) -> list[SeededTrial]:
     """Trials of C.2's table, with variants of the method.
 
     `restarts` is with Powell's restarts, `plain` is without them, `newton` is without them and takes Newton's step,
@@ -149,7 +149,9 @@ def reference_trials(
                 given |= {"rule": rule, "iterations": iterations}
                 labels = {"set": name, "n": size, "smoothing": smoothing, "formula": formula}
                 labels |= {"rule": rule, "reference": REFERENCE[name, size][smoothing, formula]}
-                trials += [Trial(reference_trial, given | {"seed": seed}, labels | {"seed": seed}) for seed in seeds]
+                trials += [
+                    SeededTrial(reference_trial, given | {"seed": seed}, labels | {"seed": seed}) for seed in seeds
+                ]
     return trials
 
 
@@ -174,7 +176,7 @@ def equal_work_trial(
         optimiser = ConjugateGradients(
             ConjugateGradient(powell=math.inf), Armijo(newton_step if newton else root_step), iterations=largest
         )
-    plan = Plan((Stage(10**6, 1.0 if method == "NCG H1" else 0.0),), optimiser, seed, budget=largest)
+    plan = TrainingPlan((TrainingStage(10**6, 1.0 if method == "NCG H1" else 0.0),), optimiser, seed, budget=largest)
     toy, seen = Toy(name, size, seed), list[Iterate]()
     data = toy.data()
     problem = Plain(toy.cost, second=method.endswith("newton"))
@@ -191,10 +193,10 @@ def equal_work_trial(
 
 def rate_trials(
     budgets: Sequence[int], rates: Sequence[float] = RATES, seeds: Sequence[int] = TUNING_SEEDS
-) -> list[Trial]:
+) -> list[SeededTrial]:
     """Trials that choose Adam's rate, constant or falling like a cosine, for each set on seeds of their own."""
     return [
-        Trial(
+        SeededTrial(
             equal_work_trial,
             {"name": name, "size": size, "method": "Adam", "seed": seed, "budgets": budgets}
             | {"rate": rate, "cosine": cosine},
@@ -222,7 +224,7 @@ def best_rates(rows: Sequence[Row], budget: int) -> dict[str, tuple[float, bool]
 
 def equal_work_trials(
     budgets: Sequence[int], chosen: dict[str, tuple[float, bool]], seeds: Sequence[int] = (0, 1, 2)
-) -> list[Trial]:
+) -> list[SeededTrial]:
     """Trials of every method at equal work, Adam with the rates that were chosen."""
     trials = []
     for name, size in SETS:
@@ -232,7 +234,7 @@ def equal_work_trials(
             given |= {"rate": rate, "cosine": cosine} if method == "Adam" else {}
             schedule = f"rate {rate:g}{', cosine' if cosine else ''}" if method == "Adam" else ""
             labels = {"set": name, "n": size, "method": method, "setting": schedule}
-            trials += [Trial(equal_work_trial, given | {"seed": seed}, labels | {"seed": seed}) for seed in seeds]
+            trials += [SeededTrial(equal_work_trial, given | {"seed": seed}, labels | {"seed": seed}) for seed in seeds]
     return trials
 
 
@@ -243,16 +245,16 @@ def spiral_trial(size: int, recipe: str, seed: int, iterations: int = 600) -> Ro
     """Spirals with cross-entropy and a short smoothing length, on a fixed grid or refined in depth."""
     toy = Toy("spirals", size, seed, cells=5, scale=1.0 / math.sqrt(size), cost=Cost(0.0, 1.0, decay=3e-3))
     optimiser = ConjugateGradients(ConjugateGradient(powell=math.inf), Armijo(newton_step), iterations // 3)
-    refined = (Stage(1, 0.3), Stage(1, 0.1, refine=2), Stage(1, 0.1, refine=2))
-    return learn(toy, refined if recipe == "refined" else (Stage(3, 0.1),), optimiser, second=True)
+    refined = (TrainingStage(1, 0.3), TrainingStage(1, 0.1, refine=2), TrainingStage(1, 0.1, refine=2))
+    return learn(toy, refined if recipe == "refined" else (TrainingStage(3, 0.1),), optimiser, second=True)
 
 
 def spiral_trials(
     seeds: Sequence[int] = (0, 1, 2), iterations: int = 600, sizes: Sequence[int] = (4, 8, 16)
-) -> list[Trial]:
+) -> list[SeededTrial]:
     """Trials with spirals."""
     return [
-        Trial(
+        SeededTrial(
             spiral_trial,
             {"size": size, "recipe": recipe, "seed": seed, "iterations": iterations},
             {"n": size, "recipe": recipe, "seed": seed},

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["Row", "Section", "Trial", "mean_of", "run_trials", "spread_of", "summed_up"]
+__all__ = ["Row", "Section", "SeededTrial", "mean_of", "run_trials", "spread_of", "summed_up"]
 
 type Row = dict[str, Any]
 """One line of a table: strings, numbers, or None where there is none, by column."""
@@ -37,7 +37,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Trial:
+class SeededTrial:
     """One run of an experiment.
 
     Attributes:
@@ -51,12 +51,12 @@ class Trial:
     labels: Row = field(default_factory=dict)
 
 
-def _call(trial: Trial) -> Row:
+def _call(trial: SeededTrial) -> Row:
     torch.set_num_threads(1)
     return trial.function(**trial.arguments)
 
 
-def run_trials(trials: Sequence[Trial], workers: int = 1) -> Iterator[tuple[int, Row]]:
+def run_trials(trials: Sequence[SeededTrial], workers: int = 1) -> Iterator[tuple[int, Row]]:
     """Run trials, each on one thread, so that what comes back does not depend on the number of workers.
 
     Args:

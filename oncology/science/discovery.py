@@ -12,11 +12,11 @@ from torch import Tensor
 
 from oncology.errors import ConfigError
 from oncology.optimise import LevenbergMarquardt, gauss_newton
-from oncology.science.identify import EXACTLY_ZERO, Identifiability, identifiability
+from oncology.science.equation_problem import EquationProblem, Scalars
+from oncology.science.estimation import EXACTLY_ZERO, Identifiability, identifiability
 from oncology.science.modules import Science
-from oncology.science.observe import Measurement, Observation, Points
+from oncology.science.observe import Measurement, Points, StateObservation
 from oncology.science.posed import PosedEquation
-from oncology.science.problem import Identification, Scalars
 from oncology.science.unknowns import INITIAL, number
 
 __all__ = ["Data", "Found", "identify"]
@@ -131,13 +131,13 @@ def identify(model: Science, start: Tensor, data: Data, noise: float = 0.0) -> F
     return Found(values, sd, identified, residual, str(result.status), named, units)
 
 
-def _problem(model: Science, posed: PosedEquation, state: Tensor, data: Data, noise: float) -> Identification:
+def _problem(model: Science, posed: PosedEquation, state: Tensor, data: Data, noise: float) -> EquationProblem:
     node = model.model(posed.equation)
     unknowns = []
     for coefficient, name in posed.unknowns.items():
         guess = model.values[name].detach()
         if len(guess) > 1:
-            raise ConfigError(f"{name} has {len(guess)} values; fields are for `Identification` with `in_space`")
+            raise ConfigError(f"{name} has {len(guess)} values; fields are for `EquationProblem` with `in_space`")
         positive = posed.coefficient(name).positive
         scale = PRIOR if positive else PRIOR * max(abs(float(guess)), 1.0)
         unknowns.append(replace(number(coefficient, float(guess), scale, positive), precision=noise**2))
@@ -150,10 +150,10 @@ def _problem(model: Science, posed: PosedEquation, state: Tensor, data: Data, no
             raise ConfigError(f"{rows.shape[1]} values at {len(points)} points; need a finite one for each")
         weights = torch.ones(rows.shape[1], dtype=torch.float64)
         measured.append(Measurement(node.at(time), observation, rows, weights))
-    return Identification(node, tuple(unknowns), {**posed.known, INITIAL: state}, tuple(measured))
+    return EquationProblem(node, tuple(unknowns), {**posed.known, INITIAL: state}, tuple(measured))
 
 
-def _observation(posed: PosedEquation, points: Tensor) -> Observation:
+def _observation(posed: PosedEquation, points: Tensor) -> StateObservation:
     """What is measured at points: components by number, or positions in the box of the grid."""
     if not points.is_floating_point():
         if len(points) == 0 or not 0 <= int(points.min()) <= int(points.max()) < posed.equation.size:

@@ -18,7 +18,7 @@ from torch import Tensor
 from oncology.errors import ConfigError
 from oncology.science.equation import Coefficients, Equation, SemiLinear, pullback_of, pushforward_of
 
-__all__ = ["ETDRK2", "Exponential", "ExponentialStep", "phi_functions"]
+__all__ = ["ETDRK2", "ExponentialRule", "ExponentialStep", "phi_functions"]
 
 SERIES_TERMS = 18
 
@@ -39,7 +39,7 @@ def phi_functions(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Exponential:
+class ExponentialRule:
     """The ETDRK2 rule; exact where the equation is linear, diagonal and without a source.
 
     Attributes:
@@ -63,7 +63,7 @@ class Exponential:
         return ExponentialStep(equation, length, q, u)
 
 
-ETDRK2 = Exponential()
+ETDRK2 = ExponentialRule()
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from torch import Tensor
 from oncology.errors import ConfigError, NumericalError
 from oncology.nodes.depth import DepthGrid, Interpolation
 from oncology.science.equation import Coefficients, Equation
-from oncology.science.stepper import Step, Stepper
+from oncology.science.stepper import Stepper, StepTaken
 
 __all__ = ["ScienceAdjoint", "ScienceNODE", "ScienceRun"]
 
@@ -150,7 +150,7 @@ class ScienceRun:
     rule: Interpolation
     kept: Tensor
     final: Tensor
-    taken: list[Step]
+    taken: list[StepTaken]
 
     @property
     def states(self) -> Tensor:
@@ -212,7 +212,7 @@ class ScienceRun:
     def _stride(self) -> int:
         return self.model.count if self.model.keep == 1 else self.model.keep
 
-    def _segment(self, first: int) -> list[Step]:
+    def _segment(self, first: int) -> list[StepTaken]:
         """The steps from a kept state to the next one, repeated where they were not kept."""
         model = self.model
         if model.keep == 1:

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from oncology.errors import NumericalError
 
-__all__ = ["Everywhere", "FrontPosition", "Interpolated", "Measurement", "Observation", "Points", "noisy"]
+__all__ = ["Everywhere", "FrontPosition", "Interpolated", "Measurement", "Points", "StateObservation", "noisy"]
 
 
-class Observation(Protocol):
+class StateObservation(Protocol):
     """A differentiable map of states to data."""
 
     def value(self, u: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ class Measurement:
     """
 
     step: int
-    observation: Observation
+    observation: StateObservation
     data: Tensor
     weights: Tensor
 

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from oncology.errors import ConfigError
 
-__all__ = ["Ends", "Field", "Informed", "PinnFit", "PinnProblem", "fit_pinn"]
+__all__ = ["Ends", "FieldDerivatives", "Informed", "PinnFit", "PinnProblem", "fit_pinn"]
 
 
 @dataclass(frozen=True, eq=False)
-class Field:
+class FieldDerivatives:
     """A function of space and time with its derivatives at the same points, (m,) each."""
 
     u: Tensor
@@ -32,7 +32,7 @@ class Field:
 
 type Ends = Literal["noflux", "fixed", "free"]
 
-type Residual = Callable[[Field, dict[str, Tensor]], Tensor]
+type Residual = Callable[[FieldDerivatives, dict[str, Tensor]], Tensor]
 """(u and its derivatives, coefficients) -> u_t - S(u), (m,)."""
 
 
@@ -98,7 +98,7 @@ class Informed(torch.nn.Module):
         self._middle = torch.tensor([0.5 * (problem.lower + problem.upper), 0.5 * problem.duration]).double()
         self._half = torch.tensor([0.5 * (problem.upper - problem.lower), 0.5 * problem.duration]).double()
 
-    def field(self, places: Tensor) -> Field:
+    def field(self, places: Tensor) -> FieldDerivatives:
         """The field and its derivatives at (m, 2) places."""
         u = (places - self._middle) / self._half
         x, t = torch.zeros_like(u), torch.zeros_like(u)
@@ -110,7 +110,7 @@ class Informed(torch.nn.Module):
                 u = torch.tanh(u)
                 slope = 1.0 - u * u
                 x, xx, t = slope * x, slope * xx - 2.0 * u * slope * x * x, slope * t
-        return Field(u[:, 0], x[:, 0], xx[:, 0], t[:, 0])
+        return FieldDerivatives(u[:, 0], x[:, 0], xx[:, 0], t[:, 0])
 
     def coefficients(self, problem: PinnProblem) -> dict[str, Tensor]:
         """All coefficients by name."""

@@ -17,7 +17,7 @@ from oncology.science.equations.advection import Advection, winds
 from oncology.science.equations.conservation import ConservationLaw, central
 from oncology.science.equations.conservation import burgers as burgers_flux
 from oncology.science.equations.heat import Heat
-from oncology.science.equations.reaction_diffusion import Law, Power, ReactionDiffusion
+from oncology.science.equations.reaction_diffusion import Law, PowerLaw, ReactionDiffusion
 from oncology.science.grid import Grid
 
 __all__ = [
@@ -108,7 +108,7 @@ def reaction_diffusion(
         proliferation: rho, 1/day, or the name of the unknown.
         law: f, one of `oncology.science.equations.reaction_diffusion`; logistic if not given.
     """
-    return pose(ReactionDiffusion(grid, law or Power()), diffusion=diffusion, proliferation=proliferation)
+    return pose(ReactionDiffusion(grid, law or PowerLaw()), diffusion=diffusion, proliferation=proliferation)
 
 
 def advection(

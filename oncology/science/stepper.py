@@ -11,10 +11,10 @@ from torch import Tensor
 
 from oncology.science.equation import Coefficients, Equation
 
-__all__ = ["Step", "Stepper"]
+__all__ = ["StepTaken", "Stepper"]
 
 
-class Step(Protocol):
+class StepTaken(Protocol):
     """A step that was taken from u to `final`."""
 
     @property
@@ -43,5 +43,5 @@ class Stepper(Protocol):
     def positions(self) -> tuple[float, ...]:
         """Where in the step, 0 to 1, each stage reads the coefficients."""
 
-    def step(self, equation: Equation, length: float, q: list[Coefficients], u: Tensor) -> Step:
+    def step(self, equation: Equation, length: float, q: list[Coefficients], u: Tensor) -> StepTaken:
         """Take a step of the given length (day, or unit of depth) from u, (K, n)."""

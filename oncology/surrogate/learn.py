@@ -20,9 +20,9 @@ from oncology.model.trajectory import Trajectory
 from oncology.model.tumour import PARAMETERS
 from oncology.nodes.cost import Cost
 from oncology.nodes.depth import DepthGrid
-from oncology.nodes.model import StandaloneNODE
-from oncology.nodes.problem import Samples, TrainingProblem
 from oncology.nodes.scheme import HEUN
+from oncology.nodes.standalone import StandaloneNODE
+from oncology.nodes.training_problem import Samples, TrainingProblem
 from oncology.optimise import Stop, minimise
 from oncology.surrogate.basis import fit_basis
 from oncology.surrogate.coordinates import SIMILARITY, similarity

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from oncology.meshing import TetMesh
-from oncology.nodes.model import StandaloneNODE
-from oncology.nodes.solve import Run
+from oncology.nodes.depth_run import DepthRun
+from oncology.nodes.standalone import StandaloneNODE
 from oncology.surrogate.basis import Basis
 from oncology.surrogate.coordinates import SIMILARITY, density_of, density_slope
 from oncology.surrogate.design import Domain
@@ -59,7 +59,7 @@ class Response:
     surrogate: Surrogate
     scaled: Vector
     slopes: Vector
-    run: Run
+    run: DepthRun
     odds: Vector = field(repr=False)
 
     @property

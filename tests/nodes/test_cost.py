@@ -9,8 +9,8 @@ import torch
 from oncology.errors import ConfigError
 from oncology.nodes.activation import activation_named
 from oncology.nodes.cost import Cost, Magnitude
-from oncology.nodes.problem import Samples, TrainingProblem
 from oncology.nodes.scheme import SCHEMES, scheme_named
+from oncology.nodes.training_problem import Samples, TrainingProblem
 from oncology.optimise import Armijo, Stop, minimise, newton_step, root_step, taylor_test
 from tests.nodes.nets import batch, generator, like, net
 

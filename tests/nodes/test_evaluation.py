@@ -9,12 +9,12 @@ import torch
 
 from oncology.nodes.classifier import ModuleClassifier, NODEClassifier
 from oncology.nodes.evaluation import Measures, certified_radii, evaluate
-from oncology.nodes.model import prototype
-from oncology.nodes.problem import Samples
-from oncology.nodes.resnet import PlainResNet, parameter_count
 from oncology.nodes.scheme import RK4
+from oncology.nodes.standalone import prototype
+from oncology.nodes.training_problem import Samples
 from oncology.reproduce.digits import DiffeqNet, diffeq_of_size, module_lipschitz, module_radii
-from oncology.reproduce.trials import Trial, run_trials, summed_up
+from oncology.reproduce.resnet import PlainResNet, parameter_count
+from oncology.reproduce.trials import SeededTrial, run_trials, summed_up
 from tests.nodes.nets import generator
 
 
@@ -96,7 +96,7 @@ def measured(seed: int, offset: float) -> dict[str, float]:
 
 def test_trials_are_summed_up_over_their_seeds():
     trials = [
-        Trial(measured, {"seed": seed, "offset": offset}, {"offset": offset, "seed": seed})
+        SeededTrial(measured, {"seed": seed, "offset": offset}, {"offset": offset, "seed": seed})
         for offset in (0.0, 10.0)
         for seed in (1, 2, 6)
     ]

@@ -11,11 +11,11 @@ import torch
 from oncology.errors import ConfigError
 from oncology.nodes.activation import activation_named
 from oncology.nodes.cost import Cost
-from oncology.nodes.problem import TrainingProblem
 from oncology.nodes.regularised import RegularisedProblem, every_input, random_signs
 from oncology.nodes.robustness.sensitivity import input_jacobian
 from oncology.nodes.scheme import SCHEMES, scheme_named
 from oncology.nodes.second_order import mixed_adjoint, mixed_tangent, stage_bends
+from oncology.nodes.training_problem import TrainingProblem
 from oncology.optimise import Armijo, Stop, minimise, root_step, taylor_test
 from tests.nodes.nets import batch, generator, like, net
 

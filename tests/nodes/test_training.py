@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from oncology.errors import ConfigError, NumericalError
-from oncology.nodes.baselines import LBFGS, Adam, StochasticGradient
 from oncology.nodes.checkpoint import load_model, load_progress, save_model, save_progress
 from oncology.nodes.cost import Cost
+from oncology.nodes.descent import LBFGS, Adam, StochasticGradient
 from oncology.nodes.optimisers import ConjugateGradients, Iterate, forward_equivalents, rounding_of
-from oncology.nodes.problem import Samples, TrainingProblem
-from oncology.nodes.training import Noise, Plain, Plan, Progress, Robust, Stage, start, train
+from oncology.nodes.training import Noise, Plain, Progress, Robust, TrainingPlan, TrainingStage, start, train
+from oncology.nodes.training_problem import Samples, TrainingProblem
 from oncology.optimise import (
     Armijo,
     ConjugateGradient,
@@ -44,7 +44,7 @@ FORMULAS = (zero, fletcher_reeves, polak_ribiere_plus, fr_pr, hestenes_stiefel, 
 COST = Cost(decay=1e-3)
 
 
-def begun(plan: Plan, dtype: torch.dtype = torch.float64, **options) -> Progress:
+def begun(plan: TrainingPlan, dtype: torch.dtype = torch.float64, **options) -> Progress:
     model = net(size=3, **options)
     return start(model, model.initial(generator(3)).to(dtype), plan)
 
@@ -145,7 +145,7 @@ def test_numpy_and_torch_give_the_same_iterates_on_a_network(smoothing):
 
 
 def test_visits_of_a_full_batch_are_one_run_of_the_conjugate_gradients():
-    plan = Plan((Stage(epochs=4, smoothing=0.5),), ConjugateGradients(iterations=5))
+    plan = TrainingPlan((TrainingStage(epochs=4, smoothing=0.5),), ConjugateGradients(iterations=5))
     here, samples = begun(plan), batch(30)
     end = train(samples, Plain(COST), plan, here)
     whole = minimise(
@@ -161,7 +161,7 @@ def test_visits_of_a_full_batch_are_one_run_of_the_conjugate_gradients():
 
 
 def test_a_new_batch_restarts_the_conjugate_gradients():
-    plan = Plan((Stage(epochs=1, batch=10),), ConjugateGradients(iterations=4), seed=5)
+    plan = TrainingPlan((TrainingStage(epochs=1, batch=10),), ConjugateGradients(iterations=4), seed=5)
     here, samples = begun(plan), batch(20)
     theta = here.theta
     end = train(samples, Plain(COST), plan, here)
@@ -182,15 +182,18 @@ OPTIMISERS = {
     "lbfgs": LBFGS(pairs=3, iterations=3),
 }
 STAGES = {
-    "full": (Stage(3, smoothing=0.5), Stage(3, refine=2)),
-    "batches": (Stage(1, batch=8), Stage(1, smoothing=0.3, refine=2, batch=10, noise=Noise(0.05, 0.02))),
+    "full": (TrainingStage(3, smoothing=0.5), TrainingStage(3, refine=2)),
+    "batches": (
+        TrainingStage(1, batch=8),
+        TrainingStage(1, smoothing=0.3, refine=2, batch=10, noise=Noise(0.05, 0.02)),
+    ),
 }
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
 @pytest.mark.parametrize("stages", STAGES)
 def test_a_killed_run_resumes_bit_for_bit(name, stages, tmp_path):
-    plan = Plan(STAGES[stages], OPTIMISERS[name], seed=7)
+    plan = TrainingPlan(STAGES[stages], OPTIMISERS[name], seed=7)
     samples, cost = batch(25), Plain(COST)
     seen: list[tuple[Progress, tuple[Iterate, ...]]] = []
     whole = train(samples, cost, plan, begun(plan), lambda *visit: seen.append(visit))
@@ -230,7 +233,7 @@ def test_every_optimiser_lowers_the_cost_and_counts_its_solves(name):
 
             return FunctionProblem(lambda theta: evaluate(theta).value, derivative, tangent)
 
-    plan = Plan((Stage(10, batch=20),), OPTIMISERS[name], seed=1)
+    plan = TrainingPlan((TrainingStage(10, batch=20),), OPTIMISERS[name], seed=1)
     here, samples = begun(plan), batch(40)
     end = train(samples, Counting(), plan, here)
     whole = TrainingProblem(here.model, COST, samples)
@@ -239,7 +242,7 @@ def test_every_optimiser_lowers_the_cost_and_counts_its_solves(name):
 
 
 def test_a_budget_ends_training_at_the_visit_that_exceeds_it():
-    plan = Plan((Stage(1000),), ConjugateGradients(iterations=1), budget=60)
+    plan = TrainingPlan((TrainingStage(1000),), ConjugateGradients(iterations=1), budget=60)
     end = train(batch(), Plain(COST), plan, begun(plan))
     assert 60 <= forward_equivalents(end.counts) < 60 + 8
     assert forward_equivalents(Counts(1, 1, 1)) == 5
@@ -251,7 +254,7 @@ def test_a_budget_ends_training_at_the_visit_that_exceeds_it():
 @pytest.mark.parametrize("name", ["adam", "sgd"])
 def test_adam_and_momentum_agree_with_torch(name):
     ours = Adam(0.05) if name == "adam" else StochasticGradient(0.05, momentum=0.8)
-    plan = Plan((Stage(25),), ours)
+    plan = TrainingPlan((TrainingStage(25),), ours)
     here, samples = begun(plan), batch()
     end = train(samples, Plain(COST), plan, here)
     theta = here.theta.clone().requires_grad_()
@@ -285,10 +288,10 @@ def test_lbfgs_finds_the_minimum_of_rosenbrock():
 
 @pytest.mark.parametrize("kind", ["constant", "linear"])
 def test_refinement_keeps_the_function_of_depth(kind):
-    plan = Plan((Stage(2), Stage(0, refine=3)))
+    plan = TrainingPlan((TrainingStage(2), TrainingStage(0, refine=3)))
     here = begun(plan, kind=kind)
     end = train(batch(), Plain(COST), plan, here)
-    middle = train(batch(), Plain(COST), Plan((Stage(2),)), here)
+    middle = train(batch(), Plain(COST), TrainingPlan((TrainingStage(2),)), here)
     assert end.model.grid.cells == 3 * middle.model.grid.cells
     norms = [p.model.space().inner(p.theta, p.theta) for p in (middle, end)]
     assert norms[0] == pytest.approx(norms[1], rel=1e-12)
@@ -312,7 +315,7 @@ def test_noise_is_seeded_and_drawn_anew_for_every_visit():
     ends = []
     for seed in (1, 1, 2):
         drawn.pop(seed, None)
-        plan = Plan((Stage(2, noise=noise),), seed=seed)
+        plan = TrainingPlan((TrainingStage(2, noise=noise),), seed=seed)
         ends.append(train(batch(400), Keeping(seed), plan, begun(plan, cells=9)).theta)
     assert torch.equal(ends[0], ends[1])
     assert not torch.equal(ends[0], ends[2])
@@ -326,7 +329,7 @@ def test_training_with_a_penalty_lowers_the_sensitivity_to_inputs():
     samples = batch(60)
     sizes = []
     for problem in (Plain(COST), Robust(COST, weight=0.3)):
-        plan = Plan((Stage(15),))
+        plan = TrainingPlan((TrainingStage(15),))
         end = train(samples, problem, plan, begun(plan))
         run = end.model.run(end.theta, end.model.embed(samples.inputs))
         moves = torch.eye(3, dtype=torch.float64)[1:, None].expand(2, 60, 3)
@@ -338,7 +341,7 @@ def test_training_with_a_penalty_lowers_the_sensitivity_to_inputs():
 
 
 def test_single_precision_trains_to_its_rounding():
-    plan = Plan((Stage(40),))
+    plan = TrainingPlan((TrainingStage(40),))
     costs = []
     for dtype in (torch.float64, torch.float32):
         here = begun(plan, dtype)
@@ -350,7 +353,7 @@ def test_single_precision_trains_to_its_rounding():
 
 
 def test_a_cost_that_is_no_longer_finite_ends_training_in_one_line():
-    plan = Plan((Stage(50),), StochasticGradient(1e200))
+    plan = TrainingPlan((TrainingStage(50),), StochasticGradient(1e200))
     with pytest.raises(NumericalError, match="take a lower learning rate"):
         train(batch(), Plain(COST), plan, begun(plan))
 
@@ -358,17 +361,17 @@ def test_a_cost_that_is_no_longer_finite_ends_training_in_one_line():
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda: Stage(-1),
-        lambda: Stage(1, smoothing=-1.0),
-        lambda: Stage(1, batch=0),
+        lambda: TrainingStage(-1),
+        lambda: TrainingStage(1, smoothing=-1.0),
+        lambda: TrainingStage(1, batch=0),
         lambda: Noise(-0.1),
-        lambda: Plan(()),
-        lambda: Plan((Stage(1),), budget=0.0),
+        lambda: TrainingPlan(()),
+        lambda: TrainingPlan((TrainingStage(1),), budget=0.0),
         lambda: Adam(rate=0.0),
         lambda: Adam(decays=(1.0, 0.9)),
         lambda: StochasticGradient(0.1, momentum=1.0),
         lambda: LBFGS(pairs=0),
-        lambda: start(net(), torch.zeros(1), Plan((Stage(1),))),
+        lambda: start(net(), torch.zeros(1), TrainingPlan((TrainingStage(1),))),
     ],
 )
 def test_settings_out_of_range_are_refused(wrong):
@@ -396,6 +399,6 @@ def test_a_file_of_something_else_is_refused(tmp_path):
 def test_sensitivity_and_root_step_agree_without_cross_entropy():
     ends = []
     for proposal in (sensitivity_step, root_step):
-        plan = Plan((Stage(5),), ConjugateGradients(step=Armijo(proposal)))
+        plan = TrainingPlan((TrainingStage(5),), ConjugateGradients(step=Armijo(proposal)))
         ends.append(train(batch(), Plain(COST), plan, begun(plan)).theta)
     assert torch.equal(*ends)

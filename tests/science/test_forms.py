@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from oncology.nodes.activation import TANH
 from oncology.nodes.depth import DepthGrid
-from oncology.nodes.model import StandaloneNODE
 from oncology.nodes.scheme import EULER
-from oncology.science.activation import EquationActivation
+from oncology.nodes.standalone import StandaloneNODE
+from oncology.science.equation_activation import EquationActivation
 from oncology.science.equations.heat import Heat
 from oncology.science.forms import Activated, Closed, ConvolutionGain, DiagonalGain, ScalarGain
 from oncology.science.grid import Grid, interval

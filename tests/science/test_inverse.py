@@ -24,7 +24,7 @@ from oncology.reproduce.science_symmetries import (
     slide,
     stationary_layer,
 )
-from oncology.science.identify import estimate
+from oncology.science.estimation import estimate
 
 
 @pytest.mark.parametrize("case", [*INVERSE, *INVERSE_SHAPES], ids=lambda case: case.id)

@@ -10,7 +10,7 @@ import torch
 from oncology.errors import ConfigError, NumericalError
 from oncology.nodes.depth import DepthGrid
 from oncology.reproduce.science_shapes import DIRECT_SHAPES
-from oncology.science.equations import graphs, surfaces
+from oncology.science.equations import area_flows, graphs
 from oncology.science.equations import navier_stokes as flow
 from oncology.science.exponential import ETDRK2
 from oncology.science.grid import interval, square
@@ -36,8 +36,8 @@ def zeros(number):
 CURVE = graphs.GraphFlow(interval(-1.0, 1.0, 6), graphs.CURVE_SHORTENING, slopes=(-1.0, None))
 RADIAL = graphs.GraphFlow(interval(0.0, 2.0, 6, "fixed"), graphs.PowerFlux(0.1), 3, (0.0, None))
 MOBILE = graphs.GraphFlow(interval(-1.0, 1.0, 6), graphs.SlopeFlux(torch.atan, graphs.MOBILITY), slopes=(-1.0, None))
-SCHERK = surfaces.AreaFlow(1.0, 4, surfaces.scherk(1.0, 4))
-REVOLUTION = surfaces.RevolutionFlow(0.5, 6)
+SCHERK = area_flows.AreaFlow(1.0, 4, area_flows.scherk(1.0, 4))
+REVOLUTION = area_flows.RevolutionFlow(0.5, 6)
 CRACKS = crack.AmbrosioTortorelli(interval(-1.0, 1.0, 6), normal(6, seed=3), 0.2)
 PLANE, SPACE = flow.NavierStokes(flow.torus(6, 2)), flow.NavierStokes(flow.torus(5, 3))
 CASES = {
@@ -174,18 +174,18 @@ def test_barenblatt_spreads_to_its_finite_front(p, dimension, reach):
 def test_scherk_and_the_catenoid_are_reached_at_second_order():
     errors = []
     for cells in (8, 16, 32):
-        exact = surfaces.scherk(1.0, cells)
-        equation = surfaces.AreaFlow(1.0, cells, exact)
+        exact = area_flows.scherk(1.0, cells)
+        equation = area_flows.AreaFlow(1.0, cells, exact)
         found = solved(equation, (numbers(1.0),), zeros(equation.size)[None], 1e3, 8, BACKWARD_EULER)
         errors.append(relative(found.reshape(cells - 1, -1), exact[1:-1, 1:-1]))
     assert min(orders(errors)) > 1.95
     ring, errors, areas = 0.8 * math.cosh(0.5 / 0.8), [], []
     for cells in (10, 20, 40):
-        tube = surfaces.RevolutionFlow(0.5, cells)
+        tube = area_flows.RevolutionFlow(0.5, cells)
         start = torch.full((1, cells - 1), ring, dtype=torch.float64)
         found = solved(tube, (numbers(ring),), start, 1e3, 10, BACKWARD_EULER)
-        errors.append(relative(found, surfaces.catenoid(tube.points, 0.8)))
-        areas.append(abs(float(tube.area(found, (numbers(ring),))) - surfaces.catenoid_area(0.5, 0.8)))
+        errors.append(relative(found, area_flows.catenoid(tube.points, 0.8)))
+        areas.append(abs(float(tube.area(found, (numbers(ring),))) - area_flows.catenoid_area(0.5, 0.8)))
     assert orders(errors) == pytest.approx([2.0, 2.0], abs=0.1)
     assert orders(areas) == pytest.approx([2.0, 2.0], abs=0.1)
 
@@ -193,7 +193,7 @@ def test_scherk_and_the_catenoid_are_reached_at_second_order():
 def test_no_catenoid_joins_rings_that_are_too_far_apart():
     """It exists exactly for a / R < 0.6627; beyond, the neck closes."""
     for ratio, stands in ((0.6, True), (0.75, False)):
-        model = ScienceNODE(surfaces.RevolutionFlow(ratio, 40), DepthGrid(8.0, 80), BACKWARD_EULER)
+        model = ScienceNODE(area_flows.RevolutionFlow(ratio, 40), DepthGrid(8.0, 80), BACKWARD_EULER)
         try:
             neck = float(model.run((numbers(1.0),), torch.ones(1, 39, dtype=torch.float64)).final.min())
         except NumericalError:
@@ -271,7 +271,7 @@ def test_a_crack_is_optimal_exactly_below_the_threshold():
         (lambda: flow.NavierStokes(square(0.0, 1.0, 4)), "periodic box"),
         (lambda: graphs.GraphFlow(square(0.0, 1.0, 4), graphs.LENGTH_FLOW), "one axis"),
         (lambda: graphs.GraphFlow(interval(1.0, 2.0, 4), graphs.LENGTH_FLOW, 2), "starts at 0"),
-        (lambda: surfaces.AreaFlow(1.0, 4, zeros(3)), "boundary values"),
+        (lambda: area_flows.AreaFlow(1.0, 4, zeros(3)), "boundary values"),
         (lambda: fall.Brachistochrone(1.0, -1.0, 4), "> 0"),
     ],
 )

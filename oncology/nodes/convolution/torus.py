@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from oncology.errors import ConfigError
-from oncology.nodes.convolution.basis import KernelBasis
+from oncology.nodes.convolution.kernel_basis import KernelBasis
 
 __all__ = ["Torus"]
 

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from oncology.errors import ConfigError
 from oncology.nodes.activation import Elementwise
-from oncology.nodes.model import StandaloneNODE
+from oncology.nodes.depth_run import DepthRun
 from oncology.nodes.robustness.sensitivity import margins_of
-from oncology.nodes.solve import Run
+from oncology.nodes.standalone import StandaloneNODE
 
 __all__ = [
     "EulerNet",
@@ -196,7 +196,7 @@ def rounding_of_step(net: EulerNet, layer: int, magnitude: Tensor) -> Tensor:
     return net.unit * (net.step * ((n + 16) * slope + 8.0) + 2.0 * (magnitude + net.step * slope))
 
 
-def product_radius(model: StandaloneNODE, theta: Tensor, run: Run, norm: float = 2.0) -> Tensor:
+def product_radius(model: StandaloneNODE, theta: Tensor, run: DepthRun, norm: float = 2.0) -> Tensor:
     """Radius within which no input of another class lies, by the Lipschitz bound of the whole net, (K,) (B1.9.2).
 
     `min_i (x_c - x_i)(T) / (sqrt(2) Lambda_2)` or `/ (2 Lambda_inf)`, less what rounding of both runs could do.
@@ -226,7 +226,7 @@ def product_radius(model: StandaloneNODE, theta: Tensor, run: Run, norm: float =
     return (radius / INFLATION).nan_to_num(nan=0.0, posinf=0.0).clamp(min=0.0)
 
 
-def weight_bound(model: StandaloneNODE, theta: Tensor, change: Tensor, run: Run, norm: float = 2.0) -> Tensor:
+def weight_bound(model: StandaloneNODE, theta: Tensor, change: Tensor, run: DepthRun, norm: float = 2.0) -> Tensor:
     """Bound of how far changed weights move x(T), not only to first order, (K,) (B1.9.3).
 
     `e_{j+1} = L_j e_j + h |dW x_j + db|`, L_j the Lipschitz bound of the changed layer, x_j the states of the run.

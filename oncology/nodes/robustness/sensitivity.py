@@ -14,8 +14,8 @@ from torch import Tensor
 
 from oncology.errors import ConfigError
 from oncology.nodes.cost import Terminal
-from oncology.nodes.model import StandaloneNODE
-from oncology.nodes.solve import Run
+from oncology.nodes.depth_run import DepthRun
+from oncology.nodes.standalone import StandaloneNODE
 from oncology.optimise import Space
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 
-def input_jacobian(model: StandaloneNODE, run: Run) -> Tensor:
+def input_jacobian(model: StandaloneNODE, run: DepthRun) -> Tensor:
     """Derivative of the outputs by the inputs, `P Phi(T, 0) E`, (K, outputs, inputs).
 
     One adjoint solve for each output, or one tangent solve for each input where those are fewer (B1.8).
@@ -61,7 +61,7 @@ def _units(like: Tensor, coordinates: tuple[int, ...]) -> list[Tensor]:
     return units
 
 
-def depth_kernel(run: Run, covector: Tensor, space: Space[Tensor]) -> Tensor:
+def depth_kernel(run: DepthRun, covector: Tensor, space: Space[Tensor]) -> Tensor:
     """Kernel k of `sum_k covector_k . delta x_k(T) = (k, delta theta)_H` to first order, shape of the weights (B1.8).
 
     Args:
@@ -72,7 +72,7 @@ def depth_kernel(run: Run, covector: Tensor, space: Space[Tensor]) -> Tensor:
     return space.riesz(run.adjoint(covector).theta)
 
 
-def depth_profile(run: Run, covector: Tensor) -> Tensor:
+def depth_profile(run: DepthRun, covector: Tensor) -> Tensor:
     """Importance of each depth for `covector . x(T)`, `|S'(z)* lambda| sqrt(1 + |x|^2)`, (time steps, K) (B1.8).
 
     The 2-norm of the derivative by weights of one time step, over its length: of schemes with several stages too.
@@ -100,7 +100,7 @@ class WorstPerturbation:
     gain: float
 
 
-def worst_weights(run: Run, covector: Tensor, space: Space[Tensor]) -> WorstPerturbation:
+def worst_weights(run: DepthRun, covector: Tensor, space: Space[Tensor]) -> WorstPerturbation:
     """Unit change of the weights that increases `sum_k covector_k . x_k(T)` most to first order (B1.8).
 
     Args:
@@ -119,7 +119,7 @@ def worst_weights(run: Run, covector: Tensor, space: Space[Tensor]) -> WorstPert
     return WorstPerturbation(kernel / gain, gain)
 
 
-def input_covariance(model: StandaloneNODE, run: Run, covariance: Tensor) -> Tensor:
+def input_covariance(model: StandaloneNODE, run: DepthRun, covariance: Tensor) -> Tensor:
     """Covariance of the outputs for uncertain inputs, `J Sigma J'`, (K, outputs, outputs) (B1.8).
 
     Args:
@@ -131,7 +131,7 @@ def input_covariance(model: StandaloneNODE, run: Run, covariance: Tensor) -> Ten
     return jacobian @ covariance @ jacobian.mT
 
 
-def weight_covariance(model: StandaloneNODE, run: Run, space: Space[Tensor], variance: float = 1.0) -> Tensor:
+def weight_covariance(model: StandaloneNODE, run: DepthRun, space: Space[Tensor], variance: float = 1.0) -> Tensor:
     """Covariance of the outputs for uncertain weights, `variance (k_i, k_j)_H`, (K, outputs, outputs) (B1.8).
 
     Weights are a Gaussian field whose covariance is the Riesz map of H: white in depth for L2 (independent cells of
@@ -153,7 +153,7 @@ def weight_covariance(model: StandaloneNODE, run: Run, space: Space[Tensor], var
     return variance * torch.einsum("ksam,ksbm->kab", pulled, moved)
 
 
-def lyapunov(run: Run, initial: Tensor, weight_variance: float = 0.0, step_variance: float = 0.0) -> Tensor:
+def lyapunov(run: DepthRun, initial: Tensor, weight_variance: float = 0.0, step_variance: float = 0.0) -> Tensor:
     """Covariance of x(T) by the discrete Lyapunov equation `P_{j+1} = M_j P_j M_j' + Q_j`, (K, n, n) (B1.8).
 
     White weight noise is independent in each time step, with variance `weight_variance / h`.
@@ -176,7 +176,7 @@ def lyapunov(run: Run, initial: Tensor, weight_variance: float = 0.0, step_varia
     return covariance
 
 
-def _step_rows(run: Run, j: int, identity: Tensor) -> tuple[Tensor, Tensor]:
+def _step_rows(run: DepthRun, j: int, identity: Tensor) -> tuple[Tensor, Tensor]:
     """Transition matrix M_j of one time step, (K, n, n), and `S'(z)* mu` for each of its rows, (stages, K, n, m)."""
     h, s, n = run.step, run.scheme.stages, len(identity)
     size = run.states.shape[1]
@@ -194,7 +194,7 @@ def _step_rows(run: Run, j: int, identity: Tensor) -> tuple[Tensor, Tensor]:
     return rows, torch.stack(pulled[::-1])
 
 
-def noise_regulariser(model: StandaloneNODE, run: Run, terminal: Terminal, covariance: Tensor) -> float:
+def noise_regulariser(model: StandaloneNODE, run: DepthRun, terminal: Terminal, covariance: Tensor) -> float:
     """What noise of the inputs adds to the mean cost at leading order, `1/2 tr(J' Phi_xx J Sigma)` (B1.8).
 
     The term with second derivatives of the network, `1/2 Phi_x . tr(x'' Sigma)`, vanishes with the residual and is

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from oncology.errors import ConfigError
-from oncology.nodes.model import StandaloneNODE
+from oncology.nodes.depth_run import DepthRun
 from oncology.nodes.robustness.certificates import EulerNet, euler_net, product_radius, rounding_of_step
 from oncology.nodes.robustness.sensitivity import dual_order, input_jacobian, linearised_radius, margins_of
-from oncology.nodes.solve import Run
+from oncology.nodes.standalone import StandaloneNODE
 
 __all__ = ["certified_radius", "tube_holds"]
 
@@ -35,7 +35,7 @@ NUMBERS = 2**23
 
 
 def certified_radius(
-    model: StandaloneNODE, theta: Tensor, run: Run, norm: float = 2.0, candidates: int = 16, rounds: int = 3
+    model: StandaloneNODE, theta: Tensor, run: DepthRun, norm: float = 2.0, candidates: int = 16, rounds: int = 3
 ) -> Tensor:
     """Radius within which no input of another class lies, at least that of `product_radius`, (K,).
 

@@ -20,11 +20,11 @@ from oncology.science.equations.heat import heat_kernel
 from oncology.science.grid import Grid
 
 __all__ = [
-    "Bistable",
-    "Exponential",
-    "Gompertz",
+    "BistableLaw",
+    "ExponentialLaw",
+    "GompertzLaw",
     "Law",
-    "Power",
+    "PowerLaw",
     "ReactionDiffusion",
     "bistable_wave",
     "exponential_kernel",
@@ -46,7 +46,7 @@ class Law(Protocol):
 
 
 @dataclass(frozen=True)
-class Exponential:
+class ExponentialLaw:
     """f(u) = u."""
 
     def rate(self, u: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class Exponential:
 
 
 @dataclass(frozen=True)
-class Power:
+class PowerLaw:
     """f(u) = u (1 - u^q); q = 1 is the logistic law of Fisher and Kolmogorov, Petrovsky and Piskunov.
 
     Attributes:
@@ -78,7 +78,7 @@ class Power:
 
 
 @dataclass(frozen=True)
-class Bistable:
+class BistableLaw:
     """f(u) = u (1 - u) (u - a): below a the density dies out (Allee effect).
 
     Attributes:
@@ -98,7 +98,7 @@ class Bistable:
 
 
 @dataclass(frozen=True)
-class Gompertz:
+class GompertzLaw:
     """f(u) = -u ln((u + e) / (1 + e)): Gompertz growth, regularised since its slope at 0 is infinite (pitfall D.4).
 
     Attributes:
@@ -130,7 +130,7 @@ class ReactionDiffusion:
     """
 
     grid: Grid
-    law: Law = Power()
+    law: Law = PowerLaw()
     name: str = "reaction-diffusion"
 
     @property

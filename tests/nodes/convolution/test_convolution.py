@@ -9,10 +9,10 @@ import torch
 
 from oncology.errors import ConfigError
 from oncology.nodes.activation import TANH, activation_named
-from oncology.nodes.convolution.basis import GaussianDerivatives, RadialGaussians, Splines, kernel_gram
-from oncology.nodes.convolution.model import ConvolutionalNODE
+from oncology.nodes.convolution.convolutional import ConvolutionalNODE
+from oncology.nodes.convolution.images import ConvolutionProblem, Images
+from oncology.nodes.convolution.kernel_basis import GaussianDerivatives, RadialGaussians, Splines, kernel_gram
 from oncology.nodes.convolution.pooling import Contraction, HeatFlow, Restriction, SoftMaxFlow
-from oncology.nodes.convolution.problem import ConvolutionProblem, Images
 from oncology.nodes.convolution.torus import Torus
 from oncology.nodes.cost import Cost, Magnitude
 from oncology.nodes.depth import DepthGrid

@@ -10,10 +10,10 @@ import torch
 
 from oncology.errors import ConfigError
 from oncology.nodes.classifier import ModuleClassifier, NODEClassifier
-from oncology.nodes.resnet import to_resnet
 from oncology.nodes.robustness.attack import ProjectedGradient
 from oncology.nodes.robustness.noise import RobustnessTest, measure_robustness
 from oncology.nodes.scheme import RK4
+from oncology.reproduce.resnet import to_resnet
 from tests.nodes.nets import like, trained
 
 QUICK = RobustnessTest((0.2,), (0.2,), search=ProjectedGradient(iterations=8, restarts=2), draws=2)

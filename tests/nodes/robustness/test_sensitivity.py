@@ -8,8 +8,6 @@ import torch
 from oncology.errors import ConfigError
 from oncology.nodes.cost import Cost
 from oncology.nodes.depth import apply
-from oncology.nodes.model import StandaloneNODE
-from oncology.nodes.problem import TrainingProblem
 from oncology.nodes.robustness.sensitivity import (
     depth_kernel,
     depth_profile,
@@ -22,6 +20,8 @@ from oncology.nodes.robustness.sensitivity import (
     worst_weights,
 )
 from oncology.nodes.scheme import SCHEMES, scheme_named
+from oncology.nodes.standalone import StandaloneNODE
+from oncology.nodes.training_problem import TrainingProblem
 from tests.nodes.nets import batch, generator, like, net
 
 CONFIGURATIONS = [(kind, scheme, steps) for kind in ("constant", "linear") for scheme in SCHEMES for steps in (1, 2)]

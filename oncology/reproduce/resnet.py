@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from oncology.errors import ConfigError
 from oncology.nodes.activation import TANH, Elementwise
 from oncology.nodes.depth import DepthGrid
-from oncology.nodes.model import StandaloneNODE
 from oncology.nodes.scheme import EULER
+from oncology.nodes.standalone import StandaloneNODE
 
 __all__ = ["EulerResNet", "PlainResNet", "from_resnet", "parameter_count", "resnet_of_size", "to_resnet"]
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oncology.errors import ConfigError
-from oncology.nodes.convolution.basis import GaussianDerivatives
-from oncology.nodes.convolution.model import ConvolutionalNODE
+from oncology.nodes.convolution.convolutional import ConvolutionalNODE
+from oncology.nodes.convolution.kernel_basis import GaussianDerivatives
 from oncology.nodes.convolution.pooling import HeatFlow
-from oncology.nodes.convolution.sensitivity import frequency_response, growth_bound, propagate_noise
+from oncology.nodes.convolution.response import frequency_response, growth_bound, propagate_noise
 from oncology.nodes.convolution.torus import Torus
 from oncology.nodes.depth import DepthGrid
 from tests.nodes.nets import generator, like

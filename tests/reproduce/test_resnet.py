@@ -7,9 +7,9 @@ import torch
 
 from oncology.errors import ConfigError
 from oncology.nodes.classifier import ModuleClassifier, NODEClassifier
-from oncology.nodes.resnet import EulerResNet, from_resnet, parameter_count, resnet_of_size, to_resnet
 from oncology.nodes.robustness.attack import SensitivityAttack
 from oncology.nodes.scheme import RK4
+from oncology.reproduce.resnet import EulerResNet, from_resnet, parameter_count, resnet_of_size, to_resnet
 from tests.nodes.nets import batch, generator, like, net, trained
 
 

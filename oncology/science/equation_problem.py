@@ -22,11 +22,11 @@ from oncology.science.node import ScienceNODE, ScienceRun
 from oncology.science.observe import Measurement
 from oncology.science.unknowns import INITIAL, Unknown
 
-__all__ = ["Identification", "IdentificationEvaluation", "Scalars", "unflatten"]
+__all__ = ["EquationEvaluation", "EquationProblem", "Scalars", "unflatten"]
 
 
 @dataclass(frozen=True, eq=False)
-class Identification:
+class EquationProblem:
     """A least-squares problem of a science-activated NODE.
 
     Attributes:
@@ -89,14 +89,14 @@ class Identification:
         start = moved.pop(INITIAL)
         return by_name(self.model.equation, moved), start
 
-    def evaluate(self, x: Blocks) -> IdentificationEvaluation:
+    def evaluate(self, x: Blocks) -> EquationEvaluation:
         """Solve forward at coordinates x."""
         q, initial = self.inputs(x)
-        return IdentificationEvaluation(self, x, self.model.run(q, initial))
+        return EquationEvaluation(self, x, self.model.run(q, initial))
 
 
 @dataclass(frozen=True, eq=False)
-class IdentificationEvaluation:
+class EquationEvaluation:
     """The problem at one point, with its forward run done.
 
     Attributes:
@@ -105,7 +105,7 @@ class IdentificationEvaluation:
         run: the forward run.
     """
 
-    problem: Identification
+    problem: EquationProblem
     x: Blocks
     run: ScienceRun
 
@@ -198,7 +198,7 @@ class Scalars:
         problem: the problem.
     """
 
-    problem: Identification
+    problem: EquationProblem
 
     @property
     def start(self) -> np.ndarray:

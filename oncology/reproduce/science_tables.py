@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oncology.reproduce import convolution
+from oncology.reproduce import digit_images
 from oncology.reproduce.science_direct import DIRECT
 from oncology.reproduce.science_fields import field_row
 from oncology.reproduce.science_forms import closure_row, gain_row
@@ -26,11 +26,11 @@ from oncology.reproduce.science_shapes import (
 from oncology.reproduce.science_symmetries import SYMMETRIES, front_directions
 from oncology.reproduce.trials import Row, Section
 
-__all__ = ["FULL", "QUICK", "Effort", "sections"]
+__all__ = ["FULL", "QUICK", "ScienceEffort", "sections"]
 
 
 @dataclass(frozen=True)
-class Effort:
+class ScienceEffort:
     """How much is run.
 
     Attributes:
@@ -43,11 +43,11 @@ class Effort:
     noise: tuple[float, ...] = NOISE
     closure: int = 200
     budgets: tuple[float, ...] = (1.0, 100.0)
-    convolution: convolution.Effort = convolution.FULL
+    convolution: digit_images.ImageEffort = digit_images.FULL
 
 
-FULL = Effort()
-QUICK = Effort(noise=(0.0, 0.05), closure=20, budgets=(1.0,), convolution=convolution.QUICK)
+FULL = ScienceEffort()
+QUICK = ScienceEffort(noise=(0.0, 0.05), closure=20, budgets=(1.0,), convolution=digit_images.QUICK)
 
 
 def _direct() -> Iterator[Row]:
@@ -146,7 +146,7 @@ def _fronts() -> Iterator[Row]:
             }
 
 
-def _forms(effort: Effort) -> Iterator[Row]:
+def _forms(effort: ScienceEffort) -> Iterator[Row]:
     for level in effort.noise:
         gain = gain_row(level)
         yield {
@@ -199,7 +199,7 @@ def _comparison(processor_time: Callable[[], float], budgets: tuple[float, ...])
         }
 
 
-def sections(processor_time: Callable[[], float], effort: Effort = FULL) -> tuple[Section, ...]:
+def sections(processor_time: Callable[[], float], effort: ScienceEffort = FULL) -> tuple[Section, ...]:
     """All tables.
 
     Args:
@@ -220,7 +220,7 @@ def sections(processor_time: Callable[[], float], effort: Effort = FULL) -> tupl
         Section(
             "convolution",
             "Convolutional NODE and small convolutional network on the digits, on equal terms",
-            lambda: iter(convolution.table_of(convolution.compare_on_digits(effort.convolution))),
+            lambda: iter(digit_images.table_of(digit_images.compare_on_digits(effort.convolution))),
         ),
         Section(
             "pinn",

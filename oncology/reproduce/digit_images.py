@@ -16,18 +16,18 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from oncology.nodes.baselines import Adam
 from oncology.nodes.classifier import ModuleClassifier
-from oncology.nodes.convolution.basis import GaussianDerivatives
-from oncology.nodes.convolution.model import ConvolutionalNODE
-from oncology.nodes.convolution.problem import ConvolutionProblem, Images
+from oncology.nodes.convolution.convolutional import ConvolutionalNODE
+from oncology.nodes.convolution.images import ConvolutionProblem, Images
+from oncology.nodes.convolution.kernel_basis import GaussianDerivatives
 from oncology.nodes.cost import Cost
 from oncology.nodes.data import Dataset, digits
 from oncology.nodes.depth import DepthGrid, depth_space
+from oncology.nodes.descent import Adam
 from oncology.nodes.modules import CNODE
 from oncology.nodes.optimisers import ConjugateGradients, forward_equivalents
-from oncology.nodes.problem import Samples
 from oncology.nodes.robustness.noise import Robustness, RobustnessTest, measure_robustness
+from oncology.nodes.training_problem import Samples
 from oncology.optimise import ConjugateGradient, Counts, hager_zhang
 from oncology.reproduce.trials import Row, summed_up
 
@@ -35,7 +35,7 @@ __all__ = [
     "FULL",
     "QUICK",
     "DigitsNode",
-    "Effort",
+    "ImageEffort",
     "ImageRow",
     "compare_on_digits",
     "digits_node",
@@ -51,7 +51,7 @@ INPUT_NOISE = 0.2
 
 
 @dataclass(frozen=True)
-class Effort:
+class ImageEffort:
     """How much is run.
 
     Attributes:
@@ -67,8 +67,8 @@ class Effort:
     attacked: int = 100
 
 
-FULL = Effort()
-QUICK = Effort(seeds=(0,), epochs=2, iterations=1, attacked=4)
+FULL = ImageEffort()
+QUICK = ImageEffort(seeds=(0,), epochs=2, iterations=1, attacked=4)
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def _row(
     return ImageRow(method, seed, count, passes, accuracy, finer, found.noisy, found.attacked, found.median_distance)
 
 
-def compare_on_digits(effort: Effort = FULL) -> Iterator[ImageRow]:
+def compare_on_digits(effort: ImageEffort = FULL) -> Iterator[ImageRow]:
     """Rows of the comparison, four a seed.
 
     Args:

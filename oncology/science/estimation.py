@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from oncology.optimise import Blocks, GaussNewtonResult, LevenbergMarquardt, gauss_newton
-from oncology.science.problem import Identification, Scalars
+from oncology.science.equation_problem import EquationProblem, Scalars
 
-__all__ = ["Estimate", "Identifiability", "estimate", "identifiability"]
+__all__ = ["CoefficientEstimate", "Identifiability", "estimate", "identifiability"]
 
 EXACTLY_ZERO = 1e-6
 """Singular values below this share of the largest one are zero in exact arithmetic."""
@@ -76,7 +76,7 @@ class Identifiability:
         return f"the data do not see a change of {', '.join(parts)}"
 
 
-def identifiability(problem: Identification, at: Blocks | None = None, noise: float = 0.0) -> Identifiability:
+def identifiability(problem: EquationProblem, at: Blocks | None = None, noise: float = 0.0) -> Identifiability:
     """Singular values of the sensitivity matrix before a fit.
 
     Args:
@@ -100,7 +100,7 @@ def identifiability(problem: Identification, at: Blocks | None = None, noise: fl
 
 
 @dataclass(frozen=True, eq=False)
-class Estimate:
+class CoefficientEstimate:
     """A fit of a few numbers.
 
     Attributes:
@@ -121,7 +121,9 @@ class Estimate:
 DEFAULT_SETTINGS = LevenbergMarquardt(trust=1.0)
 
 
-def estimate(problem: Identification, noise: float = 0.0, settings: LevenbergMarquardt = DEFAULT_SETTINGS) -> Estimate:
+def estimate(
+    problem: EquationProblem, noise: float = 0.0, settings: LevenbergMarquardt = DEFAULT_SETTINGS
+) -> CoefficientEstimate:
     """Fit a few numbers by Gauss-Newton, with the posterior that the noise leaves.
 
     Args:
@@ -140,4 +142,4 @@ def estimate(problem: Identification, noise: float = 0.0, settings: LevenbergMar
         unknown.name: unknown.scale * math.sqrt(max(covariance[i, i], 0.0))
         for i, unknown in enumerate(problem.unknowns)
     }
-    return Estimate(values, sd, before, here.residual, result)
+    return CoefficientEstimate(values, sd, before, here.residual, result)

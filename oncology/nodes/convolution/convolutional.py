@@ -16,9 +16,9 @@ from torch import Tensor
 
 from oncology.errors import ConfigError
 from oncology.nodes.activation import TANH, Elementwise
-from oncology.nodes.convolution.basis import KernelBasis, kernel_gram
+from oncology.nodes.convolution.image_run import ConvolutionRun, march
+from oncology.nodes.convolution.kernel_basis import KernelBasis, kernel_gram
 from oncology.nodes.convolution.pooling import PoolingFlow
-from oncology.nodes.convolution.solve import ConvolutionRun, march
 from oncology.nodes.convolution.torus import Torus
 from oncology.nodes.depth import DepthGrid, smooth_weights
 from oncology.nodes.scheme import EULER, Scheme

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from oncology.errors import ConfigError
-from oncology.nodes.convolution.model import ConvolutionalNODE
-from oncology.nodes.convolution.solve import ConvolutionAdjoint, ConvolutionRun
+from oncology.nodes.convolution.convolutional import ConvolutionalNODE
+from oncology.nodes.convolution.image_run import ConvolutionAdjoint, ConvolutionRun
 from oncology.nodes.convolution.torus import Torus
 from oncology.nodes.cost import Cost, Terminal
 from oncology.nodes.depth import apply

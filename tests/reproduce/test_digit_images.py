@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from oncology.reproduce.convolution import Effort, compare_on_digits, table_of
+from oncology.reproduce.digit_images import Effort, compare_on_digits, table_of
 
 
 @pytest.mark.slow

@@ -17,11 +17,11 @@ from oncology.nodes.depth import Interpolation
 from oncology.nodes.kernels import Kernel, Layers, kernel_for
 from oncology.nodes.scheme import Scheme
 
-__all__ = ["Adjoint", "Run", "Tangent", "march"]
+__all__ = ["DepthAdjoint", "DepthRun", "DepthTangent", "march"]
 
 
 @dataclass(frozen=True, eq=False)
-class Tangent:
+class DepthTangent:
     """The sensitivity problem along one direction.
 
     Attributes:
@@ -43,7 +43,7 @@ class Tangent:
 
 
 @dataclass(frozen=True, eq=False)
-class Adjoint:
+class DepthAdjoint:
     """The adjoint problem of one covector.
 
     Attributes:
@@ -72,7 +72,7 @@ class Adjoint:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class DepthRun:
     """A forward run with what its linearisation needs.
 
     Attributes:
@@ -110,7 +110,7 @@ class Run:
         """What walks through the layers."""
         return kernel_for(self.layers)
 
-    def tangent(self, direction: Tensor | None, input: Tensor | None = None) -> Tangent:
+    def tangent(self, direction: Tensor | None, input: Tensor | None = None) -> DepthTangent:
         """Sensitivity problem `xi' = S'(z)(W xi + V x + v)`, `xi(0) = xi0` (B1.3).
 
         Args:
@@ -124,9 +124,9 @@ class Run:
         else:
             z = torch.baddbmm(along[:, n:], self.inputs, along[:, :n])
         xi, y = self.kernel.tangent(self.layers, self.memory, z, input)
-        return Tangent(xi, y, z, along)
+        return DepthTangent(xi, y, z, along)
 
-    def adjoint(self, final: Tensor, along: Tensor | None = None) -> Adjoint:
+    def adjoint(self, final: Tensor, along: Tensor | None = None) -> DepthAdjoint:
         """Adjoint problem `-lambda' = W*(S'(z)* lambda) + g(t)`, `lambda(T)` given (B1.4).
 
         Args:
@@ -134,7 +134,7 @@ class Run:
             along: derivative of the cost by the state at each time step, (steps + 1, K, n); None for zero.
         """
         states, forces, pulled = self.kernel.adjoint(self.layers, self.memory, final, along)
-        return Adjoint(self._weight_dual(pulled), states, pulled, self.step, forces)
+        return DepthAdjoint(self._weight_dual(pulled), states, pulled, self.step, forces)
 
     def _weight_dual(self, pulled: Tensor) -> Tensor:
         """Derivative by the weights, `sum_k (y, 1)* U`, from all stages at once."""
@@ -144,7 +144,7 @@ class Run:
         torch.sum(pulled, dim=1, out=dual[:, n])
         return self.interpolation.pull(dual)
 
-    def second(self, adjoint: Adjoint, tangent: Tangent) -> float:
+    def second(self, adjoint: DepthAdjoint, tangent: DepthTangent) -> float:
         """Second derivative of x along a direction, paired with the adjoint's covectors; no further solve (B1.6).
 
         `sum_k mu_k . S''(z)[dz, dz] + 2 U_k . (V dy)`.
@@ -165,7 +165,7 @@ def march(
     theta: Tensor,
     state: Tensor,
     noise: Tensor | None = None,
-) -> Run:
+) -> DepthRun:
     """Solve forward with equal time steps.
 
     Args:
@@ -179,4 +179,4 @@ def march(
     """
     layers = Layers(activation, scheme, step, interpolation.push(theta))
     states, inputs, memory = kernel_for(layers).forward(layers, state, noise)
-    return Run(activation, scheme, step, interpolation, layers.weights, states, inputs, memory)
+    return DepthRun(activation, scheme, step, interpolation, layers.weights, states, inputs, memory)

@@ -15,8 +15,8 @@ from torch import Tensor
 from oncology.errors import ConfigError
 from oncology.nodes.cost import Cost, Terminal
 from oncology.nodes.depth import apply
-from oncology.nodes.model import StandaloneNODE
-from oncology.nodes.solve import Adjoint, Run
+from oncology.nodes.depth_run import DepthAdjoint, DepthRun
+from oncology.nodes.standalone import StandaloneNODE
 from oncology.optimise import Tangent
 
 __all__ = ["Samples", "TrainingEvaluation", "TrainingProblem"]
@@ -118,7 +118,7 @@ class TrainingEvaluation:
 
     problem: TrainingProblem
     theta: Tensor
-    run: Run
+    run: DepthRun
 
     @cached_property
     def value(self) -> float:
@@ -138,7 +138,7 @@ class TrainingEvaluation:
         return float(torch.linalg.vector_norm(misfit)) / len(misfit) ** 0.5
 
     @cached_property
-    def adjoint(self) -> Adjoint:
+    def adjoint(self) -> DepthAdjoint:
         """The adjoint solve, without the penalties."""
         running = self.problem.cost.running
         sources = None

@@ -1,7 +1,7 @@
 """Forward run of a convolutional NODE with its exact discrete tangent, adjoint and second derivative (B3).
 
-Stages `z_i = K(t_i) y_i + b(t_i)`, `k_i = sigma(z_i)` as in `oncology.nodes.solve`, with convolutions as products of
-Fourier coefficients; after chosen depth cells a pooling flow follows. Covectors pair by sums over pixels: divided by
+Stages `z_i = K(t_i) y_i + b(t_i)`, `k_i = sigma(z_i)` as in `depth_run`, with convolutions as products of Fourier
+coefficients; after chosen depth cells a pooling flow follows. Covectors pair by sums over pixels: divided by
 the volume of a pixel they are the L2 adjoint.
 """
 
@@ -14,17 +14,17 @@ import torch
 from torch import Tensor
 
 from oncology.nodes.activation import Elementwise
-from oncology.nodes.convolution.basis import KernelBasis
+from oncology.nodes.convolution.kernel_basis import KernelBasis
 from oncology.nodes.convolution.pooling import LinearisedFlow, PoolingFlow
 from oncology.nodes.convolution.torus import Torus
 from oncology.nodes.depth import Interpolation
 from oncology.nodes.scheme import Scheme
 
-__all__ = ["ConvolutionAdjoint", "ConvolutionRun", "ConvolutionTangent", "Level", "Stage", "march"]
+__all__ = ["ConvolutionAdjoint", "ConvolutionRun", "ConvolutionTangent", "ImageStage", "PixelLevel", "march"]
 
 
 @dataclass(frozen=True, eq=False)
-class Level:
+class PixelLevel:
     """Kernel functions on one pixel grid.
 
     Attributes:
@@ -63,7 +63,7 @@ class Level:
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class ImageStage:
     """What one Runge-Kutta stage keeps.
 
     Attributes:
@@ -74,7 +74,7 @@ class Stage:
         memory: slope of the activation, (K, c, *pixels).
     """
 
-    level: Level
+    level: PixelLevel
     symbol: Tensor
     spectrum: Tensor
     argument: Tensor
@@ -142,7 +142,7 @@ class ConvolutionRun:
     weights: Tensor
     start: Tensor
     final: Tensor
-    stages: list[Stage]
+    stages: list[ImageStage]
     flows: dict[int, LinearisedFlow]
 
     def tangent(self, direction: Tensor | None, input: Tensor | None = None) -> ConvolutionTangent:
@@ -243,7 +243,7 @@ def march(
     weights = interpolation.push(theta)
     s = scheme.stages
     level = _level(torus, basis, state)
-    stages: list[Stage] = []
+    stages: list[ImageStage] = []
     flows: dict[int, LinearisedFlow] = {}
     u = state
     for j in range(len(weights) // s):
@@ -253,7 +253,7 @@ def march(
             symbol, spectrum = level.symbol(theta_i), level.torus.forward(_moved(u, step, scheme.a[i], slopes))
             z = level.add_bias(level.convolve(symbol, spectrum), theta_i)
             slopes.append(activation.value(z))
-            stages.append(Stage(level, symbol, spectrum, z, activation.memory(z, slopes[-1])))
+            stages.append(ImageStage(level, symbol, spectrum, z, activation.memory(z, slopes[-1])))
         u = _moved(u, step, scheme.b, slopes)
         if j in pooling:
             target = pooling[j].target(level.torus)
@@ -263,9 +263,9 @@ def march(
     return ConvolutionRun(activation, scheme, step, interpolation, weights, state, u, stages, flows)
 
 
-def _level(torus: Torus, basis: KernelBasis, like: Tensor) -> Level:
+def _level(torus: Torus, basis: KernelBasis, like: Tensor) -> PixelLevel:
     precision = torch.complex128 if like.dtype == torch.float64 else torch.complex64
-    return Level(torus, torus.transform(basis).to(like.device, precision), torus.parseval.to(like))
+    return PixelLevel(torus, torus.transform(basis).to(like.device, precision), torus.parseval.to(like))
 
 
 def _moved(state: Tensor, step: float, row: Sequence[float], slopes: Sequence[Tensor]) -> Tensor:

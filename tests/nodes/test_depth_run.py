@@ -11,8 +11,8 @@ import torchdiffeq
 
 from oncology.errors import ConfigError
 from oncology.nodes.activation import ACTIVATIONS, TANH, activation_named
-from oncology.nodes.model import StandaloneNODE, prototype
 from oncology.nodes.scheme import EULER, HEUN, MIDPOINT, RK4, SCHEMES, scheme_named
+from oncology.nodes.standalone import StandaloneNODE, prototype
 from oncology.optimise import dot_test, taylor_test
 from tests.nodes.nets import batch, generator, like, net
 

@@ -15,13 +15,13 @@ from oncology.reproduce.toys import (
     reference_trials,
     spiral_trials,
 )
-from oncology.reproduce.trials import Row, Section, Trial, run_trials, summed_up
+from oncology.reproduce.trials import Row, Section, SeededTrial, run_trials, summed_up
 
-__all__ = ["FULL", "QUICK", "Effort", "sections"]
+__all__ = ["FULL", "QUICK", "SnodeEffort", "sections"]
 
 
 @dataclass(frozen=True)
-class Effort:
+class SnodeEffort:
     """How much is run.
 
     Attributes:
@@ -51,8 +51,8 @@ class Effort:
     digit_rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
 
 
-FULL = Effort()
-QUICK = Effort(
+FULL = SnodeEffort()
+QUICK = SnodeEffort(
     seeds=(0,),
     digit_seeds=(0,),
     iterations=10,
@@ -74,7 +74,7 @@ def _silent(title: str, done: int, whole: int) -> None:
     """Tell nobody."""
 
 
-def sections(effort: Effort = FULL, workers: int = 1, told: Told = _silent) -> tuple[Section, ...]:
+def sections(effort: SnodeEffort = FULL, workers: int = 1, told: Told = _silent) -> tuple[Section, ...]:
     """The tables.
 
     Args:
@@ -83,7 +83,7 @@ def sections(effort: Effort = FULL, workers: int = 1, told: Told = _silent) -> t
         told: called after every trial.
     """
 
-    def run(title: str, trials: Sequence[Trial]) -> list[Row]:
+    def run(title: str, trials: Sequence[SeededTrial]) -> list[Row]:
         rows: dict[int, Row] = {}
         for number, row in run_trials(trials, workers):
             rows[number] = row

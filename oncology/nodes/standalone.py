@@ -14,8 +14,8 @@ from torch import Tensor
 from oncology.errors import ConfigError
 from oncology.nodes.activation import TANH, Activation, Elementwise
 from oncology.nodes.depth import DepthGrid, depth_space, smooth_weights
+from oncology.nodes.depth_run import DepthRun, march
 from oncology.nodes.scheme import EULER, Scheme
-from oncology.nodes.solve import Run, march
 from oncology.optimise import Space
 
 __all__ = ["StandaloneNODE", "prototype"]
@@ -94,7 +94,7 @@ class StandaloneNODE:
         state[..., list(self.outputs)] = outputs
         return state
 
-    def run(self, theta: Tensor, state: Tensor, noise: Tensor | None = None) -> Run:
+    def run(self, theta: Tensor, state: Tensor, noise: Tensor | None = None) -> DepthRun:
         """Solve forward from states at depth 0, keeping what adjoint and tangent need.
 
         Args:

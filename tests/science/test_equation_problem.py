@@ -11,13 +11,13 @@ import torch
 from oncology.errors import ConfigError, NumericalError
 from oncology.nodes.depth import DepthGrid
 from oncology.optimise import Blocks, dot_test, euclidean, taylor_test
+from oncology.science.equation_problem import EquationProblem, Scalars, flatten
 from oncology.science.equations.heat import Heat, cosine_mode, mode_rate
+from oncology.science.estimation import estimate, identifiability
 from oncology.science.exponential import ETDRK2
 from oncology.science.grid import interval
-from oncology.science.identify import estimate, identifiability
 from oncology.science.node import ScienceNODE
 from oncology.science.observe import Everywhere, FrontPosition, Measurement, Points, noisy
-from oncology.science.problem import Identification, Scalars, flatten
 from oncology.science.runge_kutta import SDIRK2
 from oncology.science.unknowns import Unknown, in_depth, in_space, number
 from tests.science.small import normal, numbers
@@ -27,7 +27,7 @@ DEPTH = DepthGrid(1.0, 4)
 MODEL = ScienceNODE(Heat(GRID), DEPTH, SDIRK2, 2)
 
 
-def mixed() -> Identification:
+def mixed() -> EquationProblem:
     """Conductivity as a logarithm, a source in depth and space, and the initial state, from data at two times."""
     unknowns = (
         number("conductivity", 0.4, 0.5, prior=True),
@@ -38,10 +38,10 @@ def mixed() -> Identification:
         Measurement(3, Points(torch.tensor([1, 4, 5])), normal(1, 3, seed=3), numbers(1.0, 2.0, 0.5)),
         Measurement(8, Everywhere(), normal(1, 10, seed=4), GRID.weights),
     )
-    return Identification(MODEL, unknowns, {}, data)
+    return EquationProblem(MODEL, unknowns, {}, data)
 
 
-def random_point(problem: Identification, seed: int) -> Blocks:
+def random_point(problem: EquationProblem, seed: int) -> Blocks:
     return Blocks(tuple(0.5 * normal(*part.shape, seed=seed + i) for i, part in enumerate(problem.start.parts)))
 
 
@@ -76,7 +76,7 @@ def test_gradients_are_riesz_images_in_the_spaces_of_their_blocks():
         grid = interval(0.0, 1.0, cells)
         model = ScienceNODE(Heat(grid), DepthGrid(0.1, 10), ETDRK2)
         wave = cosine_mode(grid.points, 1.0, 1)
-        problem = Identification(
+        problem = EquationProblem(
             model,
             (in_space("initial", 0.0 * wave, grid.weights),),
             {"conductivity": numbers(0.5), "source": torch.zeros(cells, dtype=torch.float64)},
@@ -126,13 +126,13 @@ def test_noise_has_its_norm_and_its_seed():
     assert torch.equal(noisy(data, 0.05, torch.Generator().manual_seed(3)) - data, noise)
 
 
-def one_mode(unknowns, duration: float = 1.0) -> Identification:
+def one_mode(unknowns, duration: float = 1.0) -> EquationProblem:
     wave = cosine_mode(GRID.points, 3.0, 1)
     known = {"conductivity": numbers(0.4), "source": torch.zeros(10, dtype=torch.float64), "initial": wave}
     for unknown in unknowns:
         known.pop(unknown.name)
     model = ScienceNODE(Heat(GRID), DepthGrid(duration, 4), ETDRK2)
-    return Identification(model, unknowns, known, (Measurement(4, Everywhere(), 0.5 * wave, GRID.weights),))
+    return EquationProblem(model, unknowns, known, (Measurement(4, Everywhere(), 0.5 * wave, GRID.weights),))
 
 
 def test_one_mode_determines_only_the_integral_of_conductivity():
@@ -162,11 +162,11 @@ def test_the_posterior_is_that_of_the_closed_form():
 
 def test_errors_name_what_is_missing():
     with pytest.raises(ConfigError, match="each of"):
-        Identification(MODEL, (number("conductivity", 0.3),), {}, ())
+        EquationProblem(MODEL, (number("conductivity", 0.3),), {}, ())
     with pytest.raises(ConfigError, match="> 0"):
         number("conductivity", -0.3)
     problem = mixed()
-    wrong = Identification(
+    wrong = EquationProblem(
         MODEL, (), {"conductivity": normal(2), "source": normal(10), "initial": normal(1, 10)}, problem.data
     )
     with pytest.raises(ConfigError, match="conductivity of shape"):
