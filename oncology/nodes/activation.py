@@ -1,8 +1,8 @@
-"""Activations of a standalone NODE: elementwise ones, and the protocol of vector-valued ones (B1.1, B2.1).
+"""Activations of a standalone NODE: elementwise ones, and the protocol of vector-valued ones.
 
 An activation is a map S: R^m -> R^n applied to every sample's z = W x + b. The solver asks for its value, its Jacobian
 and its second derivative along a direction; where an elementwise function computes them from its slope, a differential
-equation (B2) computes them from the state. Smoothed rectifiers are C1 with half-width 0.1 as in A.2.1.
+equation computes them from the state. Smoothed rectifiers are C1, a parabola joining both lines on [-0.1, 0.1].
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Elementwise:
         slope: (z, sigma(z)) -> sigma'(z); of rectifiers one of the one-sided slopes at the kink.
         bend: z -> sigma''(z), zero where it exists almost everywhere only.
         at_zero: sigma(0).
-        slopes: lowest and highest slope; certificates need them in [0, 1] (B1.9).
-        largest: sup |sigma|, which bounds how far a state can move (B1.9).
+        slopes: lowest and highest slope; certificates need them in [0, 1].
+        largest: sup |sigma|, which bounds how far a state can move.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Costs of a standalone NODE: squared misfit, cross-entropy, output magnitude, running cost, weight decay (B1.2).
+"""Costs of a standalone NODE: squared misfit, cross-entropy, output magnitude, running cost, weight decay.
 
     E = (1/K) sum_k [ Phi(x_k(T), y_k) + int l(t, x_k) dt ] + mu4/2 |theta|^2 + mu5/2 |theta'|^2
     Phi = mu1/2 |x - y|^2 + mu2 CE(softmax(Px), y) + mu3/2 |x - x_ref|^2
@@ -61,7 +61,7 @@ class Cost:
     """Weights of the terms of the cost.
 
     Attributes:
-        squared: mu1, of the squared misfit of the whole state; targets are padded with zeros (A.2.1).
+        squared: mu1, of the squared misfit of the whole state; targets are padded with zeros.
         entropy: mu2, of the cross-entropy of the softmax of the outputs.
         magnitude: mu3, of the squared distance of x(T) from where zero weights lead, T sigma(0).
         decay: mu4, of the squared L2 norm of the weights.
@@ -139,7 +139,7 @@ class Terminal:
         return float(total) / len(final)
 
     def line(self, final: Tensor, xi: Tensor, slope: float, rest: float) -> Callable[[float], tuple[float, float]]:
-        """Derivative by beta, and its slope, of the cost at x(T) + beta xi: strictly increasing in beta (B1.6).
+        """Derivative by beta, and its slope, of the cost at x(T) + beta xi: strictly increasing in beta.
 
         Args:
             final: x(T), (K, n).

@@ -1,6 +1,6 @@
-"""Data sets of standalone NODEs: C.2's moons, circles and spirals, scikit-learn's digits, and the user's own files.
+"""Data sets of standalone NODEs: moons, circles and spirals, scikit-learn's digits, and the user's own files.
 
-Inputs of images are scaled affinely to [-1, 0] as in A.2.1, those of tables to mean 0 and deviation 1 of the training
+Inputs of images are scaled affinely to [-1, 0], those of tables to mean 0 and deviation 1 of the training
 part. Every generator is seeded; training and test points of a synthetic set are drawn one after the other.
 """
 
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 INK = (-1.0, 0.0)
-"""Lowest and highest input of an image: full ink and paper (A.2.1)."""
+"""Lowest and highest input of an image: full ink and paper."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _points(radius: Tensor, angle: Tensor, noise: float, source: torch.Generator
 
 
 def moons(number: int, source: torch.Generator, noise: float = 0.1) -> tuple[Tensor, Tensor]:
-    """Two unit half-circles that reach into each other; classes alternate (C.2).
+    """Two unit half-circles that reach into each other; classes alternate.
 
     Returns:
         Inputs (number, 2) and classes (number,).
@@ -102,7 +102,7 @@ def moons(number: int, source: torch.Generator, noise: float = 0.1) -> tuple[Ten
 
 
 def circles(number: int, source: torch.Generator, noise: float = 0.08) -> tuple[Tensor, Tensor]:
-    """Circles of radii 0.5 and 1 around the same point; classes alternate (C.2).
+    """Circles of radii 0.5 and 1 around the same point; classes alternate.
 
     Returns:
         Inputs (number, 2) and classes (number,).
@@ -113,10 +113,10 @@ def circles(number: int, source: torch.Generator, noise: float = 0.08) -> tuple[
 
 
 def spirals(number: int, source: torch.Generator, noise: float = 0.02) -> tuple[Tensor, Tensor]:
-    """Two arms, radius u and angle 3 pi u (and + pi), u in [0.1, 1] with density ~ u - 0.1; classes alternate (C.2).
+    """Two arms, radius u and angle 3 pi u (and + pi), u in [0.1, 1] with density ~ u - 0.1; classes alternate.
 
-    C.2 does not tell the density of u. With this one a half-plane classifies as well as its steepest descent does
-    (.65 to .66), and most other numbers of its table come out; with a constant density a half-plane reaches .63.
+    With this density a half-plane classifies .65 to .66 of the points, as well as steepest descent does in the
+    reference table of `oncology.reproduce.toys`; with a constant density it would reach .63.
 
     Returns:
         Inputs (number, 2) and classes (number,).
@@ -134,7 +134,7 @@ SYNTHETIC: dict[str, Callable[[int, torch.Generator], tuple[Tensor, Tensor]]] = 
 
 
 def synthetic(name: str, seed: int = 0, train: int = 200, test: int = 1000) -> Dataset:
-    """Moons, circles or spirals with C.2's numbers of points.
+    """Moons, circles or spirals, 200 points to learn and 1000 to test with.
 
     Args:
         name: key of `SYNTHETIC`.
@@ -200,7 +200,7 @@ def mnist(folder: Path, halve: bool = True) -> Dataset:
 
     Args:
         folder: holds images and labels named `train-*` and `t10k-*`, plain or compressed with gzip.
-        halve: average 2 x 2 pixels, 28 x 28 to 14 x 14 (A.2.1).
+        halve: average 2 x 2 pixels, 28 x 28 to 14 x 14.
 
     Raises:
         DataError: a file is missing or malformed.

@@ -1,4 +1,4 @@
-"""Weights as functions of depth: piecewise constant or linear on a uniform grid, with their inner products (B1, B1.5).
+"""Weights as functions of depth: piecewise constant or linear on a uniform grid, with their inner products.
 
 Weights W(t), b(t) are one tensor theta of shape (nodes, n + 1, m): at each node the affine map `z = (x, 1) theta` of
 row vectors, W transposed above b. Derivatives by it are dual vectors; `depth_space` holds the Riesz map of L2 and H1.
@@ -143,7 +143,7 @@ class Interpolation:
 
 
 def depth_space(grid: DepthGrid, smoothing: float = 0.0, like: Tensor | None = None) -> Space[Tensor]:
-    """L2(0, T) or H1(0, T) of weights, `(a, b) = int a b + l^2 int a' b'` with natural ends (B1.5).
+    """L2(0, T) or H1(0, T) of weights, `(a, b) = int a b + l^2 int a' b'` with natural ends.
 
     Riesz images come from one product with the inverse Gram matrix, (nodes, nodes): one kernel on a GPU, where a
     recurrence through depth would need two launches a layer. On constant weights it is `h1_in_time` of `optimise`.
@@ -203,7 +203,7 @@ def prolong(theta: Tensor, grid: DepthGrid, fine: DepthGrid) -> Tensor:
 
 
 def smooth_weights(grid: DepthGrid, shape: tuple[int, ...], generator: torch.Generator, scale: float = 1.0) -> Tensor:
-    """Random weights that are smooth in depth: normal values at whole depths, joined by a cubic spline (A.2.1).
+    """Random weights that are smooth in depth: normal values at whole depths, joined by a cubic spline.
 
     Args:
         grid: the weights' grid.

@@ -1,4 +1,4 @@
-"""Forward run of a standalone NODE with its exact discrete tangent, adjoint and second derivative (B1.3, B1.4, B1.6).
+"""Forward run of a standalone NODE with its exact discrete tangent, adjoint and second derivative.
 
 Explicit Runge-Kutta stages `y_i = x + h sum a_il k_l`, `z_i = (y_i, 1) theta_i`, `k_i = S(z_i)`. The loops through
 depth are a kernel's; what does not depend on the order of the stages is one batched product over all, here.
@@ -111,7 +111,7 @@ class DepthRun:
         return kernel_for(self.layers)
 
     def tangent(self, direction: Tensor | None, input: Tensor | None = None) -> DepthTangent:
-        """Sensitivity problem `xi' = S'(z)(W xi + V x + v)`, `xi(0) = xi0` (B1.3).
+        """Sensitivity problem `xi' = S'(z)(W xi + V x + v)`, `xi(0) = xi0`.
 
         Args:
             direction: (V, v) in the shape of the weights; None for zero.
@@ -127,7 +127,7 @@ class DepthRun:
         return DepthTangent(xi, y, z, along)
 
     def adjoint(self, final: Tensor, along: Tensor | None = None) -> DepthAdjoint:
-        """Adjoint problem `-lambda' = W*(S'(z)* lambda) + g(t)`, `lambda(T)` given (B1.4).
+        """Adjoint problem `-lambda' = W*(S'(z)* lambda) + g(t)`, `lambda(T)` given.
 
         Args:
             final: derivative of the cost by x(T), (K, n).
@@ -145,7 +145,7 @@ class DepthRun:
         return self.interpolation.pull(dual)
 
     def second(self, adjoint: DepthAdjoint, tangent: DepthTangent) -> float:
-        """Second derivative of x along a direction, paired with the adjoint's covectors; no further solve (B1.6).
+        """Second derivative of x along a direction, paired with the adjoint's covectors; no further solve.
 
         `sum_k mu_k . S''(z)[dz, dz] + 2 U_k . (V dy)`.
         """

@@ -1,4 +1,4 @@
-"""What a classifier is worth: accuracy, also under noise and attack, and what can be certified of it (B1.9, A.2.1).
+"""What a classifier is worth: accuracy, also under noise and attack, and what can be certified of it.
 
 Every number is a share of all samples, misclassified ones included, so that networks are compared on the same footing.
 """

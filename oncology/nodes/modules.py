@@ -34,7 +34,7 @@ class SNODE(nn.Module):
     """Standalone neural ODE: one equation `x' = sigma(W(t) x + b(t))`, 0 < t < T, is the whole network.
 
     Inputs are the last components of x(0), the others start at zero; outputs are the first components of x(T). No layer
-    before or after is trained. Baravdish et al., arXiv:2202.05766.
+    before or after is trained. Jaroudi et al., arXiv:2205.13933.
 
     Attributes:
         model: the network without weights.

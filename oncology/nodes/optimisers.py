@@ -1,4 +1,4 @@
-"""Nonlinear conjugate gradients on batches (paper 2205.13933): the optimisers' interface and its first member.
+"""Nonlinear conjugate gradients on batches (arXiv:2205.13933): the optimisers' interface and its first member.
 
 An optimiser works on one batch at a time, a visit: it takes the weights and what it remembers, and returns both with a
 record of each iteration. Solves are counted alike for all, so that methods can be compared at equal cost.

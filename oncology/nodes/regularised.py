@@ -1,4 +1,4 @@
-"""Training that penalises the sensitivity of the outputs to noise of the inputs (B1.8).
+"""Training that penalises the sensitivity of the outputs to noise of the inputs.
 
     R(theta) = weight / 2 mean_k sum_v |P xi_k,v(T)|^2,    xi(0) = v
 

@@ -1,4 +1,4 @@
-"""Second-order tangent and adjoint of a run: derivatives of a sensitivity, and products with the Hessian (B1.3, B1.4).
+"""Second-order tangent and adjoint of a run: derivatives of a sensitivity, and products with the Hessian.
 
 `mixed_tangent` differentiates one tangent solve along another, `mixed_adjoint` differentiates an adjoint solve along a
 tangent one; both are the loops of `solve` differentiated line by line, and exact for the scheme.

@@ -1,4 +1,6 @@
-"""The standalone NODE `x' = S(W(t) x + b(t))`: one differential equation is the whole network (B1.1, paper 2205.13933).
+"""The standalone NODE `x' = S(W(t) x + b(t))`: one differential equation is the whole network.
+
+Jaroudi et al., arXiv:2205.13933.
 
 Inputs are embedded in chosen coordinates of the state and outputs are read from chosen ones; no layer before or after
 is trained. The model is frozen data: weights are passed in and runs are returned (`solve`).
@@ -65,7 +67,7 @@ class StandaloneNODE:
         return self.grid.step / self.steps
 
     def initial(self, generator: torch.Generator, scale: float | None = None) -> Tensor:
-        """Random weights, smooth in depth, with standard deviation `scale` (1/n if not given; A.2.1)."""
+        """Random weights, smooth in depth, with standard deviation `scale` (1/n if not given)."""
         return smooth_weights(self.grid, self.shape[1:], generator, 1.0 / self.size if scale is None else scale)
 
     def space(self, smoothing: float = 0.0, like: Tensor | None = None) -> Space[Tensor]:
@@ -110,12 +112,12 @@ class StandaloneNODE:
         return self.read(self.run(theta, self.embed(samples)).final)
 
     def at_rest(self) -> float:
-        """T sigma(0): where a component of the state ends for zero weights (x_ref of B1.2)."""
+        """T sigma(0): where a component of the state ends for zero weights (x_ref of `cost`)."""
         return self.grid.length * self.activation.at_zero if isinstance(self.activation, Elementwise) else 0.0
 
 
 def prototype(features: int, classes: int, length: float = 3.0, cells: int = 150) -> StandaloneNODE:
-    """The network of the authors' prototype (A.2.1): state of the input's size, output in its first coordinates.
+    """The network of the authors of arXiv:2205.13933: state of the input's size, output in its first coordinates.
 
     Args:
         features: number of inputs, at least `classes`.

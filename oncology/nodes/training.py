@@ -1,4 +1,6 @@
-"""Training of a standalone NODE in stages of batches, with noise, refinement in depth and any optimiser (paper b).
+"""Training of a standalone NODE in stages of batches, with noise, refinement in depth and any optimiser.
+
+Stages with H1 gradients, noise and refinement: Jaroudi et al., arXiv:2205.13933.
 
 A `TrainingPlan` says what is done, a `Progress` is all that the next visit of a batch depends on: `train` goes from one
 to the next, so that a run continues bit for bit from any of them, the generator of shuffles and noise included.

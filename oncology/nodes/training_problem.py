@@ -1,4 +1,4 @@
-"""Training as an optimisation problem: cost, derivative and sensitivity of a standalone NODE on a batch (B1.2 to B1.6).
+"""Training as an optimisation problem: cost, derivative and sensitivity of a standalone NODE on a batch.
 
 `TrainingProblem` is what `optimise.minimise` descends. A forward run is shared by the cost's value, one adjoint solve
 for the derivative and one sensitivity solve for the curvature along a direction.

@@ -1,4 +1,4 @@
-"""A convolutional NODE against a small convolutional network of as many parameters, on scikit-learn's digits (B3).
+"""A convolutional NODE against a small convolutional network of as many parameters, on scikit-learn's digits.
 
 Both read out averages over the picture. Both are trained by Adam in mini-batches, the NODE then by conjugate gradients
 on all images at once (from a random start these stay on the plateau where every class is as likely as any other).

@@ -1,4 +1,4 @@
-"""Residual networks: the Euler net as a torch module and back, and a plain ResNet to compare with (A.1, A.4).
+"""Residual networks: the Euler net as a torch module and back, and a plain ResNet to compare with.
 
 A standalone NODE run by Euler's scheme is a ResNet `x + h sigma(W x + b)` of constant width without a trained layer
 before or after; `EulerResNet` is that one, weight for weight. `PlainResNet` is what practice uses: trained layers at

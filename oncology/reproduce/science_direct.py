@@ -1,4 +1,4 @@
-"""Direct rows of the catalogue: each equation solved on refined grids and compared with its exact solution (B2.4).
+"""Direct rows of the catalogue: each equation solved on refined grids and compared with its exact solution.
 
 A case halves cells and time steps together; its error is relative, in L2 (L1 at shocks), and its order is the slope.
 """

@@ -1,4 +1,4 @@
-"""Inverse rows with fields: source and initial state of the heat equation (B2.5, B2.6).
+"""Inverse rows with fields: source and initial state of the heat equation.
 
 Both maps are diagonal in cosine modes: `(1 - exp(-mu_k T)) / mu_k` for a source, `exp(-mu_k T)` for the initial state.
 Data come from these sums with the eigenvalues of the continuous problem, the inversion has those of a grid. Conjugate

@@ -1,4 +1,4 @@
-"""Inverse rows of the catalogue: coefficients found from noisy data by Gauss-Newton (B2.5).
+"""Inverse rows of the catalogue: coefficients found from noisy data by Gauss-Newton.
 
 Data are the exact solution, never a run of the model that inverts them, with seeded noise of the stated norm. A value
 counts as recovered where its error is within 3.5 posterior standard deviations of the noise (of the 132 values of both

@@ -1,4 +1,4 @@
-"""Physics in the core against physics in the loss: the same unknowns, data and time for both (A.4, issue of B2).
+"""Physics in the core against physics in the loss: the same unknowns, data and time for both.
 
 Heat, Burgers and Fisher-KPP, each solved directly and for its coefficients from noisy data of one day. The
 science-activated NODE runs first; the physics-informed network then has the same processor time, and in a second row

@@ -1,4 +1,4 @@
-"""Fields from noisy data beyond the heat equation: initial states, a conductivity in space, a control in depth (B2.5).
+"""Fields from noisy data beyond the heat equation: initial states, a conductivity in space, a control in depth.
 
 The data are exact solutions (A1, B3, a rod at rest, the cycloid) on the cells of the inversion, with seeded noise.
 Conjugate gradients stop by the discrepancy principle. The yardstick of each is the best truncated singular-value
@@ -202,7 +202,7 @@ def _conductivity() -> SoughtField:
     known = {"source": torch.ones(grid.size, dtype=torch.float64), INITIAL: exact}
     model = ScienceNODE(equation, DepthGrid(1e6, 1), BACKWARD_EULER)
     return SoughtField(
-        "B2.3",
+        "H3",
         "ln conductivity of a rod",
         model,
         unknown,

@@ -1,4 +1,4 @@
-"""Rows of the catalogue's second half: flows, p-Laplace, moving curves, surfaces, controls and energies (B2.4, B2.7).
+"""Rows of the catalogue's second half: flows, p-Laplace, moving curves, surfaces, controls and energies.
 
 The same refinement study as in the first half, two coefficients found from noisy data, and the two problems of the
 calculus of variations with known optima.

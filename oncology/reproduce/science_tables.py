@@ -1,4 +1,4 @@
-"""All tables of the science-activated and convolutional NODE: `oncology reproduce science` writes them (B2.4 to B3).
+"""All tables of the science-activated and convolutional NODE: `oncology reproduce science` writes them.
 
 Rows come one at a time, so that whoever asks can show progress; nothing here prints or reads a clock.
 """

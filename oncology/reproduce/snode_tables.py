@@ -1,4 +1,4 @@
-"""All tables of the standalone NODE, one a section: `oncology reproduce snode` writes them (C.2, A.2.1, B1.9)."""
+"""All tables of the standalone NODE, one a section: `oncology reproduce snode` writes them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class SnodeEffort:
     Attributes:
         seeds: of the toys.
         digit_seeds: of the digits.
-        iterations: of C.2's table.
-        cells: sets of C.2's table with the size of the state.
+        iterations: of the reference table.
+        cells: sets of the reference table with the size of the state.
         budgets: of the comparison at equal work, in forward solves.
         rates: of Adam, from which one is chosen.
         tuning: seeds on which it is chosen.
@@ -91,7 +91,7 @@ def sections(effort: SnodeEffort = FULL, workers: int = 1, told: Told = _silent)
         return [rows[number] for number in sorted(rows)]
 
     def reference() -> Iterator[Row]:
-        rows = run("C.2's table", reference_trials(effort.seeds, effort.iterations, effort.cells))
+        rows = run("reference table", reference_trials(effort.seeds, effort.iterations, effort.cells))
         labels = ("set", "n", "smoothing", "formula", "rule", "reference")
         yield from summed_up(rows, labels, ("accuracy", "cost", "roughness", "halvings"))
 
@@ -118,9 +118,7 @@ def sections(effort: SnodeEffort = FULL, workers: int = 1, told: Told = _silent)
     work = f"{effort.budgets[-1]} forward solves"
     names = ", ".join(name for name, _ in SETS)
     return (
-        Section(
-            "reference", f"C.2: test accuracy after {effort.iterations} iterations, beside the reference", reference
-        ),
+        Section("reference", f"Test accuracy after {effort.iterations} iterations, beside the reference", reference),
         Section("equal_work", f"Cost at equal work, up to {work}: {names}", equal_work),
         Section("spirals", "Spirals: cross-entropy, smoothing length 0.1, Newton's step, no restarts", spirals),
         Section("digits", "Digits 8 x 8: the same number of parameters, training work and measures", digits),

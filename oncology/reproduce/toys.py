@@ -1,6 +1,6 @@
-"""Moons, circles and spirals: C.2's table, conjugate gradients against Adam at equal work, and spirals learnt well.
+"""Moons, circles and spirals: a reference table, conjugate gradients against Adam at equal work, spirals learnt well.
 
-Definitions are C.2's: 200 points to learn and 1000 to test with, one-hot targets in the first two of n coordinates,
+Definitions: 200 points to learn and 1000 to test with, one-hot targets in the first two of n coordinates,
 inputs in the last two, tanh, Euler steps of 1/20, squared misfit of the whole padded state, mu4 = 1e-4, weights of
 deviation 1/n at whole depths joined by a cubic spline, depth 3 (spirals 6).
 """
@@ -50,7 +50,7 @@ REFERENCE: dict[tuple[str, int], dict[tuple[float, str], float]] = {
         ("spirals", 4): (0.653, 0.897, 0.975, 0.657, 0.718, 0.838),
     }.items()
 }
-"""C.2's test accuracies by set, size of the state, smoothing length and formula."""
+"""Test accuracies of an independent implementation by set, size of the state, smoothing length and formula."""
 
 CELLS = tuple(REFERENCE)
 RULES = {"SD": ("plain",), "FR": ("restarts", "plain"), "PR+": ("restarts", "plain", "newton", "hager-zhang")}
@@ -110,13 +110,13 @@ def _accuracy(end: Progress, inputs: Tensor, classes: Tensor) -> float:
     return float((end.model.outputs_of(end.theta, inputs).argmax(-1) == classes).double().mean())
 
 
-# --- C.2's table -------------------------------------------------------------
+# --- reference table ----------------------------------------------------------
 
 
 def reference_trial(
     name: str, size: int, smoothing: float, formula: str, rule: str, seed: int, iterations: int = 200
 ) -> Row:
-    """One cell of C.2's table with one seed: full batch, one run of the conjugate gradients."""
+    """One cell of the reference table with one seed: full batch, one run of the conjugate gradients."""
     newton = rule in ("newton", "hager-zhang")
     method = ConjugateGradient(
         hager_zhang if rule == "hager-zhang" else FORMULAS[formula], powell=0.2 if rule == "restarts" else math.inf
@@ -130,7 +130,7 @@ def reference_trials(
     iterations: int = 200,
     cells: Sequence[tuple[str, int]] = CELLS,
 ) -> list[SeededTrial]:
-    """Trials of C.2's table, with variants of the method.
+    """Trials of the reference table, with variants of the method.
 
     `restarts` is with Powell's restarts, `plain` is without them, `newton` is without them and takes Newton's step,
     whose second derivative costs no further solve; `hager-zhang` is that with the formula of Hager and Zhang, beside

@@ -1,1 +1,1 @@
-"""Science-activated standalone NODEs: the right-hand side of a differential equation is the activation (B2)."""
+"""Science-activated standalone NODEs: the right-hand side of a differential equation is the activation."""

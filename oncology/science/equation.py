@@ -1,4 +1,4 @@
-"""What a science-activated NODE asks of a differential equation `u' = S(u; q)` (B2.1), as a protocol.
+"""What a science-activated NODE asks of a differential equation `u' = S(u; q)`, as a protocol.
 
 States are real tensors (K, n): K independent samples of a field with n nodal values, already divided by the mass
 matrix. Coefficients q are a tuple of vectors, one per name. Derivatives by either are dual vectors (algebraic); the

@@ -1,7 +1,7 @@
 """A differential equation as the activation of the core's standalone NODE, `x' = S(W(t) x + b(t); q)` with any W.
 
 It follows the core's `Activation` protocol, so that training, sensitivity and attacks of `oncology.nodes` run on it
-unchanged. Unlike the gains of `forms`, an arbitrary W can destroy dissipativity (B2.2): keep it near a multiple of I.
+unchanged. Unlike the gains of `forms`, an arbitrary W can destroy dissipativity: keep it near a multiple of I.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Identification as an optimisation problem: unknown coefficients, weights, sources or initial state (B2.1, B2.5).
+"""Identification as an optimisation problem: unknown coefficients, weights, sources or initial state.
 
     E(x) = 1/2 sum_i |O_i u(t_i) - d_i|^2_w + 1/2 sum_b p_b x_b^2
 

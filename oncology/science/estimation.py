@@ -1,4 +1,4 @@
-"""What data can tell of the unknowns, before any fit: singular values of the sensitivity matrix (B2.5).
+"""What data can tell of the unknowns, before any fit: singular values of the sensitivity matrix.
 
 The columns of S are the data's change by each unknown in units of its prior standard deviation. A singular value
 near zero is a combination of unknowns that the data do not see; `words` names it. The posterior covariance of a fit

@@ -1,4 +1,4 @@
-"""Forms B and C of the science-activated NODE, and the unknown clock: equations made of equations (B2.1, B2.2).
+"""Forms B and C of the science-activated NODE, and the unknown clock: equations made of equations.
 
 (B) `S(W(t) x + b(t); q)` with gains W that keep a dissipative S dissipative whatever their weights: a positive number,
 a convolution with a symbol that is nowhere negative (it commutes with the Laplacian), a positive function of space
@@ -150,7 +150,7 @@ class Activated:
 
 @dataclass(frozen=True, eq=False)
 class Closed:
-    """Form C: an equation with a neural closure `C sigma(A x + c)`; costs `omega + L |C| |A|` of stability (B2.2).
+    """Form C: an equation with a neural closure `C sigma(A x + c)`; costs `omega + L |C| |A|` of stability.
 
     Coefficients "closure_out" C (n * width), "closure_in" A (width * n) and "closure_bias" c (width) follow those of
     the equation.
@@ -221,7 +221,7 @@ class Closed:
 
 @dataclass(frozen=True, eq=False)
 class Clocked:
-    """An equation whose duration is unknown too: `c S(u; q)` on (0, 1), c the coefficient "duration" (B2.5, iii).
+    """An equation whose duration is unknown too: `c S(u; q)` on (0, 1), c the coefficient "duration".
 
     Attributes:
         equation: S.

@@ -1,7 +1,7 @@
 """Uniform cell-centred grids of boxes: differences, quadrature and the transform that makes the Laplacian diagonal.
 
 Cells of width h touch the walls. The three-point Laplacian has the eigenvalues `-(4/h^2) sin^2(k pi / 2n)` in the
-cosine transform (no flux, B2.4 H2), sine transform (fixed walls) and Fourier transform (periodic); the real
+cosine transform (no flux), sine transform (fixed walls) and Fourier transform (periodic); the real
 orthogonal matrices are applied axis by axis.
 """
 

@@ -1,9 +1,9 @@
-"""The science-activated standalone NODE `x' = S(x; q(t))`, its run, and exact discrete sensitivity and adjoint (B2.1).
+"""The science-activated standalone NODE `x' = S(x; q(t))`, its run, and exact discrete sensitivity and adjoint.
 
 S is an equation (form A), an equation activated by learned weights (B) or closed by a small network (C; `forms`): all
 three are right-hand sides with coefficients in depth, so that one run, one adjoint and one training loop serve them.
-States are kept, never integrated backwards (pitfall D.8); with `keep` > 1 only every k-th, and the adjoint repeats
-the steps between them.
+States are kept, never integrated backwards, which would amplify errors; with `keep` > 1 only every k-th, and the
+adjoint repeats the steps between them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What is measured of a state, with noise: nodal values, points, positions of a front (B2.5, B4.3).
+"""What is measured of a state, with noise: nodal values, points, positions of a front.
 
 An observation operator is a differentiable map of states (K, n) to data (K, m) with its Jacobian products. Noise is
-Gaussian, independent, seeded, and has the stated norm relative to the data, as in C.4.
+Gaussian, independent, seeded, and has the stated norm relative to the data.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Physics in the loss: a physics-informed neural network as the baseline of the science-activated NODE (A.4).
+"""Physics in the loss: a physics-informed neural network as the baseline of the science-activated NODE.
 
 A tanh network u(x, t) is fitted to data, to initial and boundary values, and to a small residual of the equation at
 random points of space and time; unknown coefficients are fitted with it. Raissi, Perdikaris and Karniadakis, J. Comput.

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from oncology.errors import ConfigError
-from oncology.science.equation import Coefficient, Coefficients, Equation, pullback_of, pushforward_of
+from oncology.science.equation import Coefficient, Coefficients, Equation
 from oncology.science.equations.advection import Advection, winds
 from oncology.science.equations.conservation import ConservationLaw, central
 from oncology.science.equations.conservation import burgers as burgers_flux
 from oncology.science.equations.heat import Heat
 from oncology.science.equations.reaction_diffusion import Law, PowerLaw, ReactionDiffusion
 from oncology.science.grid import Grid
+from oncology.science.grid_equation import DifferentiatedEquation
 
 __all__ = [
     "FunctionEquation",
@@ -142,7 +143,7 @@ def burgers(grid: Grid, viscosity: Given = "viscosity") -> PosedEquation:
 
 
 @dataclass(frozen=True, eq=False)
-class FunctionEquation:
+class FunctionEquation(DifferentiatedEquation):
     """A right-hand side that is any torch function of state and unknowns; its Jacobian is taken as dense.
 
     Attributes:
@@ -165,11 +166,3 @@ class FunctionEquation:
     def value(self, u: Tensor, q: Coefficients) -> Tensor:
         """Rates, (K, n)."""
         return self.function(u, {c.name: part for c, part in zip(self.coefficients, q, strict=True)})
-
-    def pushforward(self, u: Tensor, q: Coefficients, du: Tensor, dq: Coefficients) -> Tensor:
-        """Derivative along state and unknowns."""
-        return pushforward_of(self.value, u, q, du, dq)
-
-    def pullback(self, u: Tensor, q: Coefficients, covector: Tensor) -> tuple[Tensor, Coefficients]:
-        """Transposed products."""
-        return pullback_of(self.value, u, q, covector)

@@ -1,4 +1,4 @@
-"""What integrates a science-activated NODE over one time step, with its exact discrete tangent and adjoint (B2.1).
+"""What integrates a science-activated NODE over one time step, with its exact discrete tangent and adjoint.
 
 A stepper is a rule from `(u, q)` to the next state; a step that was taken keeps what its linearisation needs.
 """

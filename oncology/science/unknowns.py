@@ -1,4 +1,4 @@
-"""Unknowns of an identification: coefficients or the initial state, in coordinates of order one (B2.5, pitfall D.12).
+"""Unknowns of an identification: coefficients or the initial state, in coordinates of order one.
 
 Positive values are sought as logarithms, and each block is measured in units of its prior standard deviation; each
 block has its own named inner product, in which its gradient is a Riesz image.

@@ -1,4 +1,4 @@
-"""Costs and the training problem: derivatives, both ways of the slope, exact steps (B1.2, B1.6)."""
+"""Costs and the training problem: derivatives, both ways of the slope, exact steps."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_model_along_a_line_is_the_cost_of_the_linearised_state():
 
 
 def test_along_a_line_on_which_the_state_is_affine_the_first_step_is_the_minimiser():
-    """Biases of a linear network move x(T) affinely: the quadratic model is the cost itself (B1.6)."""
+    """Biases of a linear network move x(T) affinely: the quadratic model is the cost itself."""
     model = net(activation=activation_named("identity"))
     problem = TrainingProblem(model, Cost(1.0, decay=0.2), batch(), second=True)
     here = problem.evaluate(model.initial(generator(), 0.5))

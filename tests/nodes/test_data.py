@@ -49,8 +49,8 @@ def test_points_without_noise_lie_on_their_curves(make):
         assert 0.1 <= radius.min() < 0.2 and 0.98 < radius.max() <= 1.0
 
 
-def test_a_half_plane_classifies_the_spirals_as_well_as_steepest_descent_does_in_the_specification():
-    """.653 to .658 in C.2; a constant density along the arms would give .63."""
+def test_a_half_plane_classifies_the_spirals_as_well_as_steepest_descent_does():
+    """0.653 to 0.658 in the reference table; a constant density along the arms would give .63."""
     inputs, classes = spirals(20_000, generator())
     angles = torch.linspace(0.0, math.pi, 181).double()[:-1]
     right = ((inputs @ torch.stack([angles.cos(), angles.sin()]) > 0) == classes[:, None].bool()).double().mean(0)
@@ -58,7 +58,7 @@ def test_a_half_plane_classifies_the_spirals_as_well_as_steepest_descent_does_in
 
 
 @pytest.mark.parametrize(("make", "noise"), [(moons, 0.1), (circles, 0.08), (spirals, 0.02)])
-def test_noise_has_the_deviation_of_the_specification(make, noise):
+def test_noise_has_the_deviation_that_is_asked_for(make, noise):
     points = [make(2000, generator(4), **options)[0] for options in ({}, {"noise": 0.0})]
     assert float((points[0] - points[1]).std()) == pytest.approx(noise, rel=0.05)
 

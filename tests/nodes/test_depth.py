@@ -1,4 +1,4 @@
-"""Weights as functions of depth: inner products against exact integrals, refinement (B1.5)."""
+"""Weights as functions of depth: inner products against exact integrals, refinement."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_riesz_is_the_inverse_of_the_inner_product_and_self_adjoint(kind, smooth
 
 
 def test_linear_weights_have_the_h1_gradient_of_a_cosine_to_second_order():
-    """C.1: v - l^2 v'' = cos(2 pi t / T) + 0.3 with natural ends."""
+    """v - l^2 v'' = cos(2 pi t / T) + 0.3 with natural ends."""
     length, smoothing = 3.0, 0.4
     wave, errors = 2.0 * math.pi / length, []
     for cells in (50, 100, 200):

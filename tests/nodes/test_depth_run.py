@@ -1,4 +1,4 @@
-"""Runs of a standalone NODE: orders, exact discrete derivatives, independent implementations (C.1, B1.3 to B1.6)."""
+"""Runs of a standalone NODE: orders, exact discrete derivatives, independent implementations."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_the_identity_is_measured_as_geometry_says(points):
     found = evaluate(identity(), points, Measures(noise=noise, radius=radius, seed=1))
     assert found.accuracy == pytest.approx(0.8)
     assert found.attacked == pytest.approx(float((exact > radius).double().mean()))
-    # the attack aims beyond the boundary by kappa = 0.975, a little off the normal (A.2.1)
+    # the attack aims beyond the boundary by kappa = 0.975, a little off the normal
     slant = (1.0 + 0.975) / math.sqrt(2.0 * (1.0 + 0.975**2))
     assert found.distance == pytest.approx(float(exact.median()) / slant, rel=1e-6)
     assert found.certified == found.attacked  # the network is linear: its certificate is exact

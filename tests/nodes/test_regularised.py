@@ -1,4 +1,4 @@
-"""Second-order tangents and adjoints, and training with a penalty on sensitivity: Taylor rates, autograd (B1.8)."""
+"""Second-order tangents and adjoints, and training with a penalty on sensitivity: Taylor rates, autograd."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_numpy_and_torch_give_the_same_iterates_on_rosenbrock(formula):
 
 
 class NumpyNODE:
-    """A standalone NODE written again in numpy: Euler, tanh, squared misfit and decay (B1.2 to B1.4)."""
+    """A standalone NODE written again in numpy: Euler, tanh, squared misfit and decay."""
 
     def __init__(self, samples: Samples, size: int, step: float, decay: float) -> None:
         self.step, self.decay = step, decay

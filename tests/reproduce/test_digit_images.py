@@ -1,4 +1,4 @@
-"""The comparison on digits, small: all learn, on equal terms, and the NODE reads pictures of any size (B3)."""
+"""The comparison on digits, small: all learn, on equal terms, and the NODE reads pictures of any size."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from oncology.reproduce.digit_images import Effort, compare_on_digits, table_of
+from oncology.reproduce.digit_images import ImageEffort, compare_on_digits, table_of
 
 
 @pytest.mark.slow
 def test_all_networks_learn_the_digits_with_equal_weights_and_work():
-    rows = list(compare_on_digits(Effort((0,), epochs=8, iterations=3, attacked=8)))
+    rows = list(compare_on_digits(ImageEffort((0,), epochs=8, iterations=3, attacked=8)))
     node, noisy_node, network, noisy_network = rows
     assert max(row.parameters for row in rows) < 1.02 * min(row.parameters for row in rows)
     assert node.passes == network.passes == noisy_network.passes

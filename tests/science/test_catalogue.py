@@ -1,4 +1,4 @@
-"""Catalogue: products of every equation, orders against exact solutions, what each equation keeps (B2.2 to B2.4)."""
+"""Catalogue: products of every equation, orders against exact solutions, what each equation keeps."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_rod_of_varying_conductivity_comes_to_rest_at_second_order():
 
 @pytest.mark.parametrize("steps", [100, 400])
 def test_the_fisher_wave_runs_at_its_speed(steps):
-    """5 sqrt(rho D / 6) = 0.0806226 mm/day for D = 0.13 and rho = 0.012 (C.3)."""
+    """5 sqrt(rho D / 6) = 0.0806226 mm/day for D = 0.13 and rho = 0.012."""
     grid = interval(-60.0, 140.0, 400)
     x = grid.points[:, 0]
     equation = growth.ReactionDiffusion(grid)
@@ -157,7 +157,7 @@ def test_fokker_planck_keeps_mass_sign_and_its_equilibrium():
 
 
 def test_bgk_keeps_its_moments_and_linearises_to_a_projection():
-    """M'[f] g = M sum_a psi_a int psi_a g with the three psi of B2.3, which is a projection."""
+    """M'[f] g = M sum_a psi_a int psi_a g with three orthonormal psi, which is a projection."""
     grid = interval(-20.0, 20.0, 160)
     v, w, equation = grid.points[:, 0], grid.weights, kinetic.BGK(grid)
     f = (kinetic.maxwellian(v, 0.7, -1.5, 0.6) + kinetic.maxwellian(v, 0.3, 2.0, 1.2))[None]

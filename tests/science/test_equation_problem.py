@@ -136,7 +136,7 @@ def one_mode(unknowns, duration: float = 1.0) -> EquationProblem:
 
 
 def test_one_mode_determines_only_the_integral_of_conductivity():
-    """B2.5 (i): of four values in depth, the final amplitude sees their mean."""
+    """Of four values in depth, the final amplitude sees their mean."""
     unknown = Unknown("conductivity", 0.4 * torch.ones(4, 1, dtype=torch.float64), euclidean(), 1.0, True)
     report = identifiability(one_mode((unknown,)))
     assert report.rank == 1

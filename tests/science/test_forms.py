@@ -1,4 +1,4 @@
-"""Gains keep a dissipative equation dissipative whatever their weights, any matrix does not (B2.2)."""
+"""Gains keep a dissipative equation dissipative whatever their weights, any matrix does not."""
 
 from __future__ import annotations
 

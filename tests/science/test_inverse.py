@@ -1,4 +1,4 @@
-"""Inverse problems: coefficients within their posterior, fields within the discrepancy, symmetries (B2.5, B2.6)."""
+"""Inverse problems: coefficients within their posterior, fields within the discrepancy, symmetries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from oncology.optimise import Status
 from oncology.reproduce.science_fields import field_row
 from oncology.reproduce.science_forms import closure_row, gain_row
 from oncology.reproduce.science_inverse import FARTHEST, INVERSE, NOISE, Inverse
-from oncology.reproduce.science_recovery import FIELDS, Field, recover
+from oncology.reproduce.science_recovery import FIELDS, SoughtField, recover
 from oncology.reproduce.science_shapes import INVERSE_SHAPES
 from oncology.reproduce.science_symmetries import (
     clock,
@@ -65,7 +65,7 @@ def test_fields_are_as_close_as_the_discrepancy_allows(sought, level):
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.id)
-def test_nonlinear_fields_come_near_the_best_truncated_expansion(field: Field):
+def test_nonlinear_fields_come_near_the_best_truncated_expansion(field: SoughtField):
     """At 5 % noise, without the truth that tells the expansion where to cut; the start is worth 1."""
     row = recover(field, 0.05)
     assert row.result.status is Status.DISCREPANCY
@@ -78,7 +78,7 @@ def test_fewer_iterations_are_trusted_where_there_is_more_noise():
 
 
 def test_the_initial_state_is_harder_than_the_source():
-    """Exponentially against mildly ill-posed: the same noise costs more (B2.6)."""
+    """Exponentially against mildly ill-posed: the same noise costs more."""
     assert field_row("initial", 0.01).error > 3.0 * field_row("source", 0.01).error
 
 

@@ -1,4 +1,4 @@
-"""Flows, surfaces, controls and energies of the catalogue against their exact solutions (B2.4 N, P, S, V; B2.7)."""
+"""Flows, surfaces, controls and energies of the catalogue against their exact solutions."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def test_no_catenoid_joins_rings_that_are_too_far_apart():
 
 
 def test_the_brachistochrone_to_second_order_with_weights_linear_in_depth():
-    """B2.7: 1.9e-5 at N = 40 with g = 9.81 m/s^2; its end point is not told, (1, 1.2) m has errors of that size."""
+    """1.9e-5 at N = 40 with g = 9.81 m/s^2; with the end point (1, 1.2) m errors are of that size."""
     angle = fall.cycloid_angle(1.0, 1.2)
     time = angle * math.sqrt(1.2 / (1.0 - math.cos(angle)) / 9.81)
     times, angles = [], []

@@ -1,1 +1,1 @@
-"""Convolutional NODEs, continuous in depth and space: kernels are functions, an image samples another (B3)."""
+"""Convolutional NODEs, continuous in depth and space: kernels are functions, an image samples another."""

@@ -1,4 +1,4 @@
-"""The convolutional NODE `u_t = sigma(K(t) u + b(t))` on images of any size, with pooling flows on its way (B3).
+"""The convolutional NODE `u_t = sigma(K(t) u + b(t))` on images of any size, with pooling flows on its way.
 
 Channels are the state's components, kernels are functions of space and depth, and outputs are integrals over the box:
 one set of weights means the same network on every pixel grid. Weights are one tensor (nodes, J c + 1, c): at each node
@@ -107,7 +107,7 @@ class ConvolutionalNODE:
         return state
 
     def space(self, smoothing: float = 0.0, kernel_smoothing: float = 0.0, like: Tensor | None = None) -> Space[Tensor]:
-        """Sobolev space of kernels in depth and space, `(I - l_t^2 d_t^2)(I - l_z^2 lap_z)` (B3).
+        """Sobolev space of kernels in depth and space, `(I - l_t^2 d_t^2)(I - l_z^2 lap_z)`.
 
         Args:
             smoothing: l_t, in units of depth.

@@ -1,4 +1,4 @@
-"""Forward run of a convolutional NODE with its exact discrete tangent, adjoint and second derivative (B3).
+"""Forward run of a convolutional NODE with its exact discrete tangent, adjoint and second derivative.
 
 Stages `z_i = K(t_i) y_i + b(t_i)`, `k_i = sigma(z_i)` as in `depth_run`, with convolutions as products of Fourier
 coefficients; after chosen depth cells a pooling flow follows. Covectors pair by sums over pixels: divided by
@@ -146,7 +146,7 @@ class ConvolutionRun:
     flows: dict[int, LinearisedFlow]
 
     def tangent(self, direction: Tensor | None, input: Tensor | None = None) -> ConvolutionTangent:
-        """Sensitivity problem `xi_t = sigma'(z)(K xi + V u + v)` (B3).
+        """Sensitivity problem `xi_t = sigma'(z)(K xi + V u + v)`.
 
         Args:
             direction: (V, v) in the shape of the weights; None for zero.
@@ -175,7 +175,7 @@ class ConvolutionRun:
         return ConvolutionTangent(xi, arguments, spectra, pooled, along)
 
     def adjoint(self, final: Tensor) -> ConvolutionAdjoint:
-        """Adjoint problem `-lambda_t = K*(sigma'(z) lambda)`, `lambda(T)` given (B3).
+        """Adjoint problem `-lambda_t = K*(sigma'(z) lambda)`, `lambda(T)` given.
 
         Args:
             final: derivative of the cost by the final states, (K, c, *pixels).
@@ -203,7 +203,7 @@ class ConvolutionRun:
         return ConvolutionAdjoint(self.interpolation.pull(dual), costate, forces, pulled, pooled)
 
     def second(self, adjoint: ConvolutionAdjoint, tangent: ConvolutionTangent) -> float:
-        """Second derivative of the final states along a direction, paired with the adjoint's covectors (B1.6)."""
+        """Second derivative of the final states along a direction, paired with the adjoint's covectors."""
         total = self.final.new_zeros(())
         for k, stage in enumerate(self.stages):
             bent = self.activation.curvature(stage.argument, tangent.arguments[k])

@@ -1,4 +1,4 @@
-"""Training a convolutional NODE: cost, derivative and sensitivity on a batch of images (B3, B1.6).
+"""Training a convolutional NODE: cost, derivative and sensitivity on a batch of images.
 
 The terms at the end of depth are those of `oncology.nodes.cost`, of the outputs; `optimise.minimise` descends them. The
 problem is stated with integrals, so that its cost converges as the pixels shrink.

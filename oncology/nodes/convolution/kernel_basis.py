@@ -1,4 +1,4 @@
-"""Kernels as functions of space, `K(z) = sum_j kappa_j psi_j(z)`, known by their Fourier transforms (B3).
+"""Kernels as functions of space, `K(z) = sum_j kappa_j psi_j(z)`, known by their Fourier transforms.
 
 Every psi_j is a product of functions of one coordinate. Transforms are those of functions on R^d, so that a kernel
 means the same on every pixel grid; Gram matrices in L2 and H1 come from Parseval's formula, exact to rounding.

@@ -1,4 +1,4 @@
-"""Continuous pooling inside the one ODE, each flow solved exactly over a step (B3).
+"""Continuous pooling inside the one ODE, each flow solved exactly over a step.
 
 Average pooling is the heat flow. Soft-max pooling is `u_t = eps lap u + |grad u|^2`, which Cole and Hopf turn into
 `u -> eps log(G * exp(u / eps))`. Down-scaling is `u_t = a x . grad u`, which shrinks the picture towards the centre of

@@ -1,4 +1,4 @@
-"""Sensitivity of a convolutional NODE: frequency response, propagation of noise, bounds on its growth (B3).
+"""Sensitivity of a convolutional NODE: frequency response, propagation of noise, bounds on its growth.
 
 At a state that is constant in space the linearised network multiplies each Fourier mode by a matrix; elsewhere noise is
 propagated by random directions (Hutchinson). White noise is quoted per pixel: in the continuum it has no finite trace.
@@ -90,7 +90,7 @@ def propagate_noise(
 
 
 def growth_bound(model: ConvolutionalNODE, theta: Tensor, torus: Torus) -> float:
-    """Bound on |xi(T)| / |xi(0)| for every image, of the discrete network without pooling (B1.9, B3).
+    """Bound on |xi(T)| / |xi(0)| for every image, of the discrete network without pooling.
 
     `prod_j sup_w (|I + h/2 K^(w)|_2 + h/2 |K^(w)|_2)` for slopes in [0, 1]: a slope is 1/2 plus at most 1/2.
 

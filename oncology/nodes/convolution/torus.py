@@ -1,4 +1,4 @@
-"""Images as samples of periodic functions: discrete Fourier transforms on a pixel grid, with its quadrature (B3).
+"""Images as samples of periodic functions: discrete Fourier transforms on a pixel grid, with its quadrature.
 
 A convolution multiplies the trigonometric interpolant of an image by the transform of its kernel. At the highest
 frequency of an even number of pixels, where a real interpolant cannot tell the sign, the mean over both signs is taken.

@@ -1,4 +1,4 @@
-"""What a kernel computes: the depth loops of a run, its tangent and its adjoint (B1.3, B1.4), for given stage weights.
+"""What a kernel computes: the depth loops of a run, its tangent and its adjoint, for given stage weights.
 
 A kernel is three functions that agree to rounding with every other kernel's; `solve` adds what needs no loop.
 """

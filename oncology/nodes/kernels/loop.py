@@ -1,6 +1,6 @@
 """Depth loops of any scheme and any activation, as torch operations; tangent and adjoint line against line.
 
-Explicit Runge-Kutta stages `y_i = x + h sum a_il k_l`, `z_i = (y_i, 1) theta_i`, `k_i = S(z_i)` (B1.3, B1.4).
+Explicit Runge-Kutta stages `y_i = x + h sum a_il k_l`, `z_i = (y_i, 1) theta_i`, `k_i = S(z_i)`.
 """
 
 from __future__ import annotations

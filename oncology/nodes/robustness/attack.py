@@ -1,4 +1,4 @@
-"""Adversarial examples: by the sensitivity matrix (paper 2205.13933, as in A.2.1), and by projected gradients.
+"""Adversarial examples: by the sensitivity matrix (arXiv:2205.13933), and by projected gradients.
 
 The first looks for the nearest boundary between classes with the linearised net, as DeepFool does; the second searches
 a ball for the least margin and is what tests the certificates. Every sample is attacked on its own, in one batch.
@@ -52,7 +52,7 @@ def _clipped(inputs: Tensor, bounds: Bounds) -> Tensor:
 
 @dataclass(frozen=True)
 class SensitivityAttack:
-    """Attack by the sensitivity matrix P of the inputs, `xi(0) = I` (A.2.1).
+    """Attack by the sensitivity matrix P of the inputs, `xi(0) = I` (Jaroudi et al., arXiv:2205.13933).
 
     From the current class c it moves a fixed length along `kappa P_i - P_c`, where i minimises the linearised distance
     `(x_c - kappa x_i) / |kappa P_i - P_c|`, and keeps the misclassified iterate nearest to the sample. P is the exact

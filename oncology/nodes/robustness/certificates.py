@@ -1,4 +1,4 @@
-"""Guarantees for a trained net: Lipschitz bounds, certified radii, bounds for changed weights, remainders (B1.9).
+"""Guarantees for a trained net: Lipschitz bounds, certified radii, bounds for changed weights, remainders.
 
 They hold for the discrete Euler net that is run, not its continuous limit: for two inputs the states differ by
 `delta -> (I + h D W) delta`, where D is diagonal with secant slopes of the activation, which lie between its lowest and
@@ -93,7 +93,7 @@ def euler_net(model: StandaloneNODE, theta: Tensor) -> EulerNet:
 
 
 def layer_factors(net: EulerNet, norm: float = 2.0, vertices: int = VERTICES) -> Tensor:
-    """Lipschitz bound of each layer, the largest `|I + h D W|` over all D, (layers,) (B1.9.1).
+    """Lipschitz bound of each layer, the largest `|I + h D W|` over all D, (layers,).
 
     Exact for the norms 1 and inf, and for the 2-norm of a small state; otherwise the least of
     `|I + h c W| + h r |W|` and `sqrt(1 + 2 h m + h^2 |D W|^2)`, with c and r middle and half width of the slopes, and m
@@ -141,12 +141,12 @@ def _extremes(net: EulerNet) -> Tensor:
 
 
 def lipschitz(net: EulerNet, norm: float = 2.0) -> float:
-    """Bound Lambda of `|x(T) - y(T)| <= Lambda |x(0) - y(0)|`, the product over the layers (B1.9.1)."""
+    """Bound Lambda of `|x(T) - y(T)| <= Lambda |x(0) - y(0)|`, the product over the layers."""
     return float(layer_factors(net, norm).prod())
 
 
 def logarithmic_norms(net: EulerNet, norm: float = 2.0, vertices: int = VERTICES) -> Tensor:
-    """Bound of the logarithmic norm of D W over all D, at each layer, (layers,) (B1.9).
+    """Bound of the logarithmic norm of D W over all D, at each layer, (layers,).
 
     Args:
         net: the layers.
@@ -174,7 +174,7 @@ def _up(values: Tensor, matrices: Tensor) -> Tensor:
 
 
 def continuous_lipschitz(model: StandaloneNODE, theta: Tensor, norm: float = 2.0) -> float:
-    """Lipschitz bound `exp(int m)` of the continuous limit, not of the net that is run (B1.9.1).
+    """Lipschitz bound `exp(int m)` of the continuous limit, not of the net that is run.
 
     The logarithmic norm is convex in the weights, so that the trapezoidal rule is above it for linear ones.
     """
@@ -197,7 +197,7 @@ def rounding_of_step(net: EulerNet, layer: int, magnitude: Tensor) -> Tensor:
 
 
 def product_radius(model: StandaloneNODE, theta: Tensor, run: DepthRun, norm: float = 2.0) -> Tensor:
-    """Radius within which no input of another class lies, by the Lipschitz bound of the whole net, (K,) (B1.9.2).
+    """Radius within which no input of another class lies, by the Lipschitz bound of the whole net, (K,).
 
     `min_i (x_c - x_i)(T) / (sqrt(2) Lambda_2)` or `/ (2 Lambda_inf)`, less what rounding of both runs could do.
 
@@ -227,7 +227,7 @@ def product_radius(model: StandaloneNODE, theta: Tensor, run: DepthRun, norm: fl
 
 
 def weight_bound(model: StandaloneNODE, theta: Tensor, change: Tensor, run: DepthRun, norm: float = 2.0) -> Tensor:
-    """Bound of how far changed weights move x(T), not only to first order, (K,) (B1.9.3).
+    """Bound of how far changed weights move x(T), not only to first order, (K,).
 
     `e_{j+1} = L_j e_j + h |dW x_j + db|`, L_j the Lipschitz bound of the changed layer, x_j the states of the run.
 
@@ -250,7 +250,7 @@ def weight_bound(model: StandaloneNODE, theta: Tensor, change: Tensor, run: Dept
 
 
 def remainder_constant(model: StandaloneNODE, theta: Tensor) -> float:
-    """C of `|x(T; x0 + d) - x(T; x0) - xi(T)|_2 <= C |d|_2^2`, for any input (B1.9.4).
+    """C of `|x(T; x0 + d) - x(T; x0) - xi(T)|_2 <= C |d|_2^2`, for any input.
 
     Raises:
         ConfigError: the slope of the activation is not Lipschitz, or no guarantee can be given.

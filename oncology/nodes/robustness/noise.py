@@ -1,4 +1,4 @@
-"""Robustness of a trained classifier in one call: accuracy, under noise, under attack, certified (B1.8, B1.9, A.2.1).
+"""Robustness of a trained classifier in one call: accuracy, under noise, under attack, certified.
 
 Attacks give an upper bound of the accuracy within a radius, certificates a lower bound; the truth lies between. The
 same call serves standalone NODEs and any torch module, which has no certificate.

@@ -1,4 +1,4 @@
-"""What a trained standalone NODE is sensitive to: inputs, weights, and uncertainty of both (B1.8).
+"""What a trained standalone NODE is sensitive to: inputs, weights, and uncertainty of both.
 
 All of it is first order and exact for the scheme that was run: rows of the input Jacobian are adjoint solves, columns
 are tangent solves, and the Riesz image of an adjoint's dual vector is the depth-importance kernel. None of it is a
@@ -37,7 +37,7 @@ __all__ = [
 def input_jacobian(model: StandaloneNODE, run: DepthRun) -> Tensor:
     """Derivative of the outputs by the inputs, `P Phi(T, 0) E`, (K, outputs, inputs).
 
-    One adjoint solve for each output, or one tangent solve for each input where those are fewer (B1.8).
+    One adjoint solve for each output, or one tangent solve for each input where those are fewer.
 
     Args:
         model: the network.
@@ -62,7 +62,7 @@ def _units(like: Tensor, coordinates: tuple[int, ...]) -> list[Tensor]:
 
 
 def depth_kernel(run: DepthRun, covector: Tensor, space: Space[Tensor]) -> Tensor:
-    """Kernel k of `sum_k covector_k . delta x_k(T) = (k, delta theta)_H` to first order, shape of the weights (B1.8).
+    """Kernel k of `sum_k covector_k . delta x_k(T) = (k, delta theta)_H` to first order, shape of the weights.
 
     Args:
         run: forward run.
@@ -73,7 +73,7 @@ def depth_kernel(run: DepthRun, covector: Tensor, space: Space[Tensor]) -> Tenso
 
 
 def depth_profile(run: DepthRun, covector: Tensor) -> Tensor:
-    """Importance of each depth for `covector . x(T)`, `|S'(z)* lambda| sqrt(1 + |x|^2)`, (time steps, K) (B1.8).
+    """Importance of each depth for `covector . x(T)`, `|S'(z)* lambda| sqrt(1 + |x|^2)`, (time steps, K).
 
     The 2-norm of the derivative by weights of one time step, over its length: of schemes with several stages too.
 
@@ -101,7 +101,7 @@ class WorstPerturbation:
 
 
 def worst_weights(run: DepthRun, covector: Tensor, space: Space[Tensor]) -> WorstPerturbation:
-    """Unit change of the weights that increases `sum_k covector_k . x_k(T)` most to first order (B1.8).
+    """Unit change of the weights that increases `sum_k covector_k . x_k(T)` most to first order.
 
     Args:
         run: forward run.
@@ -120,7 +120,7 @@ def worst_weights(run: DepthRun, covector: Tensor, space: Space[Tensor]) -> Wors
 
 
 def input_covariance(model: StandaloneNODE, run: DepthRun, covariance: Tensor) -> Tensor:
-    """Covariance of the outputs for uncertain inputs, `J Sigma J'`, (K, outputs, outputs) (B1.8).
+    """Covariance of the outputs for uncertain inputs, `J Sigma J'`, (K, outputs, outputs).
 
     Args:
         model: the network.
@@ -132,7 +132,7 @@ def input_covariance(model: StandaloneNODE, run: DepthRun, covariance: Tensor) -
 
 
 def weight_covariance(model: StandaloneNODE, run: DepthRun, space: Space[Tensor], variance: float = 1.0) -> Tensor:
-    """Covariance of the outputs for uncertain weights, `variance (k_i, k_j)_H`, (K, outputs, outputs) (B1.8).
+    """Covariance of the outputs for uncertain weights, `variance (k_i, k_j)_H`, (K, outputs, outputs).
 
     Weights are a Gaussian field whose covariance is the Riesz map of H: white in depth for L2 (independent cells of
     variance `variance / h`), smooth for H1 with its smoothing length.
@@ -154,7 +154,7 @@ def weight_covariance(model: StandaloneNODE, run: DepthRun, space: Space[Tensor]
 
 
 def lyapunov(run: DepthRun, initial: Tensor, weight_variance: float = 0.0, step_variance: float = 0.0) -> Tensor:
-    """Covariance of x(T) by the discrete Lyapunov equation `P_{j+1} = M_j P_j M_j' + Q_j`, (K, n, n) (B1.8).
+    """Covariance of x(T) by the discrete Lyapunov equation `P_{j+1} = M_j P_j M_j' + Q_j`, (K, n, n).
 
     White weight noise is independent in each time step, with variance `weight_variance / h`.
 
@@ -195,7 +195,7 @@ def _step_rows(run: DepthRun, j: int, identity: Tensor) -> tuple[Tensor, Tensor]
 
 
 def noise_regulariser(model: StandaloneNODE, run: DepthRun, terminal: Terminal, covariance: Tensor) -> float:
-    """What noise of the inputs adds to the mean cost at leading order, `1/2 tr(J' Phi_xx J Sigma)` (B1.8).
+    """What noise of the inputs adds to the mean cost at leading order, `1/2 tr(J' Phi_xx J Sigma)`.
 
     The term with second derivatives of the network, `1/2 Phi_x . tr(x'' Sigma)`, vanishes with the residual and is
     left out, as in the Gauss-Newton curvature.
@@ -223,7 +223,7 @@ def margins_of(outputs: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def linearised_radius(outputs: Tensor, jacobian: Tensor, norm: float = 2.0) -> Tensor:
-    """Estimated distance of inputs to the nearest other class, (K,): not a certificate (B1.8).
+    """Estimated distance of inputs to the nearest other class, (K,): not a certificate.
 
     Args:
         outputs: (K, outputs).

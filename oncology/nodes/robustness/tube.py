@@ -1,4 +1,4 @@
-"""Certified radii from the slopes that a ball of inputs reaches: a tube around each trajectory (B1.9, last line).
+"""Certified radii from the slopes that a ball of inputs reaches: a tube around each trajectory.
 
 Around the run of a sample every layer is linear up to an error, `delta -> (I + h C W) delta + e`, where
 `|e| <= h R |W delta|` componentwise, C are the slopes at the sample (or in the middle of those that the ball reaches)

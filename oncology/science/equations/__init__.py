@@ -1,1 +1,1 @@
-"""The catalogue: right-hand sides with their exact solutions, a module for each family of equations (B2.4)."""
+"""The catalogue: right-hand sides with their exact solutions, a module for each family of equations."""

@@ -1,4 +1,4 @@
-"""Advection, diffusion and decay `u_t + v.grad u = D Laplacian u - r u` with its exact solutions A1 and A2 (B2.4).
+"""Advection, diffusion and decay `u_t + v.grad u = D Laplacian u - r u` with its exact solutions A1 and A2.
 
 The velocity is a combination of given divergence-free fields with unknown amplitudes: axes for a constant wind, a
 rotation for a vortex. A1 is the heat kernel carried along the characteristics, A2 the stationary boundary layer
@@ -10,19 +10,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import scipy.sparse
 import torch
 from torch import Tensor
 
-from oncology.science.equation import Coefficient, Coefficients, pullback_of
+from oncology.science.equation import Coefficient, Coefficients
 from oncology.science.equations.heat import heat_kernel
 from oncology.science.grid import Grid
+from oncology.science.grid_equation import DiffusiveEquation
 
 __all__ = ["Advection", "boundary_layer", "carried_kernel", "rotated_kernel", "rotation", "winds"]
 
 
 @dataclass(frozen=True, eq=False)
-class Advection:
+class Advection(DiffusiveEquation):
     """Advection, diffusion and decay; coefficients "velocity" (m), "diffusion" and "decay".
 
     Attributes:
@@ -30,14 +30,8 @@ class Advection:
         fields: divergence-free velocity fields of unit amplitude, (m, d, n).
     """
 
-    grid: Grid
     fields: Tensor
     name: str = "advection-diffusion"
-
-    @property
-    def size(self) -> int:
-        """Number n of cells."""
-        return self.grid.size
 
     @property
     def coefficients(self) -> tuple[Coefficient, ...]:
@@ -48,16 +42,6 @@ class Advection:
             Coefficient("decay", 1, "1/day", positive=True),
         )
 
-    @property
-    def weights(self) -> Tensor:
-        """Volumes of the cells."""
-        return self.grid.weights
-
-    @property
-    def pattern(self) -> scipy.sparse.csr_array:
-        """Neighbouring cells."""
-        return self.grid.pattern
-
     def value(self, u: Tensor, q: Coefficients) -> Tensor:
         """`-v.grad u + D Laplacian u - r u` by central differences."""
         wind = torch.tensordot(q[0], self.fields, dims=1)
@@ -67,18 +51,6 @@ class Advection:
     def pushforward(self, u: Tensor, q: Coefficients, du: Tensor, dq: Coefficients) -> Tensor:
         """Derivative along state and coefficients; S is linear in both, up to what fixed walls add."""
         return self.value(du, q) - self.value(torch.zeros_like(du), q) + self.value(u, dq)
-
-    def pullback(self, u: Tensor, q: Coefficients, covector: Tensor) -> tuple[Tensor, Coefficients]:
-        """Transposed products."""
-        return pullback_of(self.value, u, q, covector)
-
-    def modes(self, u: Tensor) -> Tensor:
-        """Transform in which diffusion is diagonal."""
-        return self.grid.modes(u)
-
-    def values(self, modes: Tensor) -> Tensor:
-        """Its inverse."""
-        return self.grid.values(modes)
 
     def eigenvalues(self, q: Coefficients) -> Tensor:
         """Of diffusion and decay."""

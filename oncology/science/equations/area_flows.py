@@ -1,7 +1,7 @@
-"""Gradient flows of area: graphs over a square (Scherk) and surfaces of revolution (catenoids), S1 of B2.4.
+"""Gradient flows of area: graphs over a square (Scherk) and surfaces of revolution (catenoids), S1.
 
 The discrete energy is the area of the surface through the nodes, exactly; the flow is minus its gradient in the L2
-inner product of lumped masses, so that every step of a dissipative stepper lowers it (B2.7). Scherk, J. reine angew.
+inner product of lumped masses, so that every step of a dissipative stepper lowers it. Scherk, J. reine angew.
 Math. 13, 1835; Nitsche, Lectures on Minimal Surfaces, 1989.
 """
 
@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 
 from oncology.errors import ConfigError
-from oncology.science.equation import Coefficient, Coefficients, pullback_of, pushforward_of
+from oncology.science.equation import Coefficient, Coefficients
+from oncology.science.grid_equation import DifferentiatedEquation
 
 __all__ = ["AreaFlow", "RevolutionFlow", "catenoid", "catenoid_area", "scherk"]
 
 
 @dataclass(frozen=True, eq=False)
-class AreaFlow:
+class AreaFlow(DifferentiatedEquation):
     """Area flow of a graph over a square of right triangles; the unknowns are the inner nodes.
 
     The coefficient "height" multiplies the values on the boundary.
@@ -107,17 +108,9 @@ class AreaFlow:
         change = torch.diff(along_x, dim=1)[:, :, 1:-1] + torch.diff(along_y, dim=2)[:, 1:-1]
         return (0.5 / self.spacing) * change.reshape(u.shape)
 
-    def pushforward(self, u: Tensor, q: Coefficients, du: Tensor, dq: Coefficients) -> Tensor:
-        """Derivative along heights and boundary."""
-        return pushforward_of(self.value, u, q, du, dq)
-
-    def pullback(self, u: Tensor, q: Coefficients, covector: Tensor) -> tuple[Tensor, Coefficients]:
-        """Transposed products."""
-        return pullback_of(self.value, u, q, covector)
-
 
 @dataclass(frozen=True, eq=False)
-class RevolutionFlow:
+class RevolutionFlow(DifferentiatedEquation):
     """Area flow of a surface of revolution between two rings at z = +-a; unknowns are the radii between them.
 
     The coefficient "ring" is the radius of both rings. Without a minimal surface (a / R > 0.6627) the neck closes.
@@ -179,14 +172,6 @@ class RevolutionFlow:
         side = torch.sqrt(rise * rise + self.spacing**2)
         pull = 0.5 * (r[:, 1:] + r[:, :-1]) * rise / side
         return (torch.diff(pull) - 0.5 * (side[:, 1:] + side[:, :-1])) / self.spacing
-
-    def pushforward(self, u: Tensor, q: Coefficients, du: Tensor, dq: Coefficients) -> Tensor:
-        """Derivative along the radii and the ring."""
-        return pushforward_of(self.value, u, q, du, dq)
-
-    def pullback(self, u: Tensor, q: Coefficients, covector: Tensor) -> tuple[Tensor, Coefficients]:
-        """Transposed products."""
-        return pullback_of(self.value, u, q, covector)
 
 
 def scherk(half: float, cells: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Conservation laws `u_t + g(u)_x = nu u_xx` and the Burgers equation with its exact solutions B1 to B4 (B2.4).
+"""Conservation laws `u_t + g(u)_x = nu u_xx` and the Burgers equation with its exact solutions B1 to B4.
 
 Monotone fluxes (Engquist and Osher, Math. Comp. 36, 1981; Lax and Friedrichs) contract in L1 and converge to the
 entropy solution; at shocks the map to the solution is not differentiable in L2, so that derivatives are taken of the
@@ -17,8 +17,8 @@ import scipy.special
 import torch
 from torch import Tensor
 
-from oncology.science.equation import Coefficient, Coefficients, pullback_of, pushforward_of
-from oncology.science.grid import Grid
+from oncology.science.equation import Coefficient, Coefficients
+from oncology.science.grid_equation import DiffusiveEquation
 
 __all__ = [
     "ConservationLaw",
@@ -58,7 +58,7 @@ def lax_friedrichs(flux: Callable[[Tensor], Tensor], speed: float) -> NumericalF
 
 
 @dataclass(frozen=True, eq=False)
-class ConservationLaw:
+class ConservationLaw(DiffusiveEquation):
     """A scalar conservation law on an interval; coefficient "viscosity".
 
     Attributes:
@@ -66,51 +66,19 @@ class ConservationLaw:
         flux: numerical flux.
     """
 
-    grid: Grid
     flux: NumericalFlux
     name: str = "conservation law"
-
-    @property
-    def size(self) -> int:
-        """Number n of cells."""
-        return self.grid.size
 
     @property
     def coefficients(self) -> tuple[Coefficient, ...]:
         """Viscosity nu."""
         return (Coefficient("viscosity", 1, "1", positive=True),)
 
-    @property
-    def weights(self) -> Tensor:
-        """Widths of the cells."""
-        return self.grid.weights
-
-    @property
-    def pattern(self) -> scipy.sparse.csr_array:
-        """Neighbouring cells."""
-        return self.grid.pattern
-
     def value(self, u: Tensor, q: Coefficients) -> Tensor:
         """Differences of the fluxes, and viscosity."""
         padded = self.grid.padded(u, 0)
         fluxes = self.flux(padded[..., :-1], padded[..., 1:])
         return q[0] * self.grid.laplacian(u) - self.grid.divergence(fluxes)
-
-    def pushforward(self, u: Tensor, q: Coefficients, du: Tensor, dq: Coefficients) -> Tensor:
-        """Derivative along state and viscosity."""
-        return pushforward_of(self.value, u, q, du, dq)
-
-    def pullback(self, u: Tensor, q: Coefficients, covector: Tensor) -> tuple[Tensor, Coefficients]:
-        """Transposed products."""
-        return pullback_of(self.value, u, q, covector)
-
-    def modes(self, u: Tensor) -> Tensor:
-        """Transform in which viscosity is diagonal."""
-        return self.grid.modes(u)
-
-    def values(self, modes: Tensor) -> Tensor:
-        """Its inverse."""
-        return self.grid.values(modes)
 
     def eigenvalues(self, q: Coefficients) -> Tensor:
         """Nu times those of the Laplacian."""

@@ -2,8 +2,8 @@
 
 Curve shortening has F = arctan(u_x) (`u_t = u_xx / (1 + u_x^2)`, S2), the gradient flow of length F = u_x / sqrt(1 +
 u_x^2) (S3), the p-Laplacian F = |u_x|^(p-2) u_x (P1, P2), total variation p = 1; the weight w = r^(d-1) makes the
-interval a radius in R^d (B2.4). Gage and Hamilton, J. Differential Geometry 23, 1986; Barenblatt, Prikl. Mat. Mekh.
-16, 1952. Degenerate moduli are regularised, |z| -> sqrt(z^2 + eps^2) (B2.7).
+interval a radius in R^d. Gage and Hamilton, J. Differential Geometry 23, 1986; Barenblatt, Prikl. Mat. Mekh.
+16, 1952. Degenerate moduli are regularised, |z| -> sqrt(z^2 + eps^2).
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-import scipy.sparse
 import torch
 from torch import Tensor
 
 from oncology.errors import ConfigError
-from oncology.science.equation import Coefficient, Coefficients, pullback_of, pushforward_of
-from oncology.science.grid import Grid
+from oncology.science.equation import Coefficient, Coefficients
+from oncology.science.grid_equation import GridEquation
 
 __all__ = [
     "CURVE_SHORTENING",
@@ -92,7 +91,7 @@ class PowerFlux:
 
 
 @dataclass(frozen=True, eq=False)
-class GraphFlow:
+class GraphFlow(GridEquation):
     """Flow of a function of one variable by its slopes; coefficients those of the flux, then "source" (n).
 
     Attributes:
@@ -105,7 +104,6 @@ class GraphFlow:
         ConfigError: the grid is no interval, or a radius does not start at 0.
     """
 
-    grid: Grid
     flux: Flux
     dimension: int = 1
     slopes: tuple[float | None, float | None] = (None, None)
@@ -118,11 +116,6 @@ class GraphFlow:
             )
         if self.dimension > 1 and self.grid.axes[0].lower != 0.0:
             raise ConfigError(f"a radius from {self.grid.axes[0].lower:g}; it starts at 0")
-
-    @property
-    def size(self) -> int:
-        """Number n of cells."""
-        return self.grid.size
 
     @property
     def coefficients(self) -> tuple[Coefficient, ...]:
@@ -149,11 +142,6 @@ class GraphFlow:
         """Volumes of the cells (of their shells, without the area of the unit sphere)."""
         return self.volumes * self.grid.axes[0].spacing
 
-    @property
-    def pattern(self) -> scipy.sparse.csr_array:
-        """Neighbouring cells."""
-        return self.grid.pattern
-
     def value(self, u: Tensor, q: Coefficients) -> Tensor:
         """`(w F(u_x))_x / w + s`, (K, n)."""
         axis = self.grid.axes[0]
@@ -165,14 +153,6 @@ class GraphFlow:
         own = None if self.flux.coefficient is None else q[0]
         flux = self.faces * self.flux.value(slopes, own)
         return torch.diff(flux, dim=-1) / (self.volumes * axis.spacing) + q[-1]
-
-    def pushforward(self, u: Tensor, q: Coefficients, du: Tensor, dq: Coefficients) -> Tensor:
-        """Derivative along the graph and the coefficients."""
-        return pushforward_of(self.value, u, q, du, dq)
-
-    def pullback(self, u: Tensor, q: Coefficients, covector: Tensor) -> tuple[Tensor, Coefficients]:
-        """Transposed products."""
-        return pullback_of(self.value, u, q, covector)
 
 
 def grim_reaper(x: Tensor, time: float) -> Tensor:

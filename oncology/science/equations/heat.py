@@ -1,4 +1,4 @@
-"""Heat equation `u_t = div(kappa grad u) + s` with its exact solutions H1 and H2 (B2.4), and a rod of layers.
+"""Heat equation `u_t = div(kappa grad u) + s` with its exact solutions H1 and H2, and a rod of layers.
 
 H1 is the fundamental solution in free space, H2 the cosine mode between walls without flux, also of the semi-discrete
 equation, whose eigenvalue is `(4/h^2) sin^2(k pi h / 2L)`. Evans, Partial Differential Equations, chapter 2.3.
@@ -9,46 +9,29 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import scipy.sparse
 import torch
 from torch import Tensor
 
-from oncology.science.equation import Coefficient, Coefficients, pullback_of, pushforward_of
-from oncology.science.grid import Grid
+from oncology.science.equation import Coefficient, Coefficients
+from oncology.science.grid_equation import DiffusiveEquation, GridEquation
 
 __all__ = ["Heat", "LayeredHeat", "cosine_mode", "heat_kernel", "mode_rate", "rippled_rod"]
 
 
 @dataclass(frozen=True, eq=False)
-class Heat:
+class Heat(DiffusiveEquation):
     """Heat conduction with a source; coefficients "conductivity" (1) and "source" (n).
 
     Attributes:
         grid: cells, with their walls.
     """
 
-    grid: Grid
     name: str = "heat"
-
-    @property
-    def size(self) -> int:
-        """n, number of cells."""
-        return self.grid.size
 
     @property
     def coefficients(self) -> tuple[Coefficient, ...]:
         """Conductivity, mm^2/day, and source, 1/day."""
         return Coefficient("conductivity", 1, "mm^2/day", positive=True), Coefficient("source", self.size, "1/day")
-
-    @property
-    def weights(self) -> Tensor:
-        """Volumes of the cells."""
-        return self.grid.weights
-
-    @property
-    def pattern(self) -> scipy.sparse.csr_array:
-        """Neighbouring cells."""
-        return self.grid.pattern
 
     def value(self, u: Tensor, q: Coefficients) -> Tensor:
         """Kappa times the Laplacian of u, plus s."""
@@ -64,50 +47,26 @@ class Heat:
         linear = self.grid.laplacian(covector) - self.grid.laplacian(torch.zeros_like(covector))
         return q[0] * linear, ((covector * self.grid.laplacian(u)).sum().reshape(1), covector.sum(0))
 
-    def modes(self, u: Tensor) -> Tensor:
-        """Transform in which the Laplacian is diagonal."""
-        return self.grid.modes(u)
-
-    def values(self, modes: Tensor) -> Tensor:
-        """Its inverse."""
-        return self.grid.values(modes)
-
     def eigenvalues(self, q: Coefficients) -> Tensor:
         """Kappa times those of the Laplacian."""
         return q[0] * self.grid.laplacian_eigenvalues
 
 
 @dataclass(frozen=True, eq=False)
-class LayeredHeat:
+class LayeredHeat(GridEquation):
     """Heat conduction on an interval with a conductivity that varies in space.
 
     Attributes:
         grid: cells of an interval between fixed walls; at a wall the flux sees the half cell.
     """
 
-    grid: Grid
     name: str = "layered heat"
-
-    @property
-    def size(self) -> int:
-        """n, number of cells."""
-        return self.grid.size
 
     @property
     def coefficients(self) -> tuple[Coefficient, ...]:
         """Conductivity at the n + 1 faces, mm^2/day, and source in the cells, 1/day."""
         faces = Coefficient("conductivity", self.size + 1, "mm^2/day", positive=True)
         return faces, Coefficient("source", self.size, "1/day")
-
-    @property
-    def weights(self) -> Tensor:
-        """Volumes of the cells."""
-        return self.grid.weights
-
-    @property
-    def pattern(self) -> scipy.sparse.csr_array:
-        """Neighbouring cells."""
-        return self.grid.pattern
 
     @property
     def faces(self) -> Tensor:
@@ -119,14 +78,6 @@ class LayeredHeat:
         """`(kappa u_x)_x + s`, (K, n)."""
         slopes = torch.diff(self.grid.padded(u, 0)) / self.grid.axes[0].spacing
         return self.grid.divergence(q[0] * slopes) + q[1]
-
-    def pushforward(self, u: Tensor, q: Coefficients, du: Tensor, dq: Coefficients) -> Tensor:
-        """Derivative along state, conductivity and source."""
-        return pushforward_of(self.value, u, q, du, dq)
-
-    def pullback(self, u: Tensor, q: Coefficients, covector: Tensor) -> tuple[Tensor, Coefficients]:
-        """Transposed products."""
-        return pullback_of(self.value, u, q, covector)
 
 
 def rippled_rod(x: Tensor, peak: float, ripple: float) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Kinetic equations with their exact solutions K1 to K3: Fokker-Planck, BGK relaxation, Goldstein-Taylor (B2.4).
+"""Kinetic equations with their exact solutions K1 to K3: Fokker-Planck, BGK relaxation, Goldstein-Taylor.
 
 K1 is the process of Ornstein and Uhlenbeck (Phys. Rev. 36, 1930) with the fluxes of Scharfetter and Gummel (1969) or
 Chang and Cooper (J. Comput. Phys. 6, 1970), which keep mass, sign and equilibrium; K2 the homogeneous model of
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import scipy.sparse
 import torch
 from torch import Tensor
 
-from oncology.science.equation import Coefficient, Coefficients, pullback_of, pushforward_of
-from oncology.science.grid import Grid
+from oncology.science.equation import Coefficient, Coefficients, pushforward_of
+from oncology.science.grid_equation import GridEquation
 
 __all__ = [
     "BGK",
@@ -37,35 +38,19 @@ def bernoulli(z: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class FokkerPlanck:
+class FokkerPlanck(GridEquation):
     """`f_t = (gamma v f + D f_v)_v` in velocity; coefficients "friction" and "diffusion". No flux through the ends.
 
     Attributes:
         grid: cells of velocity, with walls without flux.
     """
 
-    grid: Grid
     name: str = "fokker-planck"
-
-    @property
-    def size(self) -> int:
-        """Number n of cells."""
-        return self.grid.size
 
     @property
     def coefficients(self) -> tuple[Coefficient, ...]:
         """Gamma and D."""
         return Coefficient("friction", positive=True), Coefficient("diffusion", positive=True)
-
-    @property
-    def weights(self) -> Tensor:
-        """Widths of the cells."""
-        return self.grid.weights
-
-    @property
-    def pattern(self) -> scipy.sparse.csr_array:
-        """Neighbouring cells."""
-        return self.grid.pattern
 
     def value(self, u: Tensor, q: Coefficients) -> Tensor:
         """Differences of the fluxes `D/h (B(-z) f_i - B(z) f_i+1)` with z = -gamma v h / D at the faces."""
@@ -80,10 +65,6 @@ class FokkerPlanck:
         if not any(bool(change.any()) for change in dq):
             return moved
         return moved + pushforward_of(self.value, u, q, torch.zeros_like(u), dq)
-
-    def pullback(self, u: Tensor, q: Coefficients, covector: Tensor) -> tuple[Tensor, Coefficients]:
-        """Transposed products."""
-        return pullback_of(self.value, u, q, covector)
 
 
 def ornstein_uhlenbeck(
@@ -102,30 +83,19 @@ def maxwellian(v: Tensor, density: float, mean: float, temperature: float) -> Te
 
 
 @dataclass(frozen=True, eq=False)
-class BGK:
+class BGK(GridEquation):
     """Homogeneous relaxation `f_t = (M[f] - f) / tau` in velocity; coefficient "relaxation_time".
 
     Attributes:
         grid: cells of velocity, so wide that f vanishes at its ends.
     """
 
-    grid: Grid
     name: str = "bgk"
-
-    @property
-    def size(self) -> int:
-        """Number n of cells."""
-        return self.grid.size
 
     @property
     def coefficients(self) -> tuple[Coefficient, ...]:
         """Tau."""
         return (Coefficient("relaxation_time", 1, "1", positive=True),)
-
-    @property
-    def weights(self) -> Tensor:
-        """Widths of the cells."""
-        return self.grid.weights
 
     @property
     def pattern(self) -> None:
@@ -145,17 +115,9 @@ class BGK:
         """`(M[f] - f) / tau`."""
         return (self.equilibrium(u) - u) / q[0]
 
-    def pushforward(self, u: Tensor, q: Coefficients, du: Tensor, dq: Coefficients) -> Tensor:
-        """Derivative along state and relaxation time."""
-        return pushforward_of(self.value, u, q, du, dq)
-
-    def pullback(self, u: Tensor, q: Coefficients, covector: Tensor) -> tuple[Tensor, Coefficients]:
-        """Transposed products."""
-        return pullback_of(self.value, u, q, covector)
-
 
 @dataclass(frozen=True, eq=False)
-class GoldsteinTaylor:
+class GoldsteinTaylor(GridEquation):
     """Particles of velocities +c and -c that turn at the rate k: `f+-_t +- c f+-_x = k (f-+ - f+-)`.
 
     The state holds f+ and then f-; coefficients "speed" and "turning".
@@ -164,23 +126,14 @@ class GoldsteinTaylor:
         grid: cells of a periodic interval.
     """
 
-    grid: Grid
     name: str = "goldstein-taylor"
 
-    @property
-    def size(self) -> int:
-        """Twice the number of cells."""
-        return 2 * self.grid.size
+    parts: ClassVar[int] = 2
 
     @property
     def coefficients(self) -> tuple[Coefficient, ...]:
         """Speed c and turning rate k."""
         return Coefficient("speed", 1, "mm/day", positive=True), Coefficient("turning", 1, "1/day", positive=True)
-
-    @property
-    def weights(self) -> Tensor:
-        """Widths of the cells, twice."""
-        return self.grid.weights.repeat(2)
 
     @property
     def pattern(self) -> scipy.sparse.csr_array:
@@ -199,10 +152,6 @@ class GoldsteinTaylor:
     def pushforward(self, u: Tensor, q: Coefficients, du: Tensor, dq: Coefficients) -> Tensor:
         """Derivative along state and coefficients; S is linear in both."""
         return self.value(du, q) + self.value(u, dq)
-
-    def pullback(self, u: Tensor, q: Coefficients, covector: Tensor) -> tuple[Tensor, Coefficients]:
-        """Transposed products."""
-        return pullback_of(self.value, u, q, covector)
 
 
 def telegraph_mode(x: Tensor, time: float, speed: float, turning: float, wave: float) -> Tensor:

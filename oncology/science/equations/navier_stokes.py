@@ -1,4 +1,4 @@
-"""Incompressible Navier-Stokes equations on a periodic box, spectral in space, with exact solutions N1 to N3 (B2.4).
+"""Incompressible Navier-Stokes equations on a periodic box, spectral in space, with exact solutions N1 to N3.
 
     u' = P[-(u . grad) u + s] + nu lap u
 
@@ -17,14 +17,15 @@ import torch
 from torch import Tensor
 
 from oncology.errors import ConfigError
-from oncology.science.equation import Coefficient, Coefficients, pullback_of, pushforward_of
+from oncology.science.equation import Coefficient, Coefficients
 from oncology.science.grid import Axis, Grid
+from oncology.science.grid_equation import GridEquation
 
 __all__ = ["NavierStokes", "beltrami", "lamb_oseen", "taylor_green", "torus"]
 
 
 @dataclass(frozen=True, eq=False)
-class NavierStokes:
+class NavierStokes(GridEquation):
     """Velocities at the pixels of a periodic box, component by component; coefficients "viscosity" and "force".
 
     Attributes:
@@ -34,7 +35,6 @@ class NavierStokes:
         ConfigError: an axis is not periodic, or there are not two or three of them.
     """
 
-    grid: Grid
     name: str = "navier-stokes"
 
     def __post_init__(self) -> None:
@@ -110,14 +110,6 @@ class NavierStokes:
         change = self.projected(force - self.kept * advection)
         viscous = -q[0] * (self.waves**2).sum(0) * modes
         return self.field(change + viscous).reshape(u.shape)
-
-    def pushforward(self, u: Tensor, q: Coefficients, du: Tensor, dq: Coefficients) -> Tensor:
-        """Derivative along velocity, viscosity and force."""
-        return pushforward_of(self.value, u, q, du, dq)
-
-    def pullback(self, u: Tensor, q: Coefficients, covector: Tensor) -> tuple[Tensor, Coefficients]:
-        """Transposed products."""
-        return pullback_of(self.value, u, q, covector)
 
     def modes(self, u: Tensor) -> Tensor:
         """Real Fourier transform of each component."""

@@ -1,8 +1,9 @@
-"""Reaction-diffusion `u_t = D Laplacian u + rho f(u)` with its exact solutions F1 to F5 (B2.4).
+"""Reaction-diffusion `u_t = D Laplacian u + rho f(u)` with its exact solutions F1 to F5.
 
 Tumour cell density u as a fraction of the carrying capacity. F1 is the wave of Ablowitz and Zeppetella (Bull. Math.
 Biol. 41, 1979), F2 that of Wang (Phys. Lett. A 131, 1988), F3 of the bistable equation (McKean, Adv. Math. 4, 1970),
-F4 the Gaussian of Gompertz growth derived in the specification, F5 exponential growth of the heat kernel.
+F4 the Gaussian that Gompertz growth keeps, `exp(a - |x|^2 / b)` with `b' = rho b + 4 D`, F5 exponential growth of the
+heat kernel.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-import scipy.sparse
 import torch
 from torch import Tensor
 
 from oncology.science.equation import Coefficient, Coefficients
 from oncology.science.equations.heat import heat_kernel
-from oncology.science.grid import Grid
+from oncology.science.grid_equation import DiffusiveEquation
 
 __all__ = [
     "BistableLaw",
@@ -99,7 +99,7 @@ class BistableLaw:
 
 @dataclass(frozen=True)
 class GompertzLaw:
-    """f(u) = -u ln((u + e) / (1 + e)): Gompertz growth, regularised since its slope at 0 is infinite (pitfall D.4).
+    """f(u) = -u ln((u + e) / (1 + e)): Gompertz growth, regularised since its slope at 0 is infinite.
 
     Attributes:
         floor: e > 0, a density too small to matter.
@@ -121,7 +121,7 @@ class GompertzLaw:
 
 
 @dataclass(frozen=True, eq=False)
-class ReactionDiffusion:
+class ReactionDiffusion(DiffusiveEquation):
     """Growth and spread of a tumour; coefficients "diffusion" and "proliferation".
 
     Attributes:
@@ -129,14 +129,8 @@ class ReactionDiffusion:
         law: growth law f.
     """
 
-    grid: Grid
     law: Law = PowerLaw()
     name: str = "reaction-diffusion"
-
-    @property
-    def size(self) -> int:
-        """Number n of cells."""
-        return self.grid.size
 
     @property
     def coefficients(self) -> tuple[Coefficient, ...]:
@@ -145,16 +139,6 @@ class ReactionDiffusion:
             Coefficient("diffusion", 1, "mm^2/day", positive=True),
             Coefficient("proliferation", 1, "1/day", positive=True),
         )
-
-    @property
-    def weights(self) -> Tensor:
-        """Volumes of the cells."""
-        return self.grid.weights
-
-    @property
-    def pattern(self) -> scipy.sparse.csr_array:
-        """Neighbouring cells."""
-        return self.grid.pattern
 
     def value(self, u: Tensor, q: Coefficients) -> Tensor:
         """D times the Laplacian of u, plus rho f(u)."""
@@ -170,14 +154,6 @@ class ReactionDiffusion:
         state = q[0] * self.grid.laplacian(covector) + q[1] * self.law.slope(u) * covector
         rates = (self.grid.laplacian(u), self.law.rate(u))
         return state, tuple((covector * rate).sum().reshape(1) for rate in rates)
-
-    def modes(self, u: Tensor) -> Tensor:
-        """Transform in which diffusion is diagonal."""
-        return self.grid.modes(u)
-
-    def values(self, modes: Tensor) -> Tensor:
-        """Its inverse."""
-        return self.grid.values(modes)
 
     def eigenvalues(self, q: Coefficients) -> Tensor:
         """D times those of the Laplacian."""

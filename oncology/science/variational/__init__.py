@@ -1,1 +1,1 @@
-"""Variational problems as standalone NODEs: controls are weights in depth, flows descend an energy (B2.7)."""
+"""Variational problems as standalone NODEs: controls are weights in depth, flows descend an energy."""

@@ -1,4 +1,4 @@
-"""The curve of fastest descent as an identity-activated NODE with the path's angle as its weight (V1, B2.7).
+"""The curve of fastest descent as an identity-activated NODE with the path's angle as its weight (V1).
 
 With q = sqrt(y) the start is regular: `x' = T sqrt(2g) q cos(theta)`, `q' = T sqrt(g/2) sin(theta)` on (0, 1), T
 minimal such that (x, q)(1) = (X, sqrt(Y)). The exact weight is linear in depth, `theta = pi/2 - phi_T s / 2`, on the
@@ -20,7 +20,8 @@ from torch import Tensor
 from oncology.errors import ConfigError, NumericalError
 from oncology.nodes.depth import DepthGrid, depth_space
 from oncology.optimise import Armijo, Blocks, FunctionProblem, Stop, Tangent, euclidean, minimise, newton_step, product
-from oncology.science.equation import Coefficient, Coefficients, pullback_of, pushforward_of
+from oncology.science.equation import Coefficient, Coefficients
+from oncology.science.grid_equation import DifferentiatedEquation
 
 __all__ = [
     "Brachistochrone",
@@ -34,7 +35,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, eq=False)
-class Slide:
+class Slide(DifferentiatedEquation):
     """A bead on a wire whose angle is given in time: state (x, q), coefficients "gravity" and "angle"; s and m."""
 
     name: str = "slide"
@@ -52,14 +53,6 @@ class Slide:
         gravity, angle = q
         fall = torch.sqrt(0.5 * gravity) * torch.sin(angle)
         return torch.cat([torch.sqrt(2.0 * gravity) * u[:, 1:] * torch.cos(angle), fall.expand(len(u), 1)], dim=1)
-
-    def pushforward(self, u: Tensor, q: Coefficients, du: Tensor, dq: Coefficients) -> Tensor:
-        """Derivative along state and coefficients."""
-        return pushforward_of(self.value, u, q, du, dq)
-
-    def pullback(self, u: Tensor, q: Coefficients, covector: Tensor) -> tuple[Tensor, Coefficients]:
-        """Transposed products."""
-        return pullback_of(self.value, u, q, covector)
 
 
 @dataclass(frozen=True)

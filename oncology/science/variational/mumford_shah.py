@@ -1,4 +1,4 @@
-"""Segmentation with cracks: the Ambrosio-Tortorelli energy in one dimension as a gradient flow in (u, v) (B2.7).
+"""Segmentation with cracks: the Ambrosio-Tortorelli energy in one dimension as a gradient flow in (u, v).
 
     E = int alpha (u - g)^2 + beta v^2 |u'|^2 + gamma (eps |v'|^2 + (1 - v)^2 / (4 eps))
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import scipy.linalg
@@ -19,14 +20,14 @@ import torch
 from torch import Tensor
 
 from oncology.errors import NumericalError
-from oncology.science.equation import Coefficient, Coefficients, pullback_of, pushforward_of
-from oncology.science.grid import Grid
+from oncology.science.equation import Coefficient, Coefficients
+from oncology.science.grid_equation import GridEquation
 
 __all__ = ["AmbrosioTortorelli", "alternate", "crack_profile", "uncracked_energy", "uncracked_image"]
 
 
 @dataclass(frozen=True, eq=False)
-class AmbrosioTortorelli:
+class AmbrosioTortorelli(GridEquation):
     """Gradient flow of the energy in L2; the state is u, then v; coefficients "alpha", "beta", "gamma".
 
     Attributes:
@@ -35,25 +36,16 @@ class AmbrosioTortorelli:
         width: eps, half the width of a crack's profile.
     """
 
-    grid: Grid
     image: Tensor
     width: float
     name: str = "ambrosio-tortorelli"
 
-    @property
-    def size(self) -> int:
-        """Twice the number of cells."""
-        return 2 * self.grid.size
+    parts: ClassVar[int] = 2
 
     @property
     def coefficients(self) -> tuple[Coefficient, ...]:
         """Weights of fidelity, smoothness and cracks."""
         return tuple(Coefficient(name, positive=True) for name in ("alpha", "beta", "gamma"))
-
-    @property
-    def weights(self) -> Tensor:
-        """Lengths of the cells, for u and for v."""
-        return self.grid.weights.repeat(2)
 
     @property
     def pattern(self) -> scipy.sparse.csr_array:
@@ -84,14 +76,6 @@ class AmbrosioTortorelli:
         bent = 2.0 * gamma * self.width * torch.diff(pad(dv, (1, 1))) / h
         by_v = bent + gamma / (2.0 * self.width) * (1.0 - v) - (pulled[..., 1:] + pulled[..., :-1])
         return torch.cat([by_u, by_v], dim=-1)
-
-    def pushforward(self, u: Tensor, q: Coefficients, du: Tensor, dq: Coefficients) -> Tensor:
-        """Derivative along both fields and the weights."""
-        return pushforward_of(self.value, u, q, du, dq)
-
-    def pullback(self, u: Tensor, q: Coefficients, covector: Tensor) -> tuple[Tensor, Coefficients]:
-        """Transposed products."""
-        return pullback_of(self.value, u, q, covector)
 
 
 def alternate(

@@ -1,4 +1,4 @@
-"""Convolutional NODEs: exact derivatives, independence of the mesh, equivariance, kernels against plain sums (B3)."""
+"""Convolutional NODEs: exact derivatives, independence of the mesh, equivariance, kernels against plain sums."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_derivatives_of_first_and_second_order(basis, pooling, scheme):
 
 @pytest.mark.parametrize("scheme", [EULER, HEUN], ids=lambda s: s.name)
 def test_the_cost_does_not_depend_on_the_number_of_pixels(scheme):
-    """Spectral convergence: from 64 pixels on nothing changes but rounding (B3)."""
+    """Spectral convergence: from 64 pixels on nothing changes but rounding."""
     model = ConvolutionalNODE(
         3, DepthGrid(1.0, 8), GaussianDerivatives((0.06, 0.1)), (0,), (1, 2), TANH, scheme, {4: SoftMaxFlow(0.05, 0.1)}
     )

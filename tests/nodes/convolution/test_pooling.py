@@ -1,4 +1,4 @@
-"""Pooling flows against their closed forms and equations (B3)."""
+"""Pooling flows against their closed forms and equations."""
 
 from __future__ import annotations
 

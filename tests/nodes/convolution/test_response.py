@@ -1,4 +1,4 @@
-"""Frequency response, propagated noise and growth bounds of a convolutional NODE against the network itself (B3)."""
+"""Frequency response, propagated noise and growth bounds of a convolutional NODE against the network itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Certificates are never violated: strong attacks on random and trained nets, exact extremes, rounding (B1.9)."""
+"""Certificates are never violated: strong attacks on random and trained nets, exact extremes, rounding."""
 
 from __future__ import annotations
 

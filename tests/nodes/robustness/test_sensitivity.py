@@ -1,4 +1,4 @@
-"""Sensitivities of a trained net against torch.autograd, finite differences, Monte Carlo and random search (B1.8)."""
+"""Sensitivities of a trained net against torch.autograd, finite differences, Monte Carlo and random search."""
 
 from __future__ import annotations
 
