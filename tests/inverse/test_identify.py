@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -12,13 +13,14 @@ import pytest
 from oncology.errors import NumericalError
 from oncology.inverse.estimate import parameter_quantities
 from oncology.inverse.identify import Checkpoint, Identified, identify
-from oncology.inverse.problem import Evaluated
+from oncology.inverse.problem import Evaluated, residual_tables
 from oncology.inverse.scalars import ScalarMap
 from oncology.inverse.start import default_prior
-from oncology.inverse.uncertainty import posterior
+from oncology.inverse.uncertainty import information, posterior
 from oncology.model.tumour import Tumour
 from tests.inverse.expanding import TRUTH, Expanding, ExpandingLevel, ExpandingRun, box, pack
 
+DEPTH = 4  # points along a cell's edge at which the truth is sampled
 UNKNOWNS = ScalarMap(0.0, prior=default_prior(ScalarMap(0.0), np.zeros(3), {}))
 NEAR = pack(UNKNOWNS, TRUTH * np.array([1.5, 1.5, 0.8, 0.0, 0.0, 0.0, 1.3]))
 ASTRAY = pack(UNKNOWNS, np.array([0.1, 0.01, 0.04, 20.0, 20.0, -20.0, -40.0]))
@@ -26,7 +28,7 @@ ASTRAY = pack(UNKNOWNS, np.array([0.1, 0.01, 0.04, 20.0, 20.0, -20.0, -40.0]))
 
 def level(name: str, count: int) -> ExpandingLevel:
     engine = Expanding(box(27.0, count))
-    return ExpandingLevel(name, engine, engine.segmented(TRUTH, depth=4))
+    return ExpandingLevel(name, engine, engine.segmented(TRUTH, DEPTH))
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +69,17 @@ def whole(levels) -> tuple[Recorder, Identified]:
 
 
 def test_truth_is_approached_at_second_order_and_lies_inside_the_intervals(levels, whole):
-    """P1 interpolation of a front a cell wide biases the estimate by h^2; the intervals know."""
-    finer = (level("coarse", 11), level("fine", 16))
+    """P1 interpolation of a front a cell wide biases the estimate by h^2; the intervals know.
+
+    What is left is then 1 / ((h_coarse / h_fine)^2 - 1) of the last step, and the boundary is known to the spacing of
+    the points at which a cell was sampled.
+    """
     errors = []
-    for found in (whole[1], Recorder().search(finer)):
+    for coarse, fine in ((8, 11), (11, 16)):
+        found = whole[1] if fine == 11 else Recorder().search((level("coarse", coarse), level("fine", fine)))
         assert found.converged
-        spread = posterior(found.x, found.information, UNKNOWNS.prior, 0.6 * (found.x - found.coarse), rim_error=0.3)
+        step = (found.x - found.coarse) / ((fine / coarse) ** 2 - 1.0)
+        spread = posterior(found.x, found.information, UNKNOWNS.prior, step, 54.0 / fine / DEPTH / math.sqrt(12.0))
         quantities = parameter_quantities(UNKNOWNS, spread)
         for name, true in zip(("diffusion_white", "diffusion_grey", "proliferation"), TRUTH, strict=False):
             low, high = quantities[name].interval
@@ -140,6 +147,37 @@ def test_finished_coarse_mesh_is_not_made_again(levels, whole):
     found = identify(UNKNOWNS, coarse, lambda x: levels[1], [NEAR], resume=done)
     np.testing.assert_allclose(found.coarse, whole[1].coarse)
     np.testing.assert_allclose(found.x, whole[1].x, atol=1e-12)
+
+
+def test_the_coarse_solution_leaves_its_noise_and_its_matrix(levels, whole):
+    """The fine stage takes both over: the noise level of the residuals, and H without prior and noise."""
+    done = next(c for c in whole[0].checkpoints if c.metric is not None)
+    problem = levels[0].problem(UNKNOWNS, done.x, 50.0, None)
+    info = information(residual_tables(problem.evaluate(done.x)), problem.space, *levels[0].box)
+    np.testing.assert_allclose(done.metric, info.normal, rtol=1e-12)
+    assert done.noise == pytest.approx(max(info.noise, 1.0)) != 50.0
+    assert whole[1].here.problem.noise == done.noise
+    assert done.stage == 3 and np.array_equal(done.coarse, done.x)
+
+
+def test_stages_end_where_they_say(whole):
+    """A step is limited to a factor of two or so, 6 mm of the seed; a stage has at most 8 or 10 iterations."""
+    recorder, _ = whole
+    for stage, most in (("sharpness 10", 10), ("sharpness 25", 8), ("coarse, volume", 10), ("fine, volume", 8)):
+        runs = [n for s, n in zip(recorder.stages, recorder.iterations, strict=True) if stage in s]
+        assert 0 < len(runs) <= most + 1 and max(runs) <= most
+    furthest = np.zeros(7)
+    for start in (ASTRAY, NEAR + np.array([2.5, -2.5, 0.0, 5.0, -6.0, 6.0, 0.0])):
+        found = Recorder()
+        found.search((level("coarse", 8), level("fine", 11)), [start])
+        moves = [
+            np.abs(b.x - a.x)
+            for a, b in pairwise(found.checkpoints)
+            if a.stage == b.stage and a.metric is None and b.metric is None
+        ]
+        furthest = np.maximum(furthest, np.max(moves, axis=0) / [0.7, 0.7, 0.7, 2.0, 2.0, 2.0, 0.7])
+    assert (furthest <= 1.0 + 1e-9).all()
+    np.testing.assert_allclose(furthest, 1.0, atol=0.25, err_msg="from so far away limits are met, or nearly")
 
 
 def test_checkpoints_hold_plain_numbers(whole):
