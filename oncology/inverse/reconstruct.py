@@ -15,14 +15,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from oncology.errors import ConfigError, NumericalError
-from oncology.inverse.maps import Change, FieldMap, Inputs, MapSum
+from oncology.errors import ConfigError
+from oncology.inverse.maps import FieldMap, MapSum
 from oncology.inverse.misfit import Observation
 from oncology.inverse.observe import FixedData
-from oncology.inverse.priors import EllipticSolver, GaussianPrior, Tikhonov
+from oncology.inverse.priors import EllipticSolver, Tikhonov
 from oncology.inverse.problem import InverseProblem
+from oncology.inverse.rates import LogPrior, RatesMap
 from oncology.model.engine import Engine
-from oncology.model.tumour import Tumour, TumourChange
+from oncology.model.tumour import Tumour
 from oncology.optimise import (
     Armijo,
     Blocks,
@@ -47,8 +48,6 @@ __all__ = [
     "FieldEstimate",
     "FieldSettings",
     "Localisation",
-    "LogPrior",
-    "RatesMap",
     "initial_problem",
     "joint_space",
     "landweber_length",
@@ -59,97 +58,12 @@ __all__ = [
 
 Vector = NDArray[np.float64]
 
-_RATES = ("diffusion_white", "diffusion_grey", "proliferation")
-# Largest change of the logarithm of a rate: further away fixed time steps are meaningless.
-_FURTHEST = 5.0
-
 
 class FieldEngine(Engine, Protocol):
     """An engine on whose mesh elliptic problems can be solved."""
 
     def elliptic(self, stiffness: float, mass: float, boundary: float = 0.0) -> EllipticSolver:
         """Return `stiffness K + mass M_L + boundary S` with unit diffusivity."""
-
-
-@dataclass(frozen=True)
-class LogPrior:
-    """Log-normal prior of one rate, which makes it an unknown.
-
-    Attributes:
-        name: "diffusion_white", "diffusion_grey" or "proliferation".
-        median: prior median and start value, in the rate's unit.
-        sd_log: standard deviation of the logarithm.
-    """
-
-    name: str
-    median: float
-    sd_log: float
-
-    def __post_init__(self) -> None:
-        if self.name not in _RATES:
-            raise ConfigError(
-                f"prior of {self.name!r}: only the rates {', '.join(_RATES)} can be unknown with the field"
-            )
-        if not (0.0 < self.median < math.inf and 0.0 < self.sd_log < math.inf):
-            raise ConfigError(
-                f"prior of {self.name}: median {self.median:g} and log-deviation {self.sd_log:g} must be > 0"
-            )
-
-
-@dataclass(frozen=True, eq=False)
-class RatesMap:
-    """Standardised logarithms q of unknown rates, `ln p = ln median + sd_log q`; the other inputs are known.
-
-    Attributes:
-        tumour: known inputs.
-        priors: rates that are unknown.
-    """
-
-    tumour: Tumour
-    priors: tuple[LogPrior, ...] = ()
-
-    @property
-    def start(self) -> Vector:
-        """The medians."""
-        return np.zeros(len(self.priors))
-
-    @property
-    def prior(self) -> GaussianPrior:
-        """Standard normal."""
-        return GaussianPrior(np.zeros(len(self.priors)), np.ones(len(self.priors)))
-
-    def rates(self, q: Vector) -> dict[str, float]:
-        """Return the unknown rates by name.
-
-        Raises:
-            NumericalError: on every rank, if a rate leaves its median by more than a factor of e^5.
-        """
-        found = {}
-        for prior, value in zip(self.priors, q, strict=True):
-            if not abs(prior.sd_log * value) <= _FURTHEST:
-                raise NumericalError(
-                    f"{prior.name} went to {prior.sd_log * value:+.3g} from the logarithm of its median"
-                )
-            found[prior.name] = prior.median * math.exp(prior.sd_log * float(value))
-        return found
-
-    def apply(self, x: Vector, inputs: Inputs) -> Inputs:
-        """Return the inputs with the known tumour and these rates."""
-        rates: dict[str, Any] = dict(self.rates(x))
-        return replace(inputs, tumour=replace(self.tumour, **rates))
-
-    def tangent(self, x: Vector, dx: Vector) -> Change:
-        """Return the change of the rates."""
-        rates = self.rates(x)
-        moved: dict[str, Any] = {
-            prior.name: prior.sd_log * rates[prior.name] * float(d) for prior, d in zip(self.priors, dx, strict=True)
-        }
-        return Change(TumourChange(**moved, seed=(0.0,) * len(self.tumour.seed)))
-
-    def adjoint(self, x: Vector, derivative: Change) -> Vector:
-        """Return the derivative by q."""
-        rates = self.rates(x)
-        return np.array([p.sd_log * rates[p.name] * getattr(derivative.tumour, p.name) for p in self.priors])
 
 
 @dataclass(frozen=True)
@@ -163,6 +77,8 @@ class FieldSettings:
         bounds: bounds on the density, or None.
         priors: rates to be estimated with the field.
         noise: variance of a data residual times its correlation volume, mm^d; weighs the priors against the data.
+        sharpness: of the sigmoid that stands for the volume fraction of a segmentation; None: the exact fraction, on
+            tetrahedra only.
         direction: conjugate-gradient formula; `ConjugateGradient(zero)` with `Fixed` is Landweber's iteration.
         step: step length; by default that of one tangent run, backtracked if need be.
         tau: safety factor of the discrepancy principle.
@@ -175,6 +91,7 @@ class FieldSettings:
     bounds: tuple[float, float] | None = (0.0, 1.0)
     priors: tuple[LogPrior, ...] = ()
     noise: float = 1.0
+    sharpness: float | None = None
     direction: ConjugateGradient = field(default_factory=ConjugateGradient)
     step: Step = field(default_factory=Armijo)
     tau: float = 1.1
@@ -259,7 +176,8 @@ def reconstruct_initial(
         NumericalError: if the model cannot be run from the start.
     """
     settings = FieldSettings() if settings is None else settings
-    metric = _operator(engine, settings.smoothing)
+    # divided by the noise as the cost is, so that gradients and step lengths do not depend on it
+    metric = _operator(engine, settings.smoothing, settings.noise)
     roughness = _operator(engine, settings.penalty_length)
     try:
         problem = initial_problem(engine, tumour, days, data, settings, roughness, start, plan)
@@ -314,7 +232,8 @@ def initial_problem(
     prior = Tikhonov(np.zeros(owned), settings.penalty / settings.noise, operator)
     first = np.zeros(owned) if start is None else np.asarray(start, dtype=float)
     unknowns = MapSum((RatesMap(known, settings.priors), FieldMap("initial", first, prior)))
-    return InverseProblem(engine, FixedData(tuple(days), tuple(data)), unknowns, settings.noise, plan=plan)
+    observed = FixedData(tuple(days), tuple(data))
+    return InverseProblem(engine, observed, unknowns, settings.noise, settings.sharpness, plan=plan)
 
 
 def landweber_length(
@@ -325,6 +244,7 @@ def landweber_length(
     initial: Vector | None = None,
     iterations: int = 20,
     plan: Any = None,
+    sharpness: float | None = None,
 ) -> float:
     """Return `1 / |F'|^2` in L2, the longest safe step of Landweber's iteration, by power iteration (collective).
 
@@ -338,9 +258,10 @@ def landweber_length(
         initial: where to linearise, (n,); zero by default.
         iterations: tangent and adjoint runs; the eigenvalue is approached from below.
         plan: time steps; None: those that suit the tumour.
+        sharpness: of the sigmoid that stands for the volume fraction of a segmentation.
     """
     metric = _operator(engine, 0.0)
-    problem = initial_problem(engine, tumour, days, data, FieldSettings(), None, initial, plan)
+    problem = initial_problem(engine, tumour, days, data, FieldSettings(sharpness=sharpness), None, initial, plan)
     here = problem.evaluate(problem.map.start)
     space = sobolev_space(metric, engine.space.total)
     return 1.0 / power_iteration(here.data_normal, space, np.ones(len(here.x)), iterations)
@@ -385,17 +306,17 @@ def joint_space(fields: Space[Vector], scalars: int, weights: Vector) -> Space[V
     )
 
 
-def _operator(engine: FieldEngine, length: float) -> EllipticSolver:
+def _operator(engine: FieldEngine, length: float, noise: float = 1.0) -> EllipticSolver:
     if not 0.0 <= length < math.inf:
         raise ConfigError(f"smoothing length {length:g} mm of the initial density: give 0 (L2) or a few cells")
-    return engine.elliptic(length**2, 1.0)
+    return engine.elliptic(length**2 / noise, 1.0 / noise)
 
 
 def _scalar_weights(problem: InverseProblem, priors: tuple[LogPrior, ...], growth: float) -> Vector:
     """Return the weights of the log-rates beside the field, (k,): both are then equally stiff.
 
-    The curvature of J by a log-rate is about `||data||^2 / s` (the data scale with the density), that by the field at
-    most the square of its growth.
+    The curvature of J by a log-rate is about `sd_log^2 ||data||^2 / s + 1` (the data scale with the density), that by
+    the field at most the square of its growth in the field's inner product, which is divided by s.
     """
     space = problem.space
     nothing = np.zeros(space.cells.shape)
