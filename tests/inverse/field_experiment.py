@@ -1,4 +1,4 @@
-"""The reference experiment C.4: a tumour in an elliptic brain, grown by finite volumes for another method.
+"""The reference experiment of fields: a tumour in an elliptic brain, grown by finite volumes for another method.
 
 Finite volumes on cells of half the size, harmonic face diffusivities and explicit Heun steps share nothing with the
 package's scheme; the average over blocks of 2^d cells is the density at the block's centre, a vertex of the mesh.
@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from oncology.inverse.field import VertexDensity
 
 from oncology.fem.discretisation import Discretisation, discretise
-from oncology.fem.tumour_model import Rates, TumourModel
+from oncology.fem.engine import ModelEngine
+from oncology.fem.tumour_model import TumourModel
+from oncology.inverse.misfit import VertexDensity
 from oncology.model.timegrid import TimeGrid, plan_time_grid
+from oncology.model.tumour import Tumour
 
-RATES = Rates(0.65, 0.13, 0.012)
+TUMOUR = Tumour(0.65, 0.13, 0.012, seed=(0.0, 0.0), onset=0.0)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Experiment:
         axis = (np.arange(round(self.box / size)) + 0.5) * size
         return np.stack(np.meshgrid(*[axis] * self.dimension, indexing="ij"), axis=-1)
 
-    def grow(self, rates: Rates = RATES) -> list[np.ndarray]:
+    def grow(self, rates: Tumour = TUMOUR) -> list[np.ndarray]:
         """Density on the voxels of `size` on each day; nan outside the brain."""
         fine = 0.5 * self.size
         points = self.centres(fine)
@@ -81,18 +83,16 @@ class Experiment:
         used, cells = np.unique(cells, return_inverse=True)
         points = self.centres(self.size).reshape(-1, self.dimension)[used]
         cells = cells.reshape(-1, self.dimension + 1)
-        # every lattice point inside a simplex stands for the same share of its volume
+        # every lattice point inside a simplex stands for the same fraction of its volume
         depth = 8
-        shares = np.array(
-            [s for s in itertools.product(range(depth + 1), repeat=self.dimension + 1) if sum(s) == depth]
-        )
-        samples = np.einsum("sk,mkd->msd", (shares + 1.0 / (self.dimension + 1)) / (depth + 1.0), points[cells])
+        parts = np.array([s for s in itertools.product(range(depth + 1), repeat=self.dimension + 1) if sum(s) == depth])
+        samples = np.einsum("sk,mkd->msd", (parts + 1.0 / (self.dimension + 1)) / (depth + 1.0), points[cells])
         white = self.white(samples).mean(axis=1)
         return points, cells, white, 1.0 - white
 
-    def model(self, comm: Any) -> tuple[TumourModel, TimeGrid]:
-        """Finite-element model and time grid."""
-        return TumourModel(discretise(comm, *self.mesh())), plan_time_grid(0.0, self.days, (), self.step)
+    def engine(self, comm: Any) -> tuple[ModelEngine, TimeGrid]:
+        """Finite elements and time steps."""
+        return ModelEngine(TumourModel(discretise(comm, *self.mesh()))), plan_time_grid(0.0, self.days, (), self.step)
 
     def data(self, discretisation: Discretisation) -> list[np.ndarray]:
         """Noise-free densities at the owned vertices on each day."""
@@ -103,7 +103,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Noisy:
-    """Data with noise, the noise level with the discretisation's share, and the true initial density."""
+    """Data with noise, the noise level with the discretisation's part, and the true initial density."""
 
     data: tuple[VertexDensity, ...]
     level: float
@@ -111,20 +111,20 @@ class Noisy:
     truth: np.ndarray
 
 
-def noisy(experiment: Experiment, model: TumourModel, grid: TimeGrid, share: float, seed: int = 2024) -> Noisy:
-    """Data with Gaussian noise whose norm is a share of the data's, the same on any number of ranks."""
-    d = model.discretisation
+def noisy(experiment: Experiment, engine: ModelEngine, grid: TimeGrid, fraction: float, seed: int = 2024) -> Noisy:
+    """Data with Gaussian noise whose norm is a fraction of the data's, the same on any number of ranks."""
+    d = engine.discretisation
     truth = experiment.initial(d.points[: d.owned])
     clean = experiment.data(d)
-    run = model.run(RATES, truth, grid, keep=False)
+    run = engine.run(replace(TUMOUR, initial=truth), grid, keep=False)
     generator = np.random.default_rng(seed)
     data, squared, missed, size = [], 0.0, 0.0, 0.0
-    for index, (density, predicted) in enumerate(zip(clean, run.observations, strict=True)):
+    for index, (density, predicted) in enumerate(zip(clean, run.densities, strict=True)):
         noise = d.scatter(generator.standard_normal(d.vertex_count))
         norm = math.sqrt(d.integrate(density**2))
-        noise *= share * norm / math.sqrt(d.integrate(noise**2))
+        noise *= fraction * norm / math.sqrt(d.integrate(noise**2))
         data.append(VertexDensity(index, d.to_cells(density + noise)))
-        squared += (share * norm) ** 2
+        squared += (fraction * norm) ** 2
         missed += d.integrate((predicted - density) ** 2)
         size += norm**2
     return Noisy(tuple(data), math.sqrt(squared + missed), math.sqrt(missed / size), truth)
