@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from oncology.errors import CaseError
 from oncology.imaging import Case
 from oncology.inverse.fit import final_course, fit_case
 from oncology.inverse.levels import FitSettings, Level, level_of
@@ -174,6 +176,48 @@ def test_unknown_thresholds_and_the_seed_of_the_prior_come_from_the_case(tmp_pat
     np.testing.assert_allclose(fit.unknowns.prior.mean, prior.mean)
     np.testing.assert_allclose(fit.unknowns.prior.sd, prior.sd)
     np.testing.assert_allclose(seed, 0.0, atol=VOXEL)
+
+
+@pytest.mark.parametrize(
+    ("diffusion", "rho", "onset", "before"), [(0.3, 0.02, -90.0, None), (0.15, 0.06, -80.0, 2.0)], ids=["late", "early"]
+)
+def test_a_shape_that_one_seed_does_not_explain_is_corrected(tmp_path, monkeypatch, diffusion, rho, onset, before):
+    """Two growth times before the first scan, but half a one after onset; Gaussians of 5 mm up to 12 mm away."""
+    case, asked = case_of(tmp_path, diffusion, rho, onset), []
+
+    def fitted_shape(engine, masks, days, unknowns, noise, sharpness, iterations):
+        asked.append((len(engine.mesh.points), len(masks), days, sharpness, iterations, unknowns.tumour.onset))
+        return SimpleNamespace(heights=np.full(len(unknowns.start), 0.1 * len(asked)))
+
+    monkeypatch.setattr("oncology.inverse.fit.fit_shape", fitted_shape)
+    monkeypatch.setattr("oncology.inverse.fit._whole_overlap", lambda identified: 0.899)
+    engines = ClosedForm()
+    fit = fit_case(engines, case, replace(SETTINGS, shape=True))
+    assert fit.shape is not None and len(fit.warnings) == 1 and "only to an overlap of 0.90" in fit.warnings[0]
+    growth = 1.0 / fit.tumour.proliferation
+    assert fit.shape.day == pytest.approx(fit.tumour.onset + 0.5 * growth if before is None else -before * growth)
+    assert [one[1:5] for one in asked] == [(4, (0.0, 40.0), (10.0, 25.0, None), 15), (4, (0.0, 40.0), (None,), 6)]
+    assert asked[0][0] < asked[1][0], "first on the coarse mesh"
+    assert {one[5] for one in asked} == {fit.shape.day} and (fit.shape.heights == 0.2).all()
+    centres, width = fit.shape.lattice.centres, fit.shape.lattice.width
+    assert width == 5.0 and np.diff(np.unique(centres[:, 0].round(6))).min() == pytest.approx(10.0)
+    radius = (0.75 * case.sessions[1].whole.data.sum() * VOXEL**3 / math.pi) ** (1.0 / 3.0)
+    assert radius + 6.0 < np.linalg.norm(centres, axis=1).max() <= radius + 12.0 + VOXEL
+    assert fit.course.days[1] == fit.shape.day and len(engines.asked) == 2, "meshes are made once"
+
+
+@pytest.mark.parametrize(("single", "shape"), [(0.9, True), (0.5, False)])
+def test_a_shape_that_is_explained_or_not_asked_for_is_left(tmp_path, monkeypatch, single, shape):
+    monkeypatch.setattr("oncology.inverse.fit._whole_overlap", lambda identified: single)
+    fit = fit_case(ClosedForm(8), case_of(tmp_path, 0.3, 0.02, -90.0), replace(SETTINGS, shape=shape))
+    assert fit.shape is None and fit.overlap == single and fit.warnings == ()
+
+
+def test_tracers_that_are_not_there_are_told_before_anything_is_meshed(tmp_path):
+    engines = ClosedForm()
+    with pytest.raises(CaseError, match="no session has a tracer image"):
+        fit_case(engines, case_of(tmp_path, 0.3, 0.02, -90.0), replace(SETTINGS, tracer=True))
+    assert engines.asked == []
 
 
 def level_on(space: CellSpace, cut: np.ndarray) -> Level:
