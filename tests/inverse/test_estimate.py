@@ -65,6 +65,7 @@ def test_seed_in_millimetres(known):
     deviations, identified = seed_sd(UNKNOWNS, known)
     np.testing.assert_allclose(deviations, 3.0 * np.array([0.1, 0.2, 0.3]))
     assert identified
+    np.testing.assert_allclose(seed_sd(ScalarMap(10.0, seed_scale=2.0), known)[0], 2.0 * np.array([0.1, 0.2, 0.3]))
     vague = Posterior(known.mean, known.covariance, 30.0 * COVARIANCE, known.directions, known.strengths)
     assert not seed_sd(UNKNOWNS, vague)[1]
 

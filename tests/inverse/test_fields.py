@@ -93,6 +93,7 @@ def test_posterior_is_that_of_dense_algebra(comm):
 
 
 @pytest.mark.mpi
+@pytest.mark.ranks
 def test_draws_do_not_depend_on_the_ranks(comm):
     from mpi4py import MPI
 
