@@ -65,13 +65,13 @@ class ShiftedOperator:
                 f"the diffusion solve stopped after {self._solver.getIterationNumber()} iterations (PETSc reason "
                 f"{reason}): diffusivities or time step are not finite or far too large; lower them"
             )
-        return self._left.array.copy()
+        return np.asarray(self._left.array.copy())
 
     def mass(self, values: np.ndarray) -> np.ndarray:
         """Return `M values`."""
         self._left.array[:] = values
         self._d.mass.mult(self._left, self._right)
-        return self._right.array.copy()
+        return np.asarray(self._right.array.copy())
 
     def destroy(self) -> None:
         """Free the PETSc objects (collective)."""

@@ -126,7 +126,7 @@ class Discretisation:
 
     def to_cells(self, owned: np.ndarray) -> np.ndarray:
         """Return the values of a P1 function at the vertices of each local cell, (m, d + 1)."""
-        return self.with_ghosts(owned)[self.cells]
+        return np.asarray(self.with_ghosts(owned)[self.cells])
 
     def with_ghosts(self, owned: np.ndarray) -> np.ndarray:
         """Return owned and ghost values, (n + ghosts,)."""
@@ -157,7 +157,7 @@ class Discretisation:
 
     def cell_pairing(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Return `V grad a . T grad b` of P1 functions (n,) on each local cell, (m,), mm^(d-2)."""
-        return self.volumes * np.einsum("ma,ma->m", self._cell_gradient(a), self._flux(b))
+        return np.asarray(self.volumes * np.einsum("ma,ma->m", self._cell_gradient(a), self._flux(b)))
 
     def cell_product(self, coefficients: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Return `sum_c coefficient_c K_c values` with the unit stiffness K_c of each cell, (n,)."""
@@ -165,7 +165,7 @@ class Discretisation:
         return self.from_cells(np.einsum("mia,ma->mi", self.gradients, flux))
 
     def _cell_gradient(self, values: np.ndarray) -> np.ndarray:
-        return np.einsum("mia,mi->ma", self.gradients, self.to_cells(values))
+        return np.asarray(np.einsum("mia,mi->ma", self.gradients, self.to_cells(values)))
 
     def _flux(self, values: np.ndarray) -> np.ndarray:
         gradient = self._cell_gradient(values)
@@ -193,7 +193,7 @@ class Discretisation:
 
     def scatter(self, whole: np.ndarray) -> np.ndarray:
         """Return this rank's owned part of a P1 function given in the vertex order of the mesh file on every rank."""
-        return np.asarray(whole, dtype=float)[self.input_vertices[: self.owned]]
+        return np.asarray(np.asarray(whole, dtype=float)[self.input_vertices[: self.owned]])
 
     def integrate(self, owned: np.ndarray) -> float:
         """Return the integral of a P1 function over the domain, mm^d times its unit."""
@@ -298,7 +298,9 @@ def dispersion_coefficient(volumes: np.ndarray, gradients: np.ndarray) -> np.nda
     """
     dimension = gradients.shape[2]
     largest = np.linalg.eigvalsh(np.einsum("mia,mib->mab", gradients, gradients))[:, -1]
-    return np.minimum(_DISPERSION[dimension] * volumes ** (2.0 / dimension), _MOST / ((dimension + 1) * largest))
+    return np.asarray(
+        np.minimum(_DISPERSION[dimension] * volumes ** (2.0 / dimension), _MOST / ((dimension + 1) * largest))
+    )
 
 
 class _StiffnessAssembler:

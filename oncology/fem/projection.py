@@ -45,7 +45,7 @@ def project(discretisation: Discretisation, function: Callable[[np.ndarray], np.
     u = right / discretisation.lumped_mass
     for _ in range(_SWEEPS):
         u = u + _RELAXATION * (right - _mean_mass(discretisation, u)) / discretisation.lumped_mass
-    return u
+    return np.asarray(u)
 
 
 def simplex_parts(dimension: int, parts: int) -> np.ndarray:

@@ -118,4 +118,4 @@ class TumourChange:
         moved = np.asarray(self.seed, dtype=float)
         if not moved.any():
             return None
-        return tumour.profile.slope(points, np.asarray(tumour.seed, dtype=float)) @ moved
+        return np.asarray(tumour.profile.slope(points, np.asarray(tumour.seed, dtype=float)) @ moved)

@@ -250,4 +250,4 @@ def level_radius(discretisation: Discretisation, density: np.ndarray, level: flo
     """Return the radius of the ball with the volume where a 3-D density (and its images) exceeds the level, mm."""
     fractions, _ = volume_fraction(discretisation.to_cells(density), level)
     volume = images * float(discretisation.total(np.array([discretisation.volumes @ fractions]))[0])
-    return (3.0 * volume / (4.0 * math.pi)) ** (1.0 / 3.0)
+    return math.cbrt(3.0 * volume / (4.0 * math.pi))

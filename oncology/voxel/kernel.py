@@ -75,7 +75,8 @@ def join(
 ) -> torch.Tensor:
     """Return `by_first first + by_second second` for densities (..., b, n) and factors (b, 1)."""
     if fused:
-        return compiled(_sum)(first, second, by_first, by_second)
+        summed: torch.Tensor = compiled(_sum)(first, second, by_first, by_second)
+        return summed
     return (by_first * first).addcmul_(by_second, second)
 
 

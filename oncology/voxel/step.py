@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -196,7 +195,7 @@ class VoxelStep:
     def _react_tangent(
         self, u: torch.Tensor, grown: torch.Tensor, du: torch.Tensor, exposure: torch.Tensor, d_exposure: Vector
     ) -> torch.Tensor:
-        moved: Any = self.leg.law.flow_slope(u, exposure) * du
+        moved: torch.Tensor = self.leg.law.flow_slope(u, exposure) * du
         if d_exposure.any():
             moved.addcmul_(column(d_exposure, du), self.leg.law.rate(grown))
         return moved
