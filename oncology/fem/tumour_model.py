@@ -146,7 +146,8 @@ class TumourModel:
         du = np.zeros(self.discretisation.owned)
         if direction.initial is not None:
             du = np.array(direction.initial, dtype=float)
-        return march_tangent(run.operations, run.records, du, RatesChange(direction.rates, direction.duration))
+        change = RatesChange(direction.rates, direction.duration)
+        return march_tangent(self._operations_of(run), run.records, du, change)
 
     def adjoint(self, run: Run, duals: Sequence[np.ndarray]) -> ModelDerivative:
         """Return the derivative of `sum_i duals[i] . observations[i]` (algebraic duals of the owned vertices).
@@ -156,7 +157,8 @@ class TumourModel:
         """
         _require_states(run)
         sums = DerivativeSums()
-        dual = march_adjoint(run.operations, run.records, np.zeros(self.discretisation.owned), duals, sums)
+        operations = self._operations_of(run)
+        dual = march_adjoint(operations, run.records, np.zeros(self.discretisation.owned), duals, sums)
         scalars = np.array([sums.white, sums.grey, sums.growth, *sums.first])
         white, grey, growth, *first = self.discretisation.total(scalars)
         gamma, rates = self.scheme.gamma, run.rates
@@ -195,6 +197,16 @@ class TumourModel:
             found = (discretisation, OperatorPool(discretisation, self.tolerance))
             self._pools[key] = found
         return found
+
+    def _operations_of(self, run: Run) -> tuple[Operation | Observe, ...]:
+        """Return what a run goes through, with matrices for its field that may have been freed since (collective)."""
+        discretisation, pool = self._matrices(run.rates)
+        return tuple(
+            replace(operation, discretisation=discretisation, pool=pool)
+            if isinstance(operation, GrowthStep) and operation.pool is not pool
+            else operation
+            for operation in run.operations
+        )
 
     def _operations(
         self, rates: Rates, grid: TimeGrid, discretisation: Discretisation, pool: OperatorPool
