@@ -110,7 +110,7 @@ class SurrogateEngine:
     def plan(self, tumour: Tumour, days: Sequence[float]) -> Any:
         """Return the days for the surrogate, or the solver's plan where the tumour or a day is none of its own."""
         reach = [similarity(tumour.values, day)[5] for day in days if day > tumour.onset]
-        if tumour.initial is not None or len(reach) < len(days) or min(reach) < self.surrogate.domain.lower[5]:
+        if _has_fields(tumour) or len(reach) < len(days) or min(reach) < self.surrogate.domain.lower[5]:
             return self.base.plan(tumour, days)
         return SurrogateDays(tuple(days))
 
@@ -121,12 +121,12 @@ class SurrogateEngine:
             tumour: model inputs.
             plan: of `plan`.
             keep: keep what tangent and adjoint need.
-            record: called with every density; the solver then runs.
+            record: called with every density; the solver then runs, as it does for a tumour with fields.
 
         Raises:
             NumericalError: a rate is not positive or not finite, or the onset not before the first day.
         """
-        if not isinstance(plan, SurrogateDays) or record is not None:
+        if not isinstance(plan, SurrogateDays) or record is not None or _has_fields(tumour):
             steps = self.base.plan(tumour, plan.days) if isinstance(plan, SurrogateDays) else plan
             return self.base.run(tumour, steps, keep, record)
         values = tumour.values
@@ -191,6 +191,11 @@ class SurrogateEngines:
     def versions(self) -> dict[str, str]:
         """Versions of what computes."""
         return {**self.solver.versions, "torch": torch.__version__}
+
+
+def _has_fields(tumour: Tumour) -> bool:
+    """Return whether a tumour is more than a seed in the tissue: of that the surrogate knows nothing."""
+    return any(f is not None for f in (tumour.initial, tumour.log_diffusion, tumour.log_proliferation))
 
 
 def tissue_fingerprint(case: Case) -> str:

@@ -9,15 +9,13 @@ import pytest
 
 pytest.importorskip("torch")
 
-from oncology.surrogate.level import tissue_fingerprint
-
-from oncology.fem.patient import MeshChoice, make_mesh, patient_model
-from oncology.fem.runtime import world
-from oncology.fem.tumour_model import TumourModel
+from oncology.fem.engine import FiniteElements
+from oncology.fem.patient import MeshChoice, make_mesh
 from oncology.forecast.ensemble import grow_many
 from oncology.imaging import Case
 from oncology.meshing import TetMesh
 from oncology.surrogate.design import Domain, domain_of, plan_runs
+from oncology.surrogate.engine import tissue_fingerprint
 from oncology.surrogate.learn import Learning, Snapshots, learn, snapshots_of
 from oncology.surrogate.model import Surrogate
 from tests.cases import write_case
@@ -32,7 +30,7 @@ class Patient:
 
     case: Case
     mesh: TetMesh
-    model: TumourModel
+    engine: FiniteElements
     domain: Domain
     train: Snapshots
     unseen: Snapshots
@@ -46,13 +44,12 @@ class Patient:
 def patient(tmp_path_factory) -> Iterator[Patient]:
     case = Case.read(write_case(tmp_path_factory.mktemp("surrogate"), scan_voxel=3.0))
     mesh, _ = make_mesh(case, MeshChoice(9.0, margin=25.0))
-    model, domain = patient_model(world(), case, mesh), domain_of(case)
+    engine, domain = FiniteElements(mesh, case), domain_of(case)
     planned = plan_runs(domain, TRAIN + UNSEEN, FRAMES, seed=1)
-    runs = list(grow_many(model, mesh, [(plan.parameters, plan.days) for plan in planned], {"law": "logistic"}))
+    runs = list(grow_many(engine, [(plan.tumour, plan.days) for plan in planned], {"law": "logistic"}))
     parts = (snapshots_of(part, mesh, domain) for part in (runs[:TRAIN], runs[TRAIN:]))
-    yield Patient(case, mesh, model, domain, *parts)
-    model.destroy()
-    model.discretisation.destroy()
+    yield Patient(case, mesh, engine, domain, *parts)
+    engine.destroy()
 
 
 @pytest.fixture(scope="session")

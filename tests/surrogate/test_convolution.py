@@ -128,6 +128,6 @@ def test_a_flow_comes_back_from_its_file(tmp_path, problem):
 def test_runs_of_different_lengths_make_no_family(patient, box):
     planned = plan_runs(patient.domain, 8, 3, seed=1)
     days = [plan.days[: 3 - number] for number, plan in enumerate(planned[:2])]
-    runs = list(grow_many(patient.model, patient.mesh, zip([p.parameters for p in planned[:2]], days, strict=True), {}))
+    runs = list(grow_many(patient.engine, zip([p.tumour for p in planned[:2]], days, strict=True), {}))
     with pytest.raises(DataError, match="same number"):
         learn_flow(box, patient.mesh, patient.domain, runs, runs)

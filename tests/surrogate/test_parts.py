@@ -8,24 +8,26 @@ from scipy.stats import qmc
 
 from oncology.errors import ConfigError, DataError
 from oncology.forecast.ensemble import grow_many
+from oncology.model.tumour import Tumour
 from oncology.optimise import taylor_test
 from oncology.surrogate.basis import fit_basis
 from oncology.surrogate.coordinates import density_of, density_slope, odds_of, similarity, similarity_slopes
 from oncology.surrogate.design import Domain, plan_runs
 from oncology.surrogate.model import quadratic, quadratic_slope
 
-PARAMETERS = np.array([0.2, 0.03, 0.025, -15.0, 11.0, 9.0, -200.0])
+TUMOUR = Tumour(0.2, 0.03, 0.025, (-15.0, 11.0, 9.0), -200.0)
+PARAMETERS = TUMOUR.values
 BOX = Domain(np.array([0.3, -3.0, -20.0, 5.0, 2.0, 15.0]), np.array([1.5, -1.0, -10.0, 17.0, 14.0, 40.0]))
 
 
 def test_runs_with_the_same_similarity_variables_are_the_same(patient):
     """Diffusion, growth and speed of time are scaled together: another run, of which the equation knows nothing."""
-    faster = PARAMETERS * np.array([3.0, 3.0, 3.0, 1.0, 1.0, 1.0, 1.0 / 3.0])
+    faster = Tumour(3.0 * 0.2, 3.0 * 0.03, 3.0 * 0.025, TUMOUR.seed, -200.0 / 3.0)
     days = np.array([0.0, 60.0])
-    runs = list(grow_many(patient.model, patient.mesh, [(PARAMETERS, days), (faster, days / 3.0)], {}))
+    runs = list(grow_many(patient.engine, [(TUMOUR, days), (faster, days / 3.0)], {}))
     np.testing.assert_allclose(runs[1].density, runs[0].density, atol=2e-6)
     for day in days:
-        np.testing.assert_allclose(similarity(faster, day / 3.0), similarity(PARAMETERS, day), rtol=1e-13)
+        np.testing.assert_allclose(similarity(faster.values, day / 3.0), similarity(PARAMETERS, day), rtol=1e-13)
 
 
 def test_slopes_of_the_similarity_variables():
@@ -56,7 +58,7 @@ def test_monomials():
 
 def test_the_design_fills_the_box_better_than_chance():
     runs = plan_runs(BOX, 48, 3, seed=4)
-    rows = np.array([[similarity(run.parameters, day) for day in run.days] for run in runs])
+    rows = np.array([[similarity(run.tumour.values, day) for day in run.days] for run in runs])
     scaled = 0.5 + 0.5 * BOX.scaled(rows)
     assert (scaled >= -1e-12).all() and (scaled <= 1.0 + 1e-12).all()
     points = np.clip(scaled[:, 0, :5], 0.0, 1.0)
@@ -64,7 +66,8 @@ def test_the_design_fills_the_box_better_than_chance():
     assert qmc.discrepancy(points) < min(chance)
     assert len(np.unique(scaled[..., 5].round(12))) == scaled[..., 5].size  # no reach twice
     again = plan_runs(BOX, 48, 3, seed=4)
-    np.testing.assert_array_equal([run.parameters for run in again], [run.parameters for run in runs])
+    np.testing.assert_array_equal([run.tumour.values for run in again], [run.tumour.values for run in runs])
+    np.testing.assert_array_equal([run.days for run in again], [run.days for run in runs])
     with pytest.raises(ConfigError, match="at least 8 runs"):
         plan_runs(BOX, 7, 3, seed=4)
 
