@@ -30,7 +30,7 @@ __all__ = ["Discretisation", "discretise", "dispersion_coefficient"]
 # Mean over directions of the h^2 dispersion term of the lumped P1 stencil, in units of V^(2/d): 1-D exact, 2-D squares
 # cut in two, 3-D between the Kuhn lattice (0.165) and the body-centred-cubic lattice (0.197).
 _DISPERSION = {1: 1.0 / 12.0, 2: 1.0 / 8.0, 3: 0.18}
-# The correction never takes more than this share of a cell's lumped mass (keeps M_d positive definite on any mesh).
+# The correction never takes more than this fraction of a cell's lumped mass (keeps M_d positive definite on any mesh).
 _MOST = 0.7
 
 

@@ -18,7 +18,7 @@ from oncology.fem.discretisation import Discretisation
 __all__ = ["project", "simplex_parts"]
 
 _PARTS = 12  # parts of an edge of a cell that a jump crosses
-_JUMP = 0.02  # deviation from the linear interpolant, as a share of max |f|, that tells such a cell
+_JUMP = 0.02  # deviation from the linear interpolant, as a fraction of max |f|, that tells such a cell
 _SWEEPS = 20  # each takes a factor of 4 off the error
 _RELAXATION = 1.25  # the spectrum of M_L^-1 (M_L + M_c) / 2 lies in [0.6, 1]
 
@@ -92,6 +92,6 @@ def _mean_mass(discretisation: Discretisation, u: np.ndarray) -> np.ndarray:
     """Return `(M_L + M_c) u / 2`."""
     values = discretisation.to_cells(u)
     corners = values.shape[1]
-    share = discretisation.volumes[:, None] / corners
+    part = discretisation.volumes[:, None] / corners
     consistent = (values + values.sum(axis=1, keepdims=True)) / (corners + 1)
-    return discretisation.from_cells(0.5 * share * (values + consistent))
+    return discretisation.from_cells(0.5 * part * (values + consistent))

@@ -33,7 +33,7 @@ class Stage:
     Attributes:
         sharpness: of the misfit; None: exact volume fractions.
         step_tolerance: converged where no scaled unknown would move by more,
-        relative_decrease: or where the cost is predicted to decrease by a smaller share.
+        relative_decrease: or where the cost is predicted to decrease by a smaller fraction.
         max_iterations: most accepted steps.
     """
 

@@ -3,7 +3,7 @@
 Residuals of a segmentation are neither independent nor of known size: neighbouring cells miss together, since model
 and image err together. The information of the data is therefore the clustered sandwich `H S^-1 H` (Huber 1967; Liang
 and Zeger 1986), H the Gauss-Newton matrix and S the sum over blocks of the outer products of their scores. Errors
-that leave no trace in the residuals are added: a rim that was drawn too far out or in as a whole, and what the
+that leave no trace in the residuals are added: a boundary drawn too far out or in as a whole, and what the
 solution still moves between two meshes. The prior comes in last.
 """
 
@@ -37,14 +37,14 @@ class Information:
     Attributes:
         normal: H = J' J, (n, n), mm^3.
         scores: S = sum over blocks of g g' with g = J' r of the block, (n, n), mm^6.
-        rims: J' times the derivatives by an outward shift of each rim and by a shift of its image, (n, k), mm^2.
+        boundaries: J' times the derivatives by an outward shift of each boundary and by a shift of its image, (n, k), mm^2.
         misfit: r' r, mm^3.
         blocks: number of blocks that hold any residual.
     """
 
     normal: Vector
     scores: Vector
-    rims: Vector
+    boundaries: Vector
     misfit: float
     blocks: int
 
@@ -110,19 +110,19 @@ def information(
             scores[:, k] += np.bincount(flat, weighted[:, k], minlength=number)
         both = np.concatenate([table.jacobian, table.residual[:, None]], axis=1)
         sums += both.T @ both
-    rims = np.concatenate([table.jacobian.T @ table.boundary for table in tables], axis=1)
-    packed = space.total(np.concatenate([scores.ravel(), sums.ravel(), rims.ravel()]))
+    moved = np.concatenate([table.jacobian.T @ table.boundary for table in tables], axis=1)
+    packed = space.total(np.concatenate([scores.ravel(), sums.ravel(), moved.ravel()]))
     ends = np.cumsum([scores.size, sums.size])
-    scores, sums, rims = (
-        part.reshape(whole.shape) for part, whole in zip(np.split(packed, ends), (scores, sums, rims), strict=True)
+    scores, sums, moved = (
+        part.reshape(whole.shape) for part, whole in zip(np.split(packed, ends), (scores, sums, moved), strict=True)
     )
     used = int((np.abs(scores).sum(axis=1) > 0.0).sum())
     correction = used / max(used - size, 1)
-    return Information(sums[:-1, :-1], correction * scores.T @ scores, rims, float(sums[-1, -1]), used)
+    return Information(sums[:-1, :-1], correction * scores.T @ scores, moved, float(sums[-1, -1]), used)
 
 
 def posterior(
-    mean: Vector, info: Information, prior: GaussianPrior, shift: Vector | None = None, rim_error: float = 0.0
+    mean: Vector, info: Information, prior: GaussianPrior, shift: Vector | None = None, boundary_error: float = 0.0
 ) -> Posterior:
     """Join the data's information with the prior.
 
@@ -131,16 +131,16 @@ def posterior(
         info: sums at the estimate.
         prior: prior of the unknowns.
         shift: by how much the estimate is expected to move still under mesh refinement, (n,).
-        rim_error: standard deviation of the shifts of each segmented rim, outwards and along each axis, mm.
+        boundary_error: standard deviation of the shifts of each segmented boundary, outwards and along each axis, mm.
     """
     scale = prior.sd
     normal = info.normal * np.outer(scale, scale)
     scores = info.scores * np.outer(scale, scale)
     # a block's score is never better known than one thousandth of the mean one: keeps null directions null
     scores = scores + 1e-3 * np.diag(np.diag(scores)) + 1e-12 * np.trace(scores) * np.eye(len(scores))
-    # scores that a common shift of a rim or the missing mesh refinement would cause
-    rims = rim_error * info.rims * scale[:, None]
-    scores = scores + rims @ rims.T
+    # scores that a common shift of a boundary or the missing mesh refinement would cause
+    moved = boundary_error * info.boundaries * scale[:, None]
+    scores = scores + moved @ moved.T
     if shift is not None:
         moved = normal @ (shift / scale)
         scores = scores + np.outer(moved, moved)

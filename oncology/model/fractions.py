@@ -33,7 +33,7 @@ def volume_fraction(densities: Vector, threshold: float) -> tuple[Vector, Vector
 
     Args:
         densities: (m, 4) density at the vertices of each cell.
-        threshold: density at the rim.
+        threshold: density at the boundary of the region.
 
     Returns:
         Fractions (m,) in [0, 1] and slopes (m, 4).
@@ -60,14 +60,14 @@ def volume_fraction(densities: Vector, threshold: float) -> tuple[Vector, Vector
 
 
 def _cut(high: Vector, low: Vector) -> tuple[Vector, Vector, Vector]:
-    """Return the share of an edge above zero, seen from its high end, and its slopes by the high and the low value."""
+    """Return the fraction of an edge above zero, seen from its high end, and its slopes by the high and the low value."""
     spread = np.maximum(high - low, _SPREAD)
-    share = high / spread
-    return share, (1.0 - share) / spread, share / spread
+    part = high / spread
+    return part, (1.0 - part) / spread, part / spread
 
 
 def _corner(values: Vector) -> tuple[Vector, Vector]:
-    """Only the last of four ascending values is above zero: the product of three edge shares."""
+    """Only the last of four ascending values is above zero: the product of three edge fractions."""
     a, b, c, d = values.T
     (p, p_d, p_a), (q, q_d, q_b), (r, r_d, r_c) = _cut(d, a), _cut(d, b), _cut(d, c)
     slope = np.stack([p_a * q * r, p * q_b * r, p * q * r_c, p_d * q * r + p * q_d * r + p * q * r_d], axis=1)

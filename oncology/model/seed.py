@@ -1,4 +1,4 @@
-"""The seed of a tumour: its density at onset, `u(x, onset) = A exp(-|x - s|^2 / (2 w^2))` (B4.6 of the specification).
+"""The seed of a tumour: its density at onset, `u(x, onset) = A exp(-|x - s|^2 / (2 w^2))` .
 
 Its position s is one of the unknowns of every engine, so the derivative by s stands beside it.
 """

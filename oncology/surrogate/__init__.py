@@ -1,1 +1,1 @@
-"""Surrogates of the finite-element solver, learnt from its trajectories (B2.1, reduced form)."""
+"""Surrogates of the finite-element solver, learnt from its trajectories."""

@@ -34,7 +34,7 @@ class Basis:
         mean: (n,).
         vectors: (r, n), orthonormal in the weighted inner product.
         deviations: (r,) standard deviation of the snapshots along each of them.
-        energy: share of the snapshots' variance in the space, 0..1.
+        energy: fraction of the snapshots' variance in the space, 0..1.
     """
 
     reached: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""A convolutional surrogate: the flow of Fisher-KPP on coarse voxels with learned coefficients (form C of B2.2, B3).
+"""A convolutional surrogate: the flow of Fisher-KPP on coarse voxels with learned coefficients.
 
     u' = div(c_D D grad u) + c_rho rho u (1 - u),  c = exp(sum_j theta_j(r) phi_j(q))
 
@@ -38,7 +38,7 @@ Vector = NDArray[np.float64]
 
 _FEATURES = 4  # 1, scaled ln length and its square, scaled ln ratio
 _SAMPLES = 3  # sample points of a voxel along each axis, for means
-_HEADROOM = 2.0  # diffusivities up to so many times as large need no further stages of a step
+_HEADROOM = 2.0  # diffusivities up to this many times as large need no further stages of a step
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,8 +296,8 @@ def learn_closure(
     Args:
         problem: what to reproduce.
         iterations: most iterations.
-        smoothing: l of the H1 gradient, as a share of the depth.
-        tell: called with what is going on and which share of it is done.
+        smoothing: l of the H1 gradient, as a fraction of the depth.
+        tell: called with what is going on and which fraction of it is done.
     """
     first = torch.zeros(problem.flow.shape, dtype=torch.float64)
     result = minimise(

@@ -1,6 +1,6 @@
 """Training of a surrogate: trajectories to snapshots, basis, quadratic, network, and errors on unseen runs.
 
-The network is trained with nonlinear conjugate gradients (B1.5 to B1.7) on the squared misfit of the reduced
+The network is trained with nonlinear conjugate gradients on the squared misfit of the reduced
 coordinates, those of small variance weighted up. Whole runs are held out, never single days.
 """
 
@@ -119,7 +119,7 @@ def learn(
         domain: range of the variables.
         settings: of the training.
         facts: what else the surrogate should know of itself.
-        tell: called with what is going on and which share of it is done.
+        tell: called with what is going on and which fraction of it is done.
 
     Raises:
         DataError: there are too few snapshots for the basis.

@@ -1,9 +1,9 @@
-"""The surrogate: a standalone NODE on reduced coordinates, started at a quadratic of the parameters (B2.1, reduced).
+"""The surrogate: a standalone NODE on reduced coordinates, started at a quadratic of the parameters.
 
     x' = tanh(W(t) x + b(t)),  x(0) = (s, P(s)),  (s, a) = x(T),  u = density_of(mean + (a * unit) V)
 
 s are the similarity variables scaled to (-1, 1), P their quadratic of least squares, V a proper orthogonal basis of
-log-odds. Tangent and adjoint are those of the network (B1.3, B1.4), between the slopes of what stands before and after.
+log-odds. Tangent and adjoint are those of the network, between the slopes of what stands before and after.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def learn_flow(
         seen: runs to learn from, all with the same number of frames.
         unseen: others, to measure with.
         iterations: most iterations of conjugate gradients.
-        tell: called with what is going on and which share of it is done.
+        tell: called with what is going on and which fraction of it is done.
 
     Returns:
         The flow, the logarithms of its factors, and relative errors with them and without (`error`, `error_plain`).

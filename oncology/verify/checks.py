@@ -90,7 +90,7 @@ def run_checks(comm: Any) -> Iterator[Check]:
 
 
 def wave_checks(comm: Any) -> Iterator[Check]:
-    """Logistic travelling wave in one dimension (B2.4 F1)."""
+    """Logistic travelling wave in one dimension."""
     problem = wave_problem()
 
     def error(cells: int, steps: int, corrected: bool) -> float:
@@ -106,7 +106,7 @@ def wave_checks(comm: Any) -> Iterator[Check]:
 
 
 def gaussian_checks(comm: Any) -> Iterator[Check]:
-    """Gompertz Gaussian in three dimensions on both lattices (B2.4 F4)."""
+    """Gompertz Gaussian in three dimensions on both lattices."""
     problem = gaussian_problem()
 
     def error(mesh: tuple[np.ndarray, np.ndarray]) -> float:
@@ -121,7 +121,7 @@ def gaussian_checks(comm: Any) -> Iterator[Check]:
 
 
 def tensor_checks(comm: Any) -> Iterator[Check]:
-    """Heat equation with a rotated diffusion tensor (B2.4 H1)."""
+    """Heat equation with a rotated diffusion tensor."""
     cosine, sine = math.cos(0.6), math.sin(0.6)
     turn = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
     tensor = turn @ np.diag([1.6, 0.8, 0.6]) @ turn.T

@@ -1,7 +1,7 @@
 """Exact solutions of reaction-diffusion equations, to measure the finite-element model against.
 
 Travelling waves of the logistic law (Ablowitz and Zeppetella 1979) and of its generalisation `u (1 - u^q)` (Wang 1988),
-the Gaussian of the Gompertz law in any dimension (B2.4 F4 of the specification) and solutions of the heat equation.
+the Gaussian of the Gompertz law in any dimension and solutions of the heat equation.
 All are plain functions of points and time in mm and day; densities are dimensionless.
 """
 
@@ -54,7 +54,7 @@ def power_wave(
 def gompertz_gaussian(
     points: np.ndarray, time: float, diffusion: float, proliferation: float, spread: float, log_peak: float
 ) -> np.ndarray:
-    """Gaussian `exp(a(t) - |x|^2 / b(t))` of `u_t = D lap u - rho u ln u` in any dimension (B2.4 F4).
+    """Gaussian `exp(a(t) - |x|^2 / b(t))` of `u_t = D lap u - rho u ln u` in any dimension.
 
     `b = (b0 + 4 D / rho) e^(rho t) - 4 D / rho`, `a = e^(-rho t) [a0 - 2 d D / (rho (b0 + 4 D / rho)) ln(b / b0)]`.
 
@@ -77,7 +77,7 @@ def gompertz_gaussian(
 def heat_gaussian(points: np.ndarray, time: float, diffusion: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Gaussian of `u_t = div(D grad u)` with a constant symmetric D, with unit density in the centre at the start.
 
-    Its covariance is `S + 2 t D` and its integral is constant (B2.4 H1, with a tensor).
+    Its covariance is `S + 2 t D` and its integral is constant.
 
     Args:
         points: (n, d) points, mm.
@@ -91,7 +91,7 @@ def heat_gaussian(points: np.ndarray, time: float, diffusion: np.ndarray, covari
 
 
 def cosine_mode(x: np.ndarray, time: float, diffusion: float, length: float, number: int = 1) -> np.ndarray:
-    """Mode `cos(k pi x / L) exp(-D (k pi / L)^2 t)` of the heat equation on [0, L] without flux (B2.4 H2).
+    """Mode `cos(k pi x / L) exp(-D (k pi / L)^2 t)` of the heat equation on [0, L] without flux.
 
     Args:
         x: coordinate, mm.

@@ -65,7 +65,7 @@ class Problem:
 
 
 def wave_problem(diffusion: float = 0.13, proliferation: float = 0.012, duration: float = 300.0) -> Problem:
-    """Return the logistic wave along the first axis; between -120 and 140 mm its ends are flat (B2.4 F1)."""
+    """Return the logistic wave along the first axis; between -120 and 140 mm its ends are flat."""
 
     def density(points: np.ndarray, time: float) -> np.ndarray:
         return logistic_wave(points[:, 0], time, diffusion, proliferation)
@@ -74,7 +74,7 @@ def wave_problem(diffusion: float = 0.13, proliferation: float = 0.012, duration
 
 
 def gaussian_problem(diffusion: float = 0.2, proliferation: float = 0.05, duration: float = 10.0) -> Problem:
-    """Return the Gompertz Gaussian in any dimension; 30 mm from the origin it is below 1e-8 (B2.4 F4)."""
+    """Return the Gompertz Gaussian in any dimension; 30 mm from the origin it is below 1e-8."""
 
     def density(points: np.ndarray, time: float) -> np.ndarray:
         return gompertz_gaussian(points, time, diffusion, proliferation, 30.0, -0.3)

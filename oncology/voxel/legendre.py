@@ -19,7 +19,7 @@ __all__ = ["Legendre", "legendre"]
 
 Vector = NDArray[np.float64]
 
-# Mean over directions of sum_i k_i^4 / |k|^4 over 12: the share of h^2 |k|^2 that the stencil loses, by dimension.
+# Mean over directions of sum_i k_i^4 / |k|^4 over 12: the fraction of h^2 |k|^2 that the stencil loses, by dimension.
 _DISPERSION = {1: 1.0 / 12.0, 2: 1.0 / 16.0, 3: 1.0 / 20.0}
 # p stays above 1/4, where b reaches 1: corrections above half of this bend smoothly towards it.
 _MOST = 0.25

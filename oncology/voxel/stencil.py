@@ -5,7 +5,7 @@ face, with the arithmetic or the harmonic mean of their diffusivities. With a te
 `1/2 g' D g`, averaged over the 2^d gradients g of one-sided differences, so the operator is symmetric and positive
 whatever T is, and without off-diagonal entries it is the arithmetic mean. Faces to voxels without tissue carry no flux.
 Either mean is homogeneous of degree one in (D_w, D_g), so the edges are `D_w E_w + D_g E_g` with their slopes E
-(Euler); with harmonic means E depends on the diffusivities (pitfall D.6 of the specification).
+(Euler); with harmonic means E depends on the diffusivities.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ class VoxelLeg:
 
 
 class VoxelMotion:
-    """Directions of a tangent, with what they mean in the interval at hand."""
+    """Directions of a tangent, with what they mean in the current interval."""
 
     def __init__(self, directions: VoxelDirections) -> None:
         self.directions = directions

@@ -82,7 +82,7 @@ class VoxelModel:
     Attributes:
         stencil: diffusion operator.
         law: growth law f.
-        resections: (n,) share of each voxel's density that each resection leaves, by index of the treatment.
+        resections: (n,) fraction of each voxel's density that each resection leaves, by index of the treatment.
         corrected: cancel the stencil's dispersion in white matter (`legendre`).
         fused: apply the stencil in one compiled pass, which takes a box with a margin (`Stencil.guarded`).
 

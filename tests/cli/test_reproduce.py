@@ -21,7 +21,7 @@ def test_tables_of_science_are_written_and_shown(tmp_path, capsys):
     with (tmp_path / "out" / "brachistochrone.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["cells"] for row in rows] == ["10", "20", "40"]
-    assert float(rows[-1]["error of the time, s"]) == pytest.approx(1.9e-5, rel=0.1)  # B2.7
+    assert float(rows[-1]["error of the time, s"]) == pytest.approx(1.9e-5, rel=0.1)
     assert f"| 40 | {float(rows[-1]['error of the time, s']):.4g} |" in shown
 
 

@@ -76,7 +76,7 @@ def test_everything_is_there_and_belongs_together(grown, summary):
 
 
 def test_mass_grows_and_is_killed_as_the_laws_say(summary):
-    """Diffusion keeps the mass, so that of exponential growth is known on every day (B4.1 of the specification)."""
+    """Diffusion keeps the mass, so that of exponential growth is known on every day."""
     therapy = Radiotherapy(10.0, 6.0, 3)
     days = np.array([frame["day"] for frame in summary["frames"]])
     fractions = (days[:, None] > np.array(therapy.days)).sum(axis=1)

@@ -130,7 +130,7 @@ def test_the_h1_gradient_of_a_cosine():
 
 
 def test_cosines_grow_by_the_singular_values_of_the_backward_problem():
-    """Exponential growth: sigma_k = exp(rho T - D m_k T), m_k the eigenvalue of the lumped stencil (B2.4 H2, B2.6)."""
+    """Exponential growth: sigma_k = exp(rho T - D m_k T), m_k the eigenvalue of the lumped stencil."""
     d = interval(200, 100.0)
     grid = plan_time_grid(0.0, (180.0,), (), longest_step=1.0)
     forward = FieldGrowth(TumourModel(d, law=Exponential()), grid)

@@ -65,7 +65,7 @@ def test_sums_do_not_depend_on_the_ranks(comm, spheres, level):
         problem = problem_of(one, None)
         model = problem.linearise(X)
         info = information(problem.tables(X), problem.forward.space, *one.box)
-        found.append((model.value, model.gradient, model.hessian, info.scores, info.rims, info.misfit, info.blocks))
+        found.append((model.value, model.gradient, model.hessian, info.scores, info.boundaries, info.misfit, info.blocks))
     alone.destroy()
     for ours, serial in zip(*found, strict=True):
         np.testing.assert_allclose(ours, serial, rtol=1e-7, atol=1e-9 * np.abs(serial).max())

@@ -75,8 +75,8 @@ def test_moved_boundaries_are_summed_image_by_image():
     tables = [ResidualTable(np.ones(10), RNG.normal(size=(10, 3)), RNG.normal(size=(10, 4))) for _ in range(2)]
     info = information(tables, ROW, LOWER, UPPER)
     moved = next(value for name, value in vars(tables[0]).items() if name not in ("residual", "jacobian"))
-    assert info.rims.shape == (3, 8)
-    np.testing.assert_allclose(info.rims[:, :4], tables[0].jacobian.T @ moved, rtol=1e-12)
+    assert info.boundaries.shape == (3, 8)
+    np.testing.assert_allclose(info.boundaries[:, :4], tables[0].jacobian.T @ moved, rtol=1e-12)
 
 
 SD = np.array([0.5, 2.0, 1.0])
@@ -89,7 +89,7 @@ def example() -> Information:
 
 def by_hand(info: Information, shift: np.ndarray | None, error: float) -> np.ndarray:
     """Information of the data, H (S + ...)^-1 H, in the unknowns' own units."""
-    scores = info.scores + 1e-3 * np.diag(np.diag(info.scores)) + error**2 * info.rims @ info.rims.T
+    scores = info.scores + 1e-3 * np.diag(np.diag(info.scores)) + error**2 * info.boundaries @ info.boundaries.T
     scores = scores + 1e-12 * np.trace(SD[:, None] * info.scores * SD) * np.diag(SD**-2)
     if shift is not None:
         scores = scores + np.outer(info.normal @ shift, info.normal @ shift)

@@ -1,4 +1,4 @@
-"""Reconstruction of an initial density: filter factors, discrepancy, mesh independence, experiment C.4."""
+"""Reconstruction of an initial density: filter factors, discrepancy, mesh independence, a tumour in an elliptic brain."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.inverse.field_experiment import RATES, Experiment, noisy
 
 C4 = Experiment(step=20.0)
 COARSE = replace(C4, size=5.0)
-# exp(-2 rho T) of B4.5
+# the longest safe step, exp(-2 rho T)
 LANDWEBER = FieldSettings(bounds=None, direction=ConjugateGradient(zero), step=Fixed(math.exp(-2.0 * 0.012 * 180.0)))
 
 

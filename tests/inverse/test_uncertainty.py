@@ -104,7 +104,7 @@ def test_nothing_is_gained_from_residuals_that_vanish():
     jacobian = design(space)
     rim = np.sqrt(space.volumes)[:, None] * np.random.default_rng(3).normal(size=(len(jacobian), 4))
     info = information([table(np.zeros(len(jacobian)), jacobian, rim)], space, *BOX)
-    spread = posterior(np.zeros(3), info, VAGUE, rim_error=0.3)
+    spread = posterior(np.zeros(3), info, VAGUE, boundary_error=0.3)
     inverse = np.linalg.inv(jacobian.T @ jacobian)
     moved = 0.3 * inverse @ jacobian.T @ rim
     np.testing.assert_allclose(spread.data_covariance, moved @ moved.T, rtol=1e-3, atol=1e-9)
@@ -120,7 +120,7 @@ def test_moved_rims_add_their_own_covariance():
     tables = [table(r, jacobian, rim) for r, rim in zip(noise, rims, strict=True)]
     info = information(tables, space, *BOX)
     still = posterior(np.zeros(3), info, VAGUE)
-    moved = posterior(np.zeros(3), info, VAGUE, rim_error=0.5)
+    moved = posterior(np.zeros(3), info, VAGUE, boundary_error=0.5)
     inverse = np.linalg.inv(2.0 * jacobian.T @ jacobian)
     shifts = 0.5 * rng.normal(size=(20_000, 2, 4))
     estimates = sum(shifts[:, k] @ (inverse @ jacobian.T @ rim).T for k, rim in enumerate(rims))
@@ -176,7 +176,7 @@ def at_the_truth(days: tuple[float, ...]) -> Posterior:
     unknowns = replace(ScalarMap(0.0), start=x, prior=GaussianPrior(x, np.ones(7)))
     problem = InverseProblem(engine, engine.segmented(TRUTH, depth=3, days=days), unknowns)
     info = information(residual_tables(problem.evaluate(x)), engine.space, np.full(3, -27.0), np.full(3, 27.0))
-    return posterior(x, info, unknowns.prior, rim_error=0.3)
+    return posterior(x, info, unknowns.prior, boundary_error=0.3)
 
 
 def test_one_scan_determines_combinations_only():
