@@ -57,6 +57,8 @@ FORMULAS = LatexToMathML()
 # characters that have a meaning there stand for themselves.
 KEPT = re.compile(r"(``.+?``|`[^`\n]+`|(?<![\w*])\*\w[\w -]*\*(?![\w*]))")
 
+HELD: dict[str, list[str]] = {}  # docstrings of properties, by name
+
 
 def _formula(writer: Any, node: nodes.Element, display: bool) -> None:
     """Write one formula as MathML, or warn, which fails the build, and show its source."""
@@ -90,7 +92,21 @@ def _as_restructured_text(app: Sphinx, what: str, name: str, obj: object, option
         lines[number] = "".join(parts)
 
 
+def _hold(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Keep a property's docstring from napoleon, which would take all before a colon for a type."""
+    if what == "property":
+        HELD[name] = lines[:]
+        lines.clear()
+
+
+def _release(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Give a property its docstring back."""
+    lines[:] = HELD.pop(name, lines[:])
+
+
 def setup(app: Sphinx) -> None:
-    """Register the renderer of formulas and the reader of docstrings, which comes before napoleon."""
+    """Register the renderer of formulas and the reader of docstrings, which comes before napoleon (priority 500)."""
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
-    app.connect("autodoc-process-docstring", _as_restructured_text, priority=400)
+    app.connect("autodoc-process-docstring", _as_restructured_text, priority=300)
+    app.connect("autodoc-process-docstring", _hold, priority=400)
+    app.connect("autodoc-process-docstring", _release, priority=600)
