@@ -1,7 +1,8 @@
 """What data cannot see: exact non-identifiabilities, found from singular values before any fit.
 
 (i) to (iv) are of a coefficient in depth, of growth and amplitude, of the duration and of a front; the others of
-stationary states, of a translating curve and of a bead on a wire. Each function returns the report of a problem whose hidden direction is known in closed form.
+stationary states, of a translating curve and of a bead on a wire. Each function returns the report of a problem whose
+hidden direction is known in closed form.
 """
 
 from __future__ import annotations
