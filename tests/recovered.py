@@ -9,7 +9,6 @@ import numpy as np
 
 from oncology.inverse.estimate import Quantity, combinations, parameter_quantities
 from oncology.inverse.fit import CaseFit
-from oncology.inverse.misfit import MaskObservation
 
 
 @dataclass(frozen=True)
@@ -39,21 +38,20 @@ class Limits:
 def quantities(fit: CaseFit) -> dict[str, Quantity]:
     """Parameters and combinations with their intervals."""
     return {
-        **parameter_quantities(fit.parametrisation, fit.posterior),
-        **combinations(fit.parametrisation, fit.posterior),
+        **parameter_quantities(fit.unknowns, fit.posterior),
+        **combinations(fit.unknowns, fit.posterior),
     }
 
 
 def dice(fit: CaseFit) -> dict[tuple[int, str], tuple[float, float]]:
     """Overlap of cell fractions `2 int min(f, m) / int (f + m)` and scanned volume in mL, by session and region."""
-    level = fit.level.discretisation
+    space, densities = fit.level.space, fit.course.run.densities
     found = {}
-    for observation, u in ((o, fit.run.observations[o.index]) for o in fit.level.observations):
-        if isinstance(observation, MaskObservation):
-            model = observation.predict(level.to_cells(u), observation.level, None)[0]
-            mask = observation.fractions
-            sums = level.total(level.volumes @ np.stack([2.0 * np.minimum(model, mask), model + mask, mask], axis=1))
-            found[observation.index, observation.region] = (float(sums[0] / sums[1]), float(sums[2]) / 1000.0)
+    for observation in fit.level.masks:
+        corners = space.to_cells(densities[observation.index])
+        model, mask = observation.predict(corners, observation.level, None)[0], observation.fractions
+        sums = space.total(space.volumes @ np.stack([2.0 * np.minimum(model, mask), model + mask, mask], axis=1))
+        found[observation.index, observation.region] = (float(sums[0] / sums[1]), float(sums[2]) / 1000.0)
     return found
 
 
@@ -67,8 +65,9 @@ def assert_recovered(fit: CaseFit, truth: Truth, limits: Limits) -> None:
         low, high = quantity.interval
         assert low <= true <= high, (name, quantity)
         assert quantity.identified, name
-    seed = fit.parametrisation.physical(fit.posterior.mean)[3:6]
+    seed = np.array(fit.tumour.seed)
     assert np.linalg.norm(seed - truth.seed) <= limits.seed, seed
     for compartment, (overlap, volume) in dice(fit).items():
         assert overlap >= limits.dice or volume < 10.0, compartment
-    assert -1e-3 <= fit.run.lowest and fit.run.highest <= 1.0 + 1e-3
+    lowest, highest = fit.course.run.extremes
+    assert -1e-3 <= lowest and highest <= 1.0 + 1e-3

@@ -143,10 +143,6 @@ class ExpandingLevel:
     data: FixedData
     asked: list[float | None] = field(default_factory=list)
 
-    @property
-    def box(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.engine.space.points.min(axis=0), self.engine.space.points.max(axis=0)
-
     def problem(self, unknowns: ScalarMap, x: np.ndarray, noise: float, sharpness: float | None) -> InverseProblem:
         self.asked.append(sharpness)
         return InverseProblem(self.engine, self.data, unknowns, noise, sharpness, x)

@@ -153,7 +153,7 @@ def test_the_coarse_solution_leaves_its_noise_and_its_matrix(levels, whole):
     """The fine stage takes both over: the noise level of the residuals, and H without prior and noise."""
     done = next(c for c in whole[0].checkpoints if c.metric is not None)
     problem = levels[0].problem(UNKNOWNS, done.x, 50.0, None)
-    info = information(residual_tables(problem.evaluate(done.x)), problem.space, *levels[0].box)
+    info = information(residual_tables(problem.evaluate(done.x)), problem.space, *problem.space.bounds())
     np.testing.assert_allclose(done.metric, info.normal, rtol=1e-12)
     assert done.noise == pytest.approx(max(info.noise, 1.0)) != 50.0
     assert whole[1].here.problem.noise == done.noise

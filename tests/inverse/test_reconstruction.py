@@ -1,4 +1,4 @@
-"""Reconstruction of an initial density: filter factors, discrepancy, mesh independence, a tumour in an elliptic brain."""
+"""Reconstruction of an initial density: filter factors, discrepancy, mesh independence, the reference experiment."""
 
 from __future__ import annotations
 
@@ -8,22 +8,37 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from mpi4py import MPI
-from oncology.fem.field import FieldEstimate, FieldSettings, landweber_length, reconstruct_initial
-from oncology.inverse.field import LogPrior, RegionFraction, VertexDensity
 
 from oncology.fem.discretisation import discretise
+from oncology.fem.engine import ModelEngine
 from oncology.fem.runtime import world
-from oncology.fem.tumour_model import ModelDirection, Rates, TumourModel
-from oncology.inverse.misfit import MaskObservation
+from oncology.fem.tumour_model import TumourModel
+from oncology.inverse.misfit import MaskObservation, Observation, VertexDensity
+from oncology.inverse.rates import LogPrior
+from oncology.inverse.reconstruct import FieldEstimate, FieldSettings, landweber_length, reconstruct_initial
 from oncology.model.growth import Exponential
-from oncology.model.timegrid import plan_time_grid
+from oncology.model.timegrid import TimeGrid, plan_time_grid
+from oncology.model.tumour import Tumour, TumourChange
 from oncology.optimise import ConjugateGradient, Fixed, Status, zero
-from tests.inverse.field_experiment import RATES, Experiment, noisy
+from tests.inverse.field_experiment import TUMOUR, Experiment, noisy
 
-C4 = Experiment(step=20.0)
-COARSE = replace(C4, size=5.0)
-# the longest safe step, exp(-2 rho T)
+REFERENCE = Experiment(step=20.0)
+COARSE = replace(REFERENCE, size=5.0)
+# 1 / |F'|^2 = exp(-2 rho T)
 LANDWEBER = FieldSettings(bounds=None, direction=ConjugateGradient(zero), step=Fixed(math.exp(-2.0 * 0.012 * 180.0)))
+
+
+def reconstructed(
+    engine: ModelEngine,
+    grid: TimeGrid,
+    data: tuple[Observation, ...],
+    level: float | None,
+    settings: FieldSettings | None = None,
+    start: np.ndarray | None = None,
+    tumour: Tumour = TUMOUR,
+) -> FieldEstimate:
+    days = [interval.start + interval.duration for interval in grid.intervals if interval.observe]
+    return reconstruct_initial(engine, tumour, days, data, level, settings, start, plan=grid)
 
 
 def distance(estimate: FieldEstimate, experiment: Experiment) -> tuple[float, float]:
@@ -33,55 +48,55 @@ def distance(estimate: FieldEstimate, experiment: Experiment) -> tuple[float, fl
 
 
 def test_landweber_applies_its_filter_factors():
-    cells, rates = 40, Rates(0.13, 0.13, 0.012)
+    cells, tumour = 40, Tumour(0.13, 0.13, 0.012, seed=(0.0,), onset=0.0)
     points = np.linspace(0.0, 40.0, cells + 1)[:, None]
     numbers = np.stack([np.arange(cells), np.arange(1, cells + 1)], axis=1)
     d = discretise(world(), points, numbers, np.ones(cells), np.zeros(cells))
-    model = TumourModel(d, law=Exponential(), tolerance=1e-13)
+    engine = ModelEngine(TumourModel(d, law=Exponential(), tolerance=1e-13))
     grid = plan_time_grid(0.0, (60.0,), (), longest_step=5.0)
     values = np.random.default_rng(3).uniform(0.0, 1.0, cells + 1)
     data = (VertexDensity(0, d.to_cells(values)),)
 
-    run = model.run(rates, np.zeros(cells + 1), grid)
-    columns = [model.tangent(run, ModelDirection(initial=unit))[0] for unit in np.eye(cells + 1)]
+    run = engine.run(replace(tumour, initial=np.zeros(cells + 1)), grid)
+    (columns,) = engine.tangent(run, [TumourChange(initial=unit) for unit in np.eye(cells + 1)])
     root = np.sqrt(d.lumped_mass)
-    left, singular, right = np.linalg.svd(root[:, None] * np.array(columns).T / root)
+    left, singular, right = np.linalg.svd(root[:, None] * columns.T / root)
     assert singular[0] == pytest.approx(math.exp(0.012 * 60.0))
 
-    length = landweber_length(model, rates, grid, data, iterations=40)
+    length = landweber_length(engine, tumour, (60.0,), data, iterations=40, plan=grid)
     assert length == pytest.approx(math.exp(-2.0 * 0.012 * 60.0), rel=1e-3)
     for iterations in (1, 10, 60):
         settings = replace(LANDWEBER, step=Fixed(length), max_iterations=iterations)
-        estimate = reconstruct_initial(model, rates, grid, data, None, settings)
+        estimate = reconstructed(engine, grid, data, None, settings, tumour=tumour)
         factors = (1.0 - (1.0 - length * singular**2) ** iterations) / singular
         expected = right.T @ (factors * (left.T @ (root * values))) / root
         assert estimate.iterations == iterations
         assert estimate.initial == pytest.approx(expected, abs=1e-8)
 
 
-@pytest.mark.parametrize("share", [0.10, 0.05, 0.01])
-def test_c4_localises_within_a_cell_and_seven_times_faster_than_landweber(share):
-    model, grid = C4.model(world())
-    case = noisy(C4, model, grid, share)
+@pytest.mark.parametrize("fraction", [0.10, 0.05, 0.01])
+def test_reference_localises_within_a_cell_and_seven_times_faster_than_landweber(fraction):
+    engine, grid = REFERENCE.engine(world())
+    case = noisy(REFERENCE, engine, grid, fraction)
     assert case.mismatch < 0.02
 
-    found = reconstruct_initial(model, RATES, grid, case.data, case.level, FieldSettings(bounds=None))
+    found = reconstructed(engine, grid, case.data, case.level, FieldSettings(bounds=None))
     assert found.status is Status.DISCREPANCY
-    assert max(distance(found, C4)) < C4.size
+    assert max(distance(found, REFERENCE)) < REFERENCE.size
 
     most = 7 * found.iterations
-    slow = reconstruct_initial(model, RATES, grid, case.data, case.level, replace(LANDWEBER, max_iterations=most))
+    slow = reconstructed(engine, grid, case.data, case.level, replace(LANDWEBER, max_iterations=most))
     assert slow.status is Status.MAX_ITERATIONS and slow.residual > 1.1 * case.level
 
 
-def test_c4_within_bounds():
+def test_reference_within_bounds():
     """0 <= phi <= 1 is information: the error of phi falls well below the unbounded one of 0.6 to 0.7."""
-    model, grid = C4.model(world())
-    d = model.discretisation
-    case = noisy(C4, model, grid, 0.05)
-    found = reconstruct_initial(model, RATES, grid, case.data, case.level)
+    engine, grid = REFERENCE.engine(world())
+    d = engine.discretisation
+    case = noisy(REFERENCE, engine, grid, 0.05)
+    found = reconstructed(engine, grid, case.data, case.level)
     assert found.status is Status.DISCREPANCY
-    assert max(distance(found, C4)) < C4.size
+    assert max(distance(found, REFERENCE)) < REFERENCE.size
     assert found.initial.min() >= 0.0 and found.initial.max() <= 1.0
     assert d.integrate((found.initial - case.truth) ** 2) < 0.5**2 * d.integrate(case.truth**2)
     assert d.integrate(found.initial) == pytest.approx(d.integrate(case.truth), rel=0.05)
@@ -96,36 +111,35 @@ def test_three_dimensions():
         size=5.0,
         step=20.0,
     )
-    model, grid = experiment.model(world())
-    case = noisy(experiment, model, grid, 0.05)
-    found = reconstruct_initial(model, RATES, grid, case.data, case.level, FieldSettings(bounds=None))
+    engine, grid = experiment.engine(world())
+    case = noisy(experiment, engine, grid, 0.05)
+    found = reconstructed(engine, grid, case.data, case.level, FieldSettings(bounds=None))
     assert found.status is Status.DISCREPANCY
     assert max(distance(found, experiment)) < experiment.size
     slow = replace(LANDWEBER, max_iterations=7 * found.iterations)
-    assert reconstruct_initial(model, RATES, grid, case.data, case.level, slow).status is Status.MAX_ITERATIONS
+    assert reconstructed(engine, grid, case.data, case.level, slow).status is Status.MAX_ITERATIONS
 
 
 def test_going_on_below_the_noise_fits_the_noise():
-    model, grid = COARSE.model(world())
-    d = model.discretisation
-    case = noisy(COARSE, model, grid, 0.10)
-    stopped = reconstruct_initial(model, RATES, grid, case.data, case.level, FieldSettings(bounds=None))
+    engine, grid = COARSE.engine(world())
+    d = engine.discretisation
+    case = noisy(COARSE, engine, grid, 0.10)
+    stopped = reconstructed(engine, grid, case.data, case.level, FieldSettings(bounds=None))
     residuals = [record.residual for record in stopped.history]
     assert residuals[-1] <= 1.1 * case.level < residuals[-2]
 
-    on = reconstruct_initial(model, RATES, grid, case.data, None, FieldSettings(bounds=None, max_iterations=150))
+    on = reconstructed(engine, grid, case.data, None, FieldSettings(bounds=None, max_iterations=150))
     errors = [d.integrate((estimate.initial - case.truth) ** 2) for estimate in (stopped, on)]
     assert on.residual < stopped.residual and errors[1] > 1.2 * errors[0]
 
 
 def test_a_penalty_regularises_too():
     """Tikhonov in H1, iterated to the minimum: the larger alpha, the larger the residual and the smoother phi."""
-    model, grid = COARSE.model(world())
-    case = noisy(COARSE, model, grid, 0.10)
+    engine, grid = COARSE.engine(world())
+    case = noisy(COARSE, engine, grid, 0.10)
     settings = FieldSettings(bounds=None, penalty_length=6.0, smoothing=6.0, max_iterations=60)
     found = [
-        reconstruct_initial(model, RATES, grid, case.data, None, replace(settings, penalty=alpha))
-        for alpha in (0.1, 1.0, 10.0)
+        reconstructed(engine, grid, case.data, None, replace(settings, penalty=alpha)) for alpha in (0.1, 1.0, 10.0)
     ]
     residuals = [estimate.residual for estimate in found]
     highest = [estimate.localisation.highest for estimate in found]
@@ -135,11 +149,11 @@ def test_a_penalty_regularises_too():
 def test_conjugate_gradients_in_h1_do_not_see_the_mesh():
     histories = []
     for size in (5.0, 2.5):
-        experiment = replace(C4, size=size)
-        model, grid = experiment.model(world())
-        case = noisy(experiment, model, grid, 0.0)
+        experiment = replace(REFERENCE, size=size)
+        engine, grid = experiment.engine(world())
+        case = noisy(experiment, engine, grid, 0.0)
         settings = FieldSettings(smoothing=6.0, bounds=None, max_iterations=12)
-        estimate = reconstruct_initial(model, RATES, grid, case.data, None, settings)
+        estimate = reconstructed(engine, grid, case.data, None, settings)
         residuals = np.array([record.residual for record in estimate.history])
         histories.append(residuals / residuals[0])
     coarse, fine = histories
@@ -151,43 +165,45 @@ def test_conjugate_gradients_in_h1_do_not_see_the_mesh():
 def test_field_and_rates_together():
     """Two densities: growth and place are found, D_w moves the right way only, since the field can mimic it."""
     experiment = replace(COARSE, days=(120.0, 180.0))
-    model, grid = experiment.model(world())
-    case = noisy(experiment, model, grid, 0.01)
-    start = Rates(0.45, 0.13, 0.009)
+    engine, grid = experiment.engine(world())
+    case = noisy(experiment, engine, grid, 0.01)
+    start = replace(TUMOUR, diffusion_white=0.45, proliferation=0.009)
     priors = (LogPrior("diffusion_white", 0.45, 0.4), LogPrior("proliferation", 0.009, 0.4))
-    # white noise a vertex: variance times the volume it stands for
-    noise = case.level**2 / model.discretisation.vertex_count
+    # white noise at each vertex: variance times the volume it stands for
+    noise = case.level**2 / engine.discretisation.vertex_count
     settings = FieldSettings(priors=priors, noise=noise, max_iterations=300)
-    found = reconstruct_initial(model, start, grid, case.data, case.level, settings)
+    found = reconstructed(engine, grid, case.data, case.level, settings, tumour=start)
     assert found.status is Status.DISCREPANCY
     assert max(distance(found, experiment)) < experiment.size
-    assert found.rates.proliferation == pytest.approx(RATES.proliferation, rel=0.06)
-    assert abs(math.log(found.rates.diffusion_white / 0.65)) < 0.9 * abs(math.log(0.45 / 0.65))
-    assert found.rates.diffusion_grey == 0.13
+    assert found.tumour.proliferation == pytest.approx(TUMOUR.proliferation, rel=0.06)
+    assert abs(math.log(found.tumour.diffusion_white / 0.65)) < 0.9 * abs(math.log(0.45 / 0.65))
+    assert found.tumour.diffusion_grey == 0.13
 
-    wrong = reconstruct_initial(model, start, grid, case.data, case.level, FieldSettings(max_iterations=100))
+    wrong = reconstructed(engine, grid, case.data, case.level, FieldSettings(max_iterations=100), tumour=start)
     assert wrong.status is not Status.DISCREPANCY and wrong.residual > 1.5 * found.residual
 
 
 def test_masks_give_a_place_but_no_height():
     """Two thresholds on one day: where the tumour started is found, its first density is not."""
-    model, grid = COARSE.model(world())
-    d = model.discretisation
-    case = noisy(COARSE, model, grid, 0.0)
+    engine, grid = COARSE.engine(world())
+    d = engine.discretisation
+    case = noisy(COARSE, engine, grid, 0.0)
     density = case.data[0].values
     start = None
     for sharpness in (10.0, 25.0):
         masks = [
-            RegionFraction(MaskObservation(name, 0, rim, (density > rim).mean(axis=1)), sharpness)
-            for name, rim in (("whole", 0.16), ("core", 0.35))
+            MaskObservation(name, 0, level, (density > level).mean(axis=1))
+            for name, level in (("whole", 0.16), ("core", 0.35))
         ]
-        found = reconstruct_initial(model, RATES, grid, masks, None, FieldSettings(max_iterations=30), start)
+        found = reconstructed(engine, grid, masks, None, FieldSettings(max_iterations=30, sharpness=sharpness), start)
         start = found.initial
     assert max(distance(found, COARSE)) < COARSE.size
-    grown = model.run(RATES, found.initial, grid, keep=False).observations[0]
-    truth = model.run(RATES, case.truth, grid, keep=False).observations[0]
-    for rim in (0.16, 0.35):
-        both, either = (grown > rim) & (truth > rim), 1.0 * (grown > rim) + (truth > rim)
+    grown, truth = (
+        engine.run(replace(TUMOUR, initial=initial), grid, keep=False).densities[0]
+        for initial in (found.initial, case.truth)
+    )
+    for level in (0.16, 0.35):
+        both, either = (grown > level) & (truth > level), 1.0 * (grown > level) + (truth > level)
         assert 2.0 * d.integrate(1.0 * both) / d.integrate(either) > 0.85
     assert d.integrate((found.initial - case.truth) ** 2) > 0.3**2 * d.integrate(case.truth**2)
 
@@ -198,11 +214,11 @@ def test_the_same_on_any_number_of_ranks():
     settings = FieldSettings(smoothing=6.0, penalty=0.01, priors=priors, noise=1.0, max_iterations=6)
     found = []
     for comm in (world(), MPI.COMM_SELF):
-        model, grid = COARSE.model(comm)
-        case = noisy(COARSE, model, grid, 0.05)
-        estimate = reconstruct_initial(model, RATES, grid, case.data, None, settings)
-        whole = world().bcast(model.discretisation.gather(estimate.initial))
-        found.append((whole, estimate.residual, estimate.rates.proliferation, estimate.localisation.centre))
+        engine, grid = COARSE.engine(comm)
+        case = noisy(COARSE, engine, grid, 0.05)
+        estimate = reconstructed(engine, grid, case.data, None, settings)
+        whole = world().bcast(engine.discretisation.gather(estimate.initial))
+        found.append((whole, estimate.residual, estimate.tumour.proliferation, estimate.localisation.centre))
         assert estimate.iterations == 6
     shared, alone = found
     assert shared[0] == pytest.approx(alone[0], abs=1e-6)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oncology.inverse.parameters import TRACER
 
-from oncology.fem.patient import FiniteElements
+from oncology.fem.patient import FiniteElementEngines
 from oncology.imaging import Case
 from oncology.imaging.case import Thresholds
 from oncology.inverse.fit import FitSettings, fit_case
+from oncology.inverse.misfit import TRACER
 from oncology.model.treatment import Radiotherapy
 from oncology.parallel import on_root
 from tests.phantom import Phantom
@@ -46,7 +46,7 @@ def grown(comm, folder: Path, phantom: Phantom) -> Case:
 @pytest.mark.parametrize("name", PHANTOMS)
 def test_phantom_comes_back(comm, tmp_path, name):
     phantom = PHANTOMS[name]
-    fit = fit_case(FiniteElements(comm), grown(comm, tmp_path, phantom), FitSettings(size=4.0))
+    fit = fit_case(FiniteElementEngines(comm), grown(comm, tmp_path, phantom), FitSettings(size=4.0))
     assert_recovered(fit, truth_of(phantom), Limits())
     assert fit.shape is None and fit.overlap > 0.95
     assert fit.warnings == ()
@@ -54,7 +54,7 @@ def test_phantom_comes_back(comm, tmp_path, name):
 
 def test_example_of_the_repository_comes_back(comm):
     truth = json.loads((EXAMPLE / "truth.json").read_text())
-    fit = fit_case(FiniteElements(comm), on_root(comm, lambda: Case.read(EXAMPLE)), FitSettings(size=5.0))
+    fit = fit_case(FiniteElementEngines(comm), on_root(comm, lambda: Case.read(EXAMPLE)), FitSettings(size=5.0))
     expected = Truth(truth["diffusion_white"], truth["proliferation"], tuple(truth["seed_mm"]))
     assert_recovered(fit, expected, Limits())
 
@@ -69,16 +69,16 @@ def with_tracer(case: Case, phantom: Phantom) -> Case:
 def test_tracer_and_masks_agree(comm, tmp_path):
     phantom = PHANTOMS["two scans"]
     case = with_tracer(grown(comm, tmp_path, phantom), phantom)
-    fit = fit_case(FiniteElements(comm), case, FitSettings(size=5.0, tracer=True))
+    fit = fit_case(FiniteElementEngines(comm), case, FitSettings(size=5.0, tracer=True))
     assert_recovered(fit, truth_of(phantom), Limits())
-    assert fit.posterior.identified(np.eye(fit.parametrisation.size)[fit.parametrisation.level_column(TRACER)])
+    assert fit.posterior.identified(np.eye(fit.unknowns.size)[fit.unknowns.level_column(TRACER)])
 
 
 def test_unknown_thresholds_keep_the_speed_and_widen_the_rest(comm, tmp_path):
-    """With rims believed to lie at 0.32 and 0.52 instead of 0.25 and 0.60, but not believed firmly, and a tracer."""
+    """Thresholds believed to lie at 0.32 and 0.52 instead of 0.25 and 0.60, but not firmly, and a tracer."""
     phantom = PHANTOMS["two scans"]
     case = replace(with_tracer(grown(comm, tmp_path, phantom), phantom), thresholds=Thresholds(0.32, 0.52))
-    fit = fit_case(FiniteElements(comm), case, FitSettings(size=5.0, tracer=True, estimate_thresholds=True))
+    fit = fit_case(FiniteElementEngines(comm), case, FitSettings(size=5.0, tracer=True, estimate_thresholds=True))
     assert fit.identified.converged
     found = quantities(fit)
     for name in ("diffusion_white", "proliferation", "front_speed"):
@@ -86,9 +86,9 @@ def test_unknown_thresholds_keep_the_speed_and_widen_the_rest(comm, tmp_path):
         assert low <= getattr(phantom, name) <= high, name
     assert found["front_speed"].value == pytest.approx(phantom.front_speed, rel=0.05)
     for region, true in zip(("whole", "core"), phantom.thresholds, strict=True):
-        column = fit.parametrisation.level_column(region)
+        column = fit.unknowns.level_column(region)
         off = fit.posterior.mean[column] - np.log(true / (1.0 - true))
-        assert abs(off) < 1.96 * fit.posterior.sd(np.eye(fit.parametrisation.size)[column]), region
+        assert abs(off) < 1.96 * fit.posterior.sd(np.eye(fit.unknowns.size)[column]), region
 
 
 @pytest.mark.mpi
@@ -96,7 +96,7 @@ def test_one_scan_leaves_speed_and_time_to_the_prior(comm, tmp_path):
     """Masks of one day fix the width of the front and the growth since onset, nothing with a day in its unit."""
     phantom = Phantom(days=(0.0,), onset=-220.0)
     folder = comm.bcast(tmp_path)
-    fit = fit_case(FiniteElements(comm), grown(comm, folder, phantom), FitSettings(size=5.0))
+    fit = fit_case(FiniteElementEngines(comm), grown(comm, folder, phantom), FitSettings(size=5.0))
     found = quantities(fit)
     identified = {name for name, quantity in found.items() if quantity.identified}
     assert {"infiltration_length", "growth_since_onset"} <= identified
