@@ -99,31 +99,31 @@ def test_what_nothing_moves_stays_unknown():
 
 
 def test_nothing_is_gained_from_residuals_that_vanish():
-    """A perfect fit leaves no residuals: the estimate is then as good as the moved rims allow, not better."""
+    """A perfect fit leaves no residuals: the estimate is then as good as the moved boundaries allow, not better."""
     space = cells()
     jacobian = design(space)
-    rim = np.sqrt(space.volumes)[:, None] * np.random.default_rng(3).normal(size=(len(jacobian), 4))
-    info = information([table(np.zeros(len(jacobian)), jacobian, rim)], space, *BOX)
+    boundary = np.sqrt(space.volumes)[:, None] * np.random.default_rng(3).normal(size=(len(jacobian), 4))
+    info = information([table(np.zeros(len(jacobian)), jacobian, boundary)], space, *BOX)
     spread = posterior(np.zeros(3), info, VAGUE, boundary_error=0.3)
     inverse = np.linalg.inv(jacobian.T @ jacobian)
-    moved = 0.3 * inverse @ jacobian.T @ rim
+    moved = 0.3 * inverse @ jacobian.T @ boundary
     np.testing.assert_allclose(spread.data_covariance, moved @ moved.T, rtol=1e-3, atol=1e-9)
 
 
-def test_moved_rims_add_their_own_covariance():
-    """Direct computation: estimates from data whose rims are moved at random have the covariance that is added."""
+def test_moved_boundaries_add_their_own_covariance():
+    """Direct computation: estimates from data with boundaries moved at random have the covariance that is added."""
     space = cells()
     jacobian = design(space)
     rng = np.random.default_rng(4)
-    rims = [np.sqrt(space.volumes)[:, None] * rng.normal(size=(len(jacobian), 4)) for _ in range(2)]
+    boundaries = [np.sqrt(space.volumes)[:, None] * rng.normal(size=(len(jacobian), 4)) for _ in range(2)]
     noise = [0.2 * np.sqrt(space.volumes) * rng.normal(size=len(jacobian)) for _ in range(2)]
-    tables = [table(r, jacobian, rim) for r, rim in zip(noise, rims, strict=True)]
+    tables = [table(r, jacobian, boundary) for r, boundary in zip(noise, boundaries, strict=True)]
     info = information(tables, space, *BOX)
     still = posterior(np.zeros(3), info, VAGUE)
     moved = posterior(np.zeros(3), info, VAGUE, boundary_error=0.5)
     inverse = np.linalg.inv(2.0 * jacobian.T @ jacobian)
     shifts = 0.5 * rng.normal(size=(20_000, 2, 4))
-    estimates = sum(shifts[:, k] @ (inverse @ jacobian.T @ rim).T for k, rim in enumerate(rims))
+    estimates = sum(shifts[:, k] @ (inverse @ jacobian.T @ boundary).T for k, boundary in enumerate(boundaries))
     added = moved.data_covariance - still.data_covariance
     np.testing.assert_allclose(added, np.cov(estimates.T), atol=0.04 * np.abs(added).max())
 
@@ -156,16 +156,16 @@ def test_sums_do_not_depend_on_how_cells_are_shared():
     space = cells()
     jacobian = design(space)
     residual = np.random.default_rng(8).normal(size=len(jacobian))
-    rim = np.random.default_rng(9).normal(size=(len(jacobian), 4))
-    whole = information([table(residual, jacobian, rim)], space, *BOX)
+    boundary = np.random.default_rng(9).normal(size=(len(jacobian), 4))
+    whole = information([table(residual, jacobian, boundary)], space, *BOX)
     parts: list[np.ndarray] = []
     half = len(jacobian) // 2 + 7
     for rows in (slice(None, half), slice(half, None)):
         some = CellSpace(space.points, space.cells[rows], space.volumes[rows], lambda v: parts.append(v) or np.array(v))
-        information([table(residual[rows], jacobian[rows], rim[rows])], some, *BOX)
+        information([table(residual[rows], jacobian[rows], boundary[rows])], some, *BOX)
     rest = CellSpace(space.points, space.cells[:half], space.volumes[:half], lambda v: v + parts[1])
-    joined = information([table(residual[:half], jacobian[:half], rim[:half])], rest, *BOX)
-    for name in ("normal", "scores", "rims", "misfit", "blocks"):
+    joined = information([table(residual[:half], jacobian[:half], boundary[:half])], rest, *BOX)
+    for name in ("normal", "scores", "boundaries", "misfit", "blocks"):
         np.testing.assert_allclose(getattr(joined, name), getattr(whole, name), rtol=1e-12, err_msg=name)
 
 
