@@ -57,6 +57,7 @@ class Level:
         quality: quality of the mesh, where it was measured.
         data: segmented regions and tracer images on the cells of this rank.
         cut: (n + ghosts,) vertices next to the artificial cut.
+        kind: what stands before the edge length in logs.
     """
 
     engine: PatientEngine
@@ -64,11 +65,12 @@ class Level:
     quality: QualityReport | None
     data: FixedData
     cut: NDArray[np.bool_]
+    kind: str = ""
 
     @property
     def name(self) -> str:
         """For logs."""
-        return f"{self.mesh.size:g} mm"
+        return f"{self.kind} {self.mesh.size:g} mm".lstrip()
 
     @property
     def mesh(self) -> TetMesh:
@@ -112,4 +114,4 @@ def level_of(made: MeshedEngine, case: Case, tracer: bool = False) -> Level:
     observations: tuple[Observation, ...] = ScanData(case, tracer).on(space)
     reached = made.margin - 1.5 * made.engine.mesh.size
     cut = sample(case.tumour_distance, space.points) >= reached
-    return Level(made.engine, made.margin, made.quality, FixedData(case.days, observations), cut)
+    return Level(made.engine, made.margin, made.quality, FixedData(case.days, observations), cut, made.kind)

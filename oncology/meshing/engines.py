@@ -43,11 +43,13 @@ class MeshedEngine:
         engine: the engine.
         margin: how far the mesh reaches beyond every segmentation, mm; infinite where it cannot be made wider.
         quality: quality of the mesh, where it was measured.
+        kind: what stands before the edge length in logs, such as "surrogate of".
     """
 
     engine: PatientEngine
     margin: float
     quality: QualityReport | None = None
+    kind: str = ""
 
 
 class Engines(Protocol):

@@ -179,7 +179,7 @@ class SurrogateEngines:
         if fine:
             return self.solver.make(case, law, size, margin, fine)
         base = self.own.make(case, law, self.surrogate.mesh.size, margin, fine=True)
-        return MeshedEngine(SurrogateEngine(base.engine, self.surrogate), base.margin, base.quality)
+        return MeshedEngine(SurrogateEngine(base.engine, self.surrogate), base.margin, base.quality, "surrogate of")
 
     @property
     def options(self) -> dict[str, object]:

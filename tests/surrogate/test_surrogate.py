@@ -13,6 +13,7 @@ from oncology.fem.engine import FemRun
 from oncology.fem.patient import FiniteElementEngines
 from oncology.fem.runtime import world
 from oncology.forecast.ensemble import grow_many
+from oncology.inverse.levels import level_of
 from oncology.model.growth import Logistic
 from oncology.model.tumour import Tumour, TumourChange
 from oncology.optimise import dot_test, taylor_test
@@ -42,6 +43,7 @@ def engine(patient, surrogate):
     own = FiniteElementEngines(world(), imported=patient.mesh)
     made = SurrogateEngines(surrogate, own, own).make(patient.case, Logistic(), 9.0, 25.0, fine=False)
     assert isinstance(made.engine, SurrogateEngine) and np.isinf(made.margin)
+    assert level_of(made, patient.case).name == "surrogate of 9 mm"
     yield made.engine
     made.engine.destroy()
 
