@@ -8,6 +8,7 @@ forward, adjoint or tangent solve. Nothing is asserted.
 
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,15 +16,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the experiment is shared with the tests
 
-from oncology.fem.field import FieldEstimate, FieldSettings, reconstruct_initial
-from oncology.inverse.field import LogPrior, RegionFraction
-
+from oncology.fem.engine import ModelEngine
 from oncology.fem.runtime import world
-from oncology.fem.tumour_model import Rates, TumourModel
-from oncology.inverse.misfit import MaskObservation
+from oncology.inverse.misfit import MaskObservation, Observation
+from oncology.inverse.rates import LogPrior
+from oncology.inverse.reconstruct import FieldEstimate, FieldSettings, reconstruct_initial
 from oncology.model.timegrid import TimeGrid
+from oncology.model.tumour import Tumour
 from oncology.optimise import ConjugateGradient, Fixed, zero
-from tests.inverse.field_experiment import RATES, Experiment, Noisy, noisy
+from tests.inverse.field_experiment import TUMOUR, Experiment, Noisy, noisy
 
 PLANE = Experiment(step=10.0)
 SPACE = Experiment(
@@ -34,7 +35,7 @@ SPACE = Experiment(
     size=4.0,
     step=10.0,
 )
-SHARES = (0.10, 0.05, 0.01)
+FRACTIONS = (0.10, 0.05, 0.01)  # of noise
 FREE = FieldSettings(bounds=None)
 OMEGA = Fixed(math.exp(-2.0 * 0.012 * 180.0))
 METHODS = {
@@ -47,8 +48,23 @@ METHODS = {
 COLUMNS = "noise% method iterations runs error centre/mm peak/mm mass% highest residual/delta status".split()
 
 
-def row(label: str, method: str, experiment: Experiment, model: TumourModel, case: Noisy, found: FieldEstimate) -> None:
-    d = model.discretisation
+def reconstructed(
+    experiment: Experiment,
+    engine: ModelEngine,
+    grid: TimeGrid,
+    data: Sequence[Observation],
+    level: float | None,
+    settings: FieldSettings,
+    start: np.ndarray | None = None,
+    tumour: Tumour = TUMOUR,
+) -> FieldEstimate:
+    return reconstruct_initial(engine, tumour, experiment.days, data, level, settings, start, plan=grid)
+
+
+def row(
+    label: str, method: str, experiment: Experiment, engine: ModelEngine, case: Noisy, found: FieldEstimate
+) -> None:
+    d = engine.discretisation
     error = math.sqrt(d.integrate((found.initial - case.truth) ** 2) / d.integrate(case.truth**2))
     mass = 100.0 * d.integrate(found.initial) / d.integrate(case.truth)
     place, counts = found.localisation, found.counts
@@ -62,88 +78,89 @@ def row(label: str, method: str, experiment: Experiment, model: TumourModel, cas
 
 
 def table(experiment: Experiment) -> None:
-    model, grid = experiment.model(world())
-    size = f"{experiment.dimension}-D, {experiment.size:g} mm, {model.discretisation.vertex_count} vertices"
-    for share in SHARES:
-        case = noisy(experiment, model, grid, share)
+    engine, grid = experiment.engine(world())
+    size = f"{experiment.dimension}-D, {experiment.size:g} mm, {engine.discretisation.vertex_count} vertices"
+    for fraction in FRACTIONS:
+        case = noisy(experiment, engine, grid, fraction)
         print(f"-- {size}, {grid.steps} steps, mismatch of the discretisations {100.0 * case.mismatch:.2f} %")
         print(" ".join(COLUMNS))
         for method, settings in METHODS.items():
-            found = reconstruct_initial(model, RATES, grid, case.data, case.level, settings)
-            row(f"{100.0 * share:g}", method, experiment, model, case, found)
+            found = reconstructed(experiment, engine, grid, case.data, case.level, settings)
+            row(f"{100.0 * fraction:g}", method, experiment, engine, case, found)
 
 
 def seeds(experiment: Experiment, count: int = 10) -> None:
     """Print how far localisation depends on the noise."""
-    model, grid = experiment.model(world())
-    for share in SHARES:
+    engine, grid = experiment.engine(world())
+    for fraction in FRACTIONS:
         errors = []
         for seed in range(count):
-            case = noisy(experiment, model, grid, share, seed)
-            place = reconstruct_initial(model, RATES, grid, case.data, case.level, FREE).localisation
+            case = noisy(experiment, engine, grid, fraction, seed)
+            place = reconstructed(experiment, engine, grid, case.data, case.level, FREE).localisation
             errors.append([np.linalg.norm(at - np.array(experiment.tumour)) for at in (place.centre, place.peak)])
         centre, peak = np.max(errors, axis=0)
-        print(f"{100.0 * share:g} % noise, worst of {count} seeds: centre {centre:.2f} mm, peak {peak:.2f} mm")
+        print(f"{100.0 * fraction:g} % noise, worst of {count} seeds: centre {centre:.2f} mm, peak {peak:.2f} mm")
 
 
 def finer(experiment: Experiment) -> None:
     """Print whether the H1 gradient sees the mesh."""
     experiment = replace(experiment, size=0.5 * experiment.size)
-    model, grid = experiment.model(world())
-    for share in SHARES[:2]:
-        case = noisy(experiment, model, grid, share)
-        found = reconstruct_initial(model, RATES, grid, case.data, case.level, METHODS["NCG H1 6 mm"])
-        row(f"{100.0 * share:g}", f"H1 at {experiment.size:g} mm", experiment, model, case, found)
+    engine, grid = experiment.engine(world())
+    for fraction in FRACTIONS[:2]:
+        case = noisy(experiment, engine, grid, fraction)
+        found = reconstructed(experiment, engine, grid, case.data, case.level, METHODS["NCG H1 6 mm"])
+        row(f"{100.0 * fraction:g}", f"H1 at {experiment.size:g} mm", experiment, engine, case, found)
 
 
 def landweber_within_bounds(experiment: Experiment) -> None:
-    model, grid = experiment.model(world())
-    case = noisy(experiment, model, grid, SHARES[0])
+    engine, grid = experiment.engine(world())
+    case = noisy(experiment, engine, grid, FRACTIONS[0])
     settings = replace(METHODS["Landweber"], bounds=(0.0, 1.0))
-    found = reconstruct_initial(model, RATES, grid, case.data, case.level, settings)
-    row(f"{100.0 * SHARES[0]:g}", "Landweber, 0..1", experiment, model, case, found)
+    found = reconstructed(experiment, engine, grid, case.data, case.level, settings)
+    row(f"{100.0 * FRACTIONS[0]:g}", "Landweber, 0..1", experiment, engine, case, found)
 
 
 def unknown_rates(experiment: Experiment) -> None:
     """Two densities, rates known wrongly: field alone, and field with rates."""
     experiment = replace(experiment, days=(120.0, 180.0))
-    model, grid = experiment.model(world())
-    wrong = Rates(0.45, 0.20, 0.009)
+    engine, grid = experiment.engine(world())
+    wrong = replace(TUMOUR, diffusion_white=0.45, diffusion_grey=0.20, proliferation=0.009)
     priors = tuple(
         LogPrior(name, value, 0.4)
         for name, value in (("diffusion_white", 0.45), ("diffusion_grey", 0.20), ("proliferation", 0.009))
     )
-    print(f"-- two densities, days {experiment.days}, start from {wrong}")
-    for share in SHARES:
-        case = noisy(experiment, model, grid, share)
-        noise = case.level**2 / model.discretisation.vertex_count
+    print(f"-- two densities, days {experiment.days}, start from D_w, D_g, rho {wrong.values[:3]}")
+    for fraction in FRACTIONS:
+        case = noisy(experiment, engine, grid, fraction)
+        noise = case.level**2 / engine.discretisation.vertex_count
         for method, settings in {
             "field alone": FREE,
             "field and rates": replace(FREE, priors=priors, noise=noise, max_iterations=400),
         }.items():
-            found = reconstruct_initial(model, wrong, grid, case.data, case.level, settings)
-            row(f"{100.0 * share:g}", method, experiment, model, case, found)
-            print(f"        {found.rates}")
+            found = reconstructed(experiment, engine, grid, case.data, case.level, settings, tumour=wrong)
+            row(f"{100.0 * fraction:g}", method, experiment, engine, case, found)
+            print(f"        D_w, D_g, rho: {found.tumour.values[:3].round(4)}")
 
 
 def masks(experiment: Experiment) -> None:
     """Noise-free masks of one day instead of a density, by continuation in sharpness."""
-    model, grid = experiment.model(world())
-    case = noisy(experiment, model, grid, 0.0)
+    engine, grid = experiment.engine(world())
+    case = noisy(experiment, engine, grid, 0.0)
     print("-- masks")
-    for rims in ((0.16, 0.35), (0.16,)):
-        found = from_masks(model, grid, case, rims)
+    for levels in ((0.16, 0.35), (0.16,)):
+        found = from_masks(experiment, engine, grid, case, levels)
         # no noise, so no noise level: the residual stands alone
-        row("masks", f"rims {rims}", experiment, model, replace(case, level=math.nan), found)
+        row("masks", f"thresholds {levels}", experiment, engine, replace(case, level=math.nan), found)
 
 
-def from_masks(model: TumourModel, grid: TimeGrid, case: Noisy, rims: tuple[float, ...]) -> FieldEstimate:
+def from_masks(
+    experiment: Experiment, engine: ModelEngine, grid: TimeGrid, case: Noisy, levels: tuple[float, ...]
+) -> FieldEstimate:
     density, start = case.data[0].values, None
+    data = [MaskObservation(str(level), 0, level, (density > level).mean(axis=1)) for level in levels]
     for sharpness in (10.0, 25.0, 50.0):
-        data = [
-            RegionFraction(MaskObservation(str(rim), 0, rim, (density > rim).mean(axis=1)), sharpness) for rim in rims
-        ]
-        found = reconstruct_initial(model, RATES, grid, data, None, FieldSettings(max_iterations=60), start)
+        settings = FieldSettings(max_iterations=60, sharpness=sharpness)
+        found = reconstructed(experiment, engine, grid, data, None, settings, start)
         start = found.initial
     return found
 

@@ -55,6 +55,12 @@ def test_python_blocks_run(page, monkeypatch):
     assert any(re.search(r"(?m)^\s*assert ", block) for block in code)
 
 
+def test_extensions_take_under_30_lines():
+    code = [block for block in blocks(ROOT / "docs" / "extending.md", "python") if "@dataclass" in block]
+    assert len(code) == 4, "a growth law, an engine, a map of unknowns, an observation"
+    assert max(sum(bool(line.strip()) for line in block.splitlines()) for block in code) < 30
+
+
 @pytest.mark.parametrize("page", DOCUMENTS, ids=name)
 def test_links_lead_somewhere(page):
     missing = []
