@@ -7,6 +7,7 @@ The command line turns `InputError` into exit status 2 and every other `Oncology
 from __future__ import annotations
 
 __all__ = [
+    "ArgumentError",
     "CaseError",
     "ConfigError",
     "DataError",
@@ -41,6 +42,28 @@ class MeshError(InputError):
 
 class ConfigError(InputError):
     """A setting is unknown, out of range or contradicts another."""
+
+
+class ArgumentError(ConfigError):
+    """An argument of a function is out of range; the command line names it as an option.
+
+    Attributes:
+        name: of the argument, in Python.
+        text: what is wrong with it and what to give instead.
+    """
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(f"{name} {text}")
+        self.name = name
+        self.text = text
+
+    def __reduce__(self) -> tuple[type[ArgumentError], tuple[str, str]]:
+        return type(self), (self.name, self.text)  # errors travel between ranks
+
+    @property
+    def option(self) -> str:
+        """The message with the argument written as an option of the command line."""
+        return f"--{self.name.replace('_', '-')} {self.text}"
 
 
 class DataError(InputError):

@@ -1,11 +1,16 @@
-"""Work that one rank does for all: every rank returns or raises what it returned or raised."""
+"""Work that one rank does for all, and what a launcher says about the ranks before MPI is initialised."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, MutableMapping
 from typing import Any, Protocol
 
-__all__ = ["Alone", "Broadcaster", "on_root"]
+__all__ = ["Alone", "Broadcaster", "Communicator", "launched_rank", "launched_size", "on_root", "set_launch_defaults"]
+
+_RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")
+_SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
+_LOCAL_SIZE_VARIABLES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
 
 
 class Broadcaster(Protocol):
@@ -21,6 +26,19 @@ class Broadcaster(Protocol):
 
     def bcast(self, obj: Any, root: int = 0) -> Any:
         """Return rank `root`'s object on every rank."""
+
+
+class Communicator(Broadcaster, Protocol):
+    """What commands and output folders ask of an MPI communicator (mpi4py's names)."""
+
+    def Barrier(self) -> None:
+        """Wait for every rank."""
+
+    def Dup(self) -> Any:
+        """Return a communicator of the same ranks whose messages are its own."""
+
+    def Abort(self, errorcode: int = 0) -> Any:
+        """End every rank now."""
 
 
 class Alone:
@@ -74,3 +92,36 @@ def on_root[T](comm: Broadcaster | None, function: Callable[[], T]) -> T:
     if error is not None:
         raise error
     return result
+
+
+def _first_integer(environment: MutableMapping[str, str], names: tuple[str, ...]) -> int | None:
+    values = (environment.get(name, "") for name in names)
+    return next((int(value) for value in values if value.isdigit()), None)
+
+
+def launched_rank(environment: MutableMapping[str, str] = os.environ) -> int:
+    """Return the rank the launcher gave this process, without initialising MPI (0 without a launcher)."""
+    return _first_integer(environment, _RANK_VARIABLES) or 0
+
+
+def launched_size(environment: MutableMapping[str, str] = os.environ) -> int:
+    """Return how many processes the launcher started (1 without a launcher)."""
+    return _first_integer(environment, _SIZE_VARIABLES) or 1
+
+
+def set_launch_defaults(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Choose what MPI and the linear algebra read when they load, unless the user has chosen.
+
+    On one node only shared memory and the loopback are used: UCX would otherwise probe network devices, which
+    fails or stalls inside containers. With several ranks each runs one thread, or they compete for the cores.
+    MPICH's own message about an abort is switched off: whoever aborts has already said why.
+    """
+    size = _first_integer(environment, _SIZE_VARIABLES)
+    local = _first_integer(environment, _LOCAL_SIZE_VARIABLES)
+    nodes = _first_integer(environment, ("SLURM_JOB_NUM_NODES",)) or 1
+    if nodes == 1 and (size is None or local is None or local == size):
+        environment.setdefault("UCX_TLS", "self,sm,tcp")
+    if size is not None and size > 1:
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            environment.setdefault(name, "1")
+    environment.setdefault("MPIR_CVAR_SUPPRESS_ABORT_MESSAGE", "1")

@@ -11,7 +11,7 @@ import pytest
 
 from oncology.cli import main as cli
 from oncology.imaging.casefile import CaseFile, read_case_file
-from oncology.results.read import Estimate
+from oncology.results.schema import Estimate
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import CycloptsError, Parameter
 
 from oncology.cli.output import progress
-from oncology.cli.runtime import Stopped, launched_rank
-from oncology.errors import ConfigError
+from oncology.cli.runtime import Stopped
+from oncology.errors import ArgumentError, ConfigError
+from oncology.parallel import launched_rank
 
 if TYPE_CHECKING:
     from oncology.cluster import CohortPlan, Store, Task, TaskState
@@ -76,7 +77,7 @@ def _cores(given: int | None) -> int:
 
 def _require_options(plan: CohortPlan, tasks: Sequence[Task]) -> None:
     """Let `oncology fit` itself look at the settings of every variant, before any case is begun."""
-    from oncology.cli.fit import check_options
+    from oncology.api.fitting import check_options
     from oncology.cli.main import build_app
 
     for task in {task.variant: task for task in tasks}.values():
@@ -85,7 +86,7 @@ def _require_options(plan: CohortPlan, tasks: Sequence[Task]) -> None:
             check_options(**build_app(words).parse_args(words)[1].arguments)
         except (CycloptsError, ConfigError) as error:
             where = f"[variant.{task.variant}]" if task.variant else "[fit]"
-            told = " ".join(str(error).split())
+            told = " ".join((error.option if isinstance(error, ArgumentError) else str(error)).split())
             raise ConfigError(f"{plan.path}: {where}: {told} (see oncology fit --help)") from error
 
 

@@ -16,7 +16,8 @@ from typing import Any
 from cyclopts import App, CycloptsError
 
 from oncology import __version__
-from oncology.cli.runtime import Ended, exit_status, launched_rank, report_error
+from oncology.cli.runtime import Ended, exit_status, report_error
+from oncology.parallel import launched_rank
 
 __all__ = ["COMMANDS", "build_app", "main", "run"]
 
@@ -37,7 +38,7 @@ COMMANDS = {
 
 
 def build_app(arguments: Sequence[str]) -> App:
-    """Return the application for one command line: only the named command is imported, or all to list them."""
+    """Return the application for one command line: only the named command is imported; all of them to list them."""
     app = App(
         name="oncology",
         help="Identify brain-tumour growth from MRI with finite elements.",
@@ -49,8 +50,9 @@ def build_app(arguments: Sequence[str]) -> App:
         suppress_keyboard_interrupt=False,
     )
     named = arguments[0] if arguments else ""
+    listed = named not in COMMANDS and "--version" not in arguments
     for name, target in COMMANDS.items():
-        app.command(target if named in COMMANDS else _imported(target), name=name)
+        app.command(_imported(target) if listed else target, name=name)
     return app
 
 

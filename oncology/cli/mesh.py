@@ -12,18 +12,15 @@ import numpy as np
 from cyclopts import Parameter
 
 from oncology.cli.output import progress
-from oncology.cli.runtime import guarded, mesh_cache, world
+from oncology.cli.runtime import guarded, world
 from oncology.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from oncology.imaging import Case
-    from oncology.meshing import Box, Grading, QualityReport, Recipe, TetMesh
+    from oncology.meshing import QualityReport, TetMesh
 
-__all__ = ["Route", "built_mesh", "checked_size", "far_size_of", "mesh"]
+__all__ = ["Route", "checked_size", "mesh"]
 
 SIZE = 2.5  # mm
-COARSENING = 1.6  # edge length far from the tumour over that around it
-REACH = 5.0  # mm around the segmentations that the fine ball covers too
 MAKING = ("--size", "--route", "--far-size", "--uniform", "--margin")
 CONTRADICTIONS = {
     "--recipe": ("--import", "--box", *MAKING),
@@ -91,8 +88,9 @@ def mesh(
     options |= dict(zip(TAGS, (white_tags, grey_tags, tag_name), strict=True))
     comm = world()
     with guarded(comm):
+        from oncology.api.meshes import brain_mesh
         from oncology.imaging import Case
-        from oncology.meshing import write_mesh
+        from oncology.meshing import TissueTags, default_cache, write_mesh
         from oncology.meshing.exported import export_mesh
         from oncology.parallel import on_root
 
@@ -105,15 +103,19 @@ def mesh(
                 show("case")
                 patient = Case.read(case)
                 show("mesh")
-                part = None if box is None else (np.array(box[:3]), np.array(box[3:]))
-                folder = mesh_cache() if cache else None
-                if import_ is not None:
-                    made, quality = _imported(import_, patient, white_tags, grey_tags, tag_name, part)
-                elif margin is not None:
-                    made, quality = _near_tumour(patient, size or SIZE, route or "stuffing", margin, far_size, folder)
-                else:
-                    wanted = _recipe(patient, recipe, size or SIZE, route or "stuffing", far_size, uniform, part)
-                    made, quality = built_mesh(patient, wanted, folder)
+                made, quality = brain_mesh(
+                    patient,
+                    size or SIZE,
+                    route or "stuffing",
+                    far_size=far_size,
+                    uniform=uniform,
+                    margin=margin,
+                    box=None if box is None else (np.array(box[:3]), np.array(box[3:])),
+                    recipe=recipe,
+                    given=import_,
+                    tags=TissueTags(white_tags, grey_tags, tag_name) if white_tags or grey_tags else None,
+                    cache=default_cache() if cache else None,
+                )
                 show("files")
                 for path in (out, export or out):
                     path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,11 +132,6 @@ def checked_size(size: float, name: str = "--size") -> float:
     if not (np.isfinite(size) and size > 0.0):
         raise ConfigError(f"{name} {size:g} mm is out of range: give a length above 0 mm, such as {SIZE:g}")
     return size
-
-
-def far_size_of(size: float) -> float:
-    """Return the default edge length far from the tumour, mm."""
-    return COARSENING * size
 
 
 def _check_options(given: dict[str, object]) -> None:
@@ -164,69 +161,6 @@ def _check_output(path: Path, overwrite: bool, suffixes: tuple[str, ...]) -> Non
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f"{path}: cannot be written ({reason}); choose a folder you may write to") from error
-
-
-def _imported(
-    path: Path, case: Case, white: tuple[int, ...], grey: tuple[int, ...], name: str | None, box: Box | None
-) -> tuple[TetMesh, QualityReport]:
-    from oncology.meshing import TissueTags, import_mesh
-
-    tags = TissueTags(white, grey, name) if white or grey else None
-    return import_mesh(path, case.white, case.grey, tags, box)
-
-
-def _near_tumour(
-    case: Case,
-    size: float,
-    route: Route,
-    margin: float,
-    far_size: float | None,
-    folder: Path | None,
-) -> tuple[TetMesh, QualityReport]:
-    from oncology.fem.patient import MeshChoice, make_mesh
-
-    grading = None if far_size is None else _around_tumour(case, far_size)
-    made, quality = make_mesh(case, MeshChoice(size, route, margin, folder, grading))
-    assert quality is not None  # of every mesh that is made here
-    return made, quality
-
-
-def _recipe(
-    case: Case,
-    path: Path | None,
-    size: float,
-    route: Route,
-    far_size: float | None,
-    uniform: bool,
-    box: Box | None,
-) -> Recipe:
-    """The recipe of a file, or that of the options: graded around the tumour by default where the route is stuffing."""
-    from oncology.meshing import Recipe, read_recipe
-
-    if path is not None:
-        return read_recipe(path)
-    graded = not uniform and (route == "stuffing" or far_size is not None)
-    grading = _around_tumour(case, far_size or far_size_of(size)) if graded else None
-    return Recipe(size, route, grading, box)
-
-
-def built_mesh(case: Case, recipe: Recipe, folder: Path | None) -> tuple[TetMesh, QualityReport]:
-    """Return the mesh of a recipe for a case, from the cache folder if there is one."""
-    from oncology.meshing import cached_mesh
-
-    if folder is None:
-        return recipe.build(case.white, case.grey)
-    return cached_mesh(folder, case.white, case.grey, recipe.size, recipe.route, recipe.grading, recipe.box)
-
-
-def _around_tumour(case: Case, far_size: float) -> Grading:
-    """A fine ball that covers every segmentation and what lies within REACH of it."""
-    from oncology.meshing import Grading
-
-    tumour = np.concatenate([session.whole.world(np.argwhere(session.whole.data)) for session in case.sessions])
-    centre = (tumour.min(axis=0) + tumour.max(axis=0)) / 2
-    radius = float(np.linalg.norm(tumour - centre, axis=1).max()) + REACH
-    return Grading(np.round(centre, 3), round(radius, 3), far_size)
 
 
 def _show_quality(mesh: TetMesh, quality: QualityReport, as_json: bool) -> None:

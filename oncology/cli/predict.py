@@ -1,21 +1,18 @@
-"""`oncology predict`: a fit goes on to later days, with uncertainty, radiotherapy targets and their coverage."""
+"""`oncology predict`: a fitted tumour on later days, with uncertainty, radiotherapy targets and their coverage."""
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from oncology.cli.output import output_folder, progress
+from oncology.cli.output import progress
 from oncology.cli.runtime import guarded, world
 from oncology.errors import ConfigError
-from oncology.forecast.course import Plan, read_fit, run_course, wanted_days
-
-if TYPE_CHECKING:
-    from oncology.imaging import Case
+from oncology.parallel import on_root
+from oncology.results.folder import output_folder
 
 __all__ = ["predict"]
 
@@ -42,7 +39,7 @@ def predict(
     overwrite: Flag = False,
     report: bool = True,
 ) -> None:
-    """Predict a fitted tumour on later days, and give radiotherapy targets.
+    """Predict a fitted tumour on later days, with radiotherapy targets.
 
     Runs on one core, or on N with `mpiexec -n N oncology predict FIT --days 30 60 90 --out OUT`. With --predict-gbm
     it fits and predicts in one call, with the files of the PREDICT-GBM benchmark.
@@ -78,44 +75,28 @@ def predict(
         return
     assert fit is not None
     _refuse({"--size": size, "--pet": pet}, "a fit, whose own they are")
-    if margin is not None and volume is not None:
-        raise ConfigError(f"--margin {margin:g} mm and --volume {volume:g} mL both size the target: give one of them")
-    if not 0 <= samples <= 10_000 or samples == 1:
-        raise ConfigError(f"--samples {samples} is out of range: give 0 (tangents) or 2 to 10000")
     comm = world()
     with guarded(comm), output_folder(out, comm, overwrite=overwrite) as work, progress() as show:
-        from oncology.parallel import on_root
+        import oncology as onc
 
         started = time.perf_counter()
         show("fit")
-        results, patient, tumour = on_root(comm, lambda: read_fit(fit, case))
-        wanted = wanted_days(days, absolute, patient.sessions[-1].day)
-        plan = Plan(wanted, 15.0 if margin is None else margin, volume, recurrence, samples, seed)
-        on_root(comm, lambda: _check(plan, patient))
-        course = run_course(comm, patient, results, tumour, plan, show)
+        prediction = onc.load(fit, case, comm).predict(
+            days,
+            samples=samples,
+            seed=seed,
+            absolute=absolute,
+            margin=margin,
+            volume=volume,
+            recurrence=recurrence,
+            progress=show,
+        )
         show("files", 1.0)
-
-        def write() -> None:
-            from oncology.results.prediction import write_prediction
-
-            write_prediction(work, results, patient, plan, course, comm.size, report, time.perf_counter() - started)
-
-        on_root(comm, write)
+        seconds = round(time.perf_counter() - started, 2)
+        on_root(comm, lambda: prediction.write(work, report=report, seconds=seconds))
 
 
 def _refuse(given: dict[str, Any], beside: str) -> None:
     for name, value in given.items():
         if value:
             raise ConfigError(f"{name} has no meaning beside {beside}: leave it out")
-
-
-def _check(plan: Plan, case: Case) -> None:
-    """Refuse sizes of targets and masks of recurrences before anything is computed."""
-    from oncology.imaging.target import voxel_count
-    from oncology.results.prediction import find_recurrences
-
-    if not (math.isfinite(plan.margin) and 0.0 <= plan.margin <= 100.0):
-        raise ConfigError(f"--margin {plan.margin:g} mm is out of range: give 0 to 100 mm, 15 mm is usual")
-    if plan.volume is not None:
-        voxel_count(plan.volume, case.sessions[-1].whole)
-    find_recurrences(case, plan.recurrence)

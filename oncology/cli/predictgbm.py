@@ -1,18 +1,16 @@
-"""`oncology predict --predict-gbm`: the contract of the PREDICT-GBM benchmark, one fit and one density a patient."""
+"""`oncology predict --predict-gbm`: the contract of the PREDICT-GBM benchmark, one fit and one density per patient."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from oncology.cli.fit import growth_law, run_fit
-from oncology.cli.runtime import guarded, mesh_cache, world
+from oncology.cli.runtime import guarded, world
 from oncology.errors import CaseError, ConfigError, OutputError
-from oncology.forecast.course import predicted_density
 
 if TYPE_CHECKING:
     from oncology.imaging import Volume
@@ -55,6 +53,7 @@ def answer_benchmark(
             raise ConfigError(f"--days {day:g} is out of range: give a day after the scan, 0 to {LATEST:g}")
     comm = world()
     with guarded(comm):
+        from oncology.api.benchmark import benchmark_density
         from oncology.imaging.predictgbm import find_patients
         from oncology.parallel import on_root
 
@@ -63,7 +62,7 @@ def answer_benchmark(
         for patient, path in zip(patients, outputs, strict=True):
             work = on_root(comm, lambda: Path(tempfile.mkdtemp(prefix="oncology-")))
             try:
-                density = _density(comm, patient, work, days, size, pet)
+                density = benchmark_density(comm, patient, work, days[0] if days else 0.0, size, pet)
                 on_root(comm, lambda path=path, density=density: _write(path, density))  # type: ignore[misc]
             finally:
                 if comm.rank == 0:
@@ -85,32 +84,6 @@ def _outputs(patients: tuple[BenchmarkPatient, ...], out: Path, overwrite: bool,
         if pet and not patient.path("pet").is_file():
             raise CaseError(f"{patient.path('pet')}: no such file: put it there, or leave --pet out")
     return paths
-
-
-def _density(
-    comm: Any, patient: BenchmarkPatient, work: Path, days: tuple[float, ...], size: float, pet: bool
-) -> Volume | None:
-    """Fit a patient in a working folder and return the density on the segmentation's grid (None but on rank 0)."""
-    from oncology.fem.patient import FiniteElementEngines
-    from oncology.imaging import Case, read_volume
-    from oncology.imaging.predictgbm import SESSION, write_benchmark_case
-    from oncology.inverse.fit import FitSettings
-    from oncology.parallel import on_root
-
-    def read() -> Case:
-        write_benchmark_case(patient, work / "case")
-        return Case.read(work / "case")
-
-    case = on_root(comm, read)
-    engine = FiniteElementEngines(comm, "stuffing", None, mesh_cache())
-    settings = FitSettings(size=size, law=growth_law("logistic"), tracer=pet)
-    fitted = work / "fit"
-    on_root(comm, fitted.mkdir)
-    arguments: dict[str, object] = {"case": str(work / "case"), "law": "logistic"}
-    run_fit(comm, engine, case, settings, fitted, report=False, arguments=arguments)
-    if not days or days[0] == 0.0:
-        return read_volume(fitted / f"density_{SESSION}.nii.gz") if comm.rank == 0 else None
-    return predicted_density(comm, fitted, days[0])
 
 
 def _write(path: Path, density: Volume | None) -> None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from oncology.cli.output import output_folder, progress
-from oncology.cli.runtime import launched_rank
+from oncology.cli.output import progress
 from oncology.errors import ConfigError
+from oncology.parallel import launched_rank
+from oncology.results.folder import output_folder
 
 if TYPE_CHECKING:
     from oncology.reproduce.trials import Section
@@ -46,8 +47,8 @@ def science(
     if launched_rank() > 0:
         return
     with output_folder(out, overwrite=overwrite) as work, progress() as show:
-        from oncology.cli.tables import write_tables
         from oncology.reproduce.science_tables import FULL, QUICK, sections
+        from oncology.reproduce.tables import write_tables
 
         every = sections(time.process_time, QUICK if quick else FULL)
         for text in write_tables(_chosen(every, only), work, show):
@@ -79,8 +80,8 @@ def snode(
     if jobs is not None and jobs < 1:
         raise ConfigError(f"--jobs {jobs}; take 1 or more")
     with output_folder(out, overwrite=overwrite) as work, progress() as show:
-        from oncology.cli.tables import write_tables
         from oncology.reproduce.snode_tables import FULL, QUICK, sections
+        from oncology.reproduce.tables import write_tables
 
         cores = len(os.sched_getaffinity(0))
         every = sections(

@@ -12,24 +12,19 @@ import sys
 import time
 import traceback
 from array import array
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from oncology.errors import InputError, OncologyError
-from oncology.parallel import Broadcaster, on_root
+from oncology.errors import ArgumentError, InputError, OncologyError
+from oncology.parallel import Broadcaster, Communicator, on_root
 
 __all__ = [
     "STOPPED",
-    "Communicator",
     "Ended",
     "Stopped",
     "exit_status",
     "guarded",
-    "launched_rank",
-    "launched_size",
-    "mesh_cache",
     "report_error",
     "stoppable",
     "world",
@@ -37,22 +32,6 @@ __all__ = [
 
 INTERRUPTED = 130
 STOPPED = os.EX_TEMPFAIL  # 75: the same command line, given again, goes on
-_RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")
-_SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
-_LOCAL_SIZE_VARIABLES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
-
-
-class Communicator(Broadcaster, Protocol):
-    """What the command line asks of an MPI communicator (mpi4py's names)."""
-
-    def Barrier(self) -> None:
-        """Wait for every rank."""
-
-    def Dup(self) -> Any:
-        """Return a communicator of the same ranks whose messages are its own."""
-
-    def Abort(self, errorcode: int = 0) -> Any:
-        """End every rank now."""
 
 
 class Ended(Exception):
@@ -73,42 +52,8 @@ class Stopped(OncologyError):
     """The command left when it was asked to, and what it needs to go on is on disk (exit status 75)."""
 
 
-def _first_integer(environment: MutableMapping[str, str], names: tuple[str, ...]) -> int | None:
-    values = (environment.get(name, "") for name in names)
-    return next((int(value) for value in values if value.isdigit()), None)
-
-
-def launched_rank(environment: MutableMapping[str, str] = os.environ) -> int:
-    """Return the rank the launcher gave this process, without initialising MPI (0 without a launcher)."""
-    return _first_integer(environment, _RANK_VARIABLES) or 0
-
-
-def launched_size(environment: MutableMapping[str, str] = os.environ) -> int:
-    """Return how many processes the launcher started (1 without a launcher)."""
-    return _first_integer(environment, _SIZE_VARIABLES) or 1
-
-
-def set_launch_defaults(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Choose what MPI and the linear algebra read when they load, unless the user has chosen.
-
-    On one node only shared memory and the loopback are used: UCX would otherwise probe network devices, which
-    fails or stalls inside containers. With several ranks each runs one thread, or they fight for the cores.
-    MPICH's own message about an abort is switched off, since `guarded` has already printed the reason.
-    """
-    size = _first_integer(environment, _SIZE_VARIABLES)
-    local = _first_integer(environment, _LOCAL_SIZE_VARIABLES)
-    nodes = _first_integer(environment, ("SLURM_JOB_NUM_NODES",)) or 1
-    if nodes == 1 and (size is None or local is None or local == size):
-        environment.setdefault("UCX_TLS", "self,sm,tcp")
-    if size is not None and size > 1:
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-            environment.setdefault(name, "1")
-    environment.setdefault("MPIR_CVAR_SUPPRESS_ABORT_MESSAGE", "1")
-
-
 def world() -> Any:
     """Initialise MPI with the defaults of `set_launch_defaults` and return the communicator of all ranks."""
-    set_launch_defaults()
     from oncology.fem.runtime import world as communicator
 
     return communicator()
@@ -127,7 +72,7 @@ def report_error(error: BaseException, debug: bool = False) -> None:
     """Print one line on standard error; with `debug`, the traceback before it."""
     if debug:
         traceback.print_exception(error)
-    text = " ".join(str(error).split())
+    text = " ".join((error.option if isinstance(error, ArgumentError) else str(error)).split())
     if isinstance(error, KeyboardInterrupt):
         text = "interrupted"
     elif not isinstance(error, OncologyError):
@@ -210,16 +155,3 @@ def _completes(request: Any, seconds: float) -> bool:
             return False
         time.sleep(0.01)
     return True
-
-
-def mesh_cache() -> Path | None:
-    """Return the folder of meshes kept by content, None where the user's cache folder cannot be written.
-
-    It is ONCOLOGY_CACHE, or `oncology` in XDG_CACHE_HOME or ~/.cache.
-    """
-    given = os.environ.get("ONCOLOGY_CACHE")
-    if given:
-        return Path(given)
-    folder = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "oncology"
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    return folder if os.access(existing, os.W_OK) else None

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from oncology import __version__
-from oncology.cli.output import json_lines, progress
+from oncology.cli.output import progress
 from oncology.cli.runtime import stoppable
 from oncology.cli.trainfile import SnodeConfig, kind_of
 from oncology.errors import ConfigError, DataError, OutputError
 from oncology.parallel import Alone
+from oncology.results.folder import json_lines
 
 if TYPE_CHECKING:
     from oncology.nodes.data import Dataset

@@ -8,14 +8,15 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from oncology.cli.output import output_folder, progress
-from oncology.cli.runtime import launched_rank
+from oncology.cli.output import progress
 from oncology.cli.trainfile import config_for, kind_of, trained_config
 from oncology.errors import ConfigError
+from oncology.parallel import launched_rank
+from oncology.results.folder import output_folder
 
 __all__ = ["evaluate", "snode", "surrogate", "train"]
 
-train = App(name="train", help="Train networks, and measure what they are worth.")
+train = App(name="train", help="Train and evaluate neural networks.")
 
 
 @train.command
@@ -91,12 +92,24 @@ def surrogate(
             solver; their number, days and mesh are theirs.
         overwrite: Replace results that an earlier run left in --out.
     """
-    from oncology.cli.surrogate import Training, require_torch, train_surrogate
+    import oncology as onc
+    from oncology.api.fitting import require_torch
+    from oncology.api.surrogates import Training, train_surrogate
+    from oncology.meshing import default_cache
 
     training = Training(runs, unseen, frames, size, seed, basis, iterations, voxels)
     require_torch("oncology train surrogate")
     with output_folder(out, overwrite=overwrite) as work, progress() as show:
-        summary = train_surrogate(case, training, work, trajectories, keep_runs, show)
+        show("case")
+        summary = train_surrogate(
+            onc.read_case(case),
+            training,
+            work,
+            trajectories=trajectories,
+            keep_runs=keep_runs,
+            progress=show,
+            cache=default_cache(),
+        )
     print(f"learnt from {summary['training_runs']} runs, {summary['training_snapshots']} densities")
     errors = ", ".join(f"{100.0 * value:.2f} % {name}" for name, value in summary["error"].items())
     print(f"relative L2 error on {summary['unseen_runs']} unseen runs: {errors.replace('_', ' ')}")

@@ -6,18 +6,16 @@ import math
 import os
 import socket
 import sys
-import tempfile
 from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oncology.cli.runtime import launched_rank
-from oncology.errors import ConfigError, OutputError
+from oncology.cli.report import NO_CASE
+from oncology.errors import ConfigError
+from oncology.parallel import launched_rank
 
 if TYPE_CHECKING:
-    from oncology.imaging import Case
     from oncology.view.server import PageServer
-    from oncology.view.sources import Subject
 
 __all__ = ["view"]
 
@@ -60,78 +58,24 @@ def view(
         raise ConfigError(f"--port {port} is out of range: give 0 (any free one) to 65535")
     from oncology.cli.output import progress
 
-    subject, found = _subject(out, case, horizon)
     with progress() as show:
-        from oncology.view.page import build_page
+        from oncology.api.pages import view_folder
 
-        page = build_page(subject, show)
-    if found is None:
-        print("oncology: the case was not at hand, so no scan is shown: give --case CASE", file=sys.stderr)
+        made = view_folder(out, case, horizon, show)
+    if not made.with_case:
+        print(NO_CASE, file=sys.stderr)
     if html is not None:
-        print(_written(html, page))
+        print(made.save(html))
         return 0
     from oncology.view.server import PageServer, new_token
 
-    with PageServer(page, new_token(), host, port) as server:
+    with PageServer(made.page, new_token(), host, port) as server:
         _announce(server, host, browser)
         try:
             server.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:
             print("\noncology: the page is closed", file=sys.stderr)
     return 0
-
-
-def _subject(out: Path, given: Path | None, horizon: float | None) -> tuple[Subject, Case | None]:
-    """What is shown, grown on to the horizon where the folder ends earlier."""
-    from oncology.view.sources import continued, read_subject, until
-
-    case = _case(out, given)
-    subject = read_subject(out, case)
-    if horizon is None:
-        return subject, case
-    last = subject.days[1] if case is None else case.sessions[-1].day
-    wanted = last + horizon
-    if wanted <= subject.days[1]:
-        return until(subject, wanted), case
-    if subject.kind != "fit":
-        command = {"prediction": "predict --days", "simulation": "simulate --days"}[subject.kind]
-        raise ConfigError(
-            f"{out}: ends on day {subject.days[1]:g}, {subject.days[1] - last:g} days after the last session, before "
-            f"--horizon {horizon:g}: give a smaller one, or run `oncology {command}` further"
-        )
-    from oncology.cli.predict import predict
-
-    with tempfile.TemporaryDirectory(prefix="oncology-") as folder:
-        prediction = Path(folder, "prediction")
-        predict(out, out=prediction, days=(horizon,), case=given, report=False)
-        return continued(subject, read_subject(prediction, case)), case
-
-
-def _case(out: Path, given: Path | None) -> Case | None:
-    """The case that was given, else the one that the folder's settings name, if it is still there."""
-    from oncology.cli.report import fitted_case
-    from oncology.imaging import Case
-    from oncology.results.read import read_config
-
-    found = fitted_case(out, given)
-    named = read_config(out).get("case")  # as a simulation writes it
-    if found is None and isinstance(named, str) and Path(named, "case.toml").is_file():
-        return Case.read(named)
-    return found
-
-
-def _written(path: Path, page: str) -> Path:
-    """Write the page, whole or not at all."""
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}): choose a folder you can write to") from error
-    finally:
-        if temporary.is_file():
-            temporary.unlink()
-    return path
 
 
 def _announce(server: PageServer, host: str, browser: bool) -> None:

@@ -21,16 +21,15 @@ from pydantic import ValidationError
 from oncology import __version__
 from oncology.cluster.store import RESULT, StateName, Store, TaskState, write_whole
 from oncology.cluster.tasks import Task
-from oncology.report.words import number, symbols
-from oncology.results.read import Estimate
+from oncology.inverse.estimate import NORMAL_95
+from oncology.results.schema import REGIONS, Estimate
+from oncology.text import number, symbols
 
 __all__ = ["COLUMNS", "CohortRow", "read_rows", "table_csv", "table_html", "write_tables"]
 
-NORMAL_95 = 1.96
 RATES = {"diffusion_white": "mm^2/day", "diffusion_grey": "mm^2/day", "proliferation": "1/day"}
 DERIVED = {"front_speed": "mm/day", "infiltration_length": "mm"}
 SCALARS = (*RATES, "onset", *DERIVED)
-REGIONS = ("whole", "core")
 Cell = str | int | float | bool | None
 
 

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from oncology.inverse.fit import CUT
+from oncology.results.schema import Curve, Growth
+
 if TYPE_CHECKING:
     from oncology.forecast.forecast import Band
     from oncology.inverse.levels import Level
     from oncology.results.fitted import FittedTumour
 
-__all__ = ["HORIZON", "band_content", "growth_content", "never_shrinking"]
+__all__ = ["HORIZON", "growth_content", "never_shrinking"]
 
 HORIZON = 90.0  # day, beyond the last session
 _POINTS = 24
-# Largest density at the cut through the brain, as a share of the lowest rim threshold: as in a fit.
-_CUT = 0.3
 
 
 def growth_content(level: Level, tumour: FittedTumour, sessions: tuple[float, ...]) -> dict[str, Any]:
@@ -41,17 +42,15 @@ def growth_content(level: Level, tumour: FittedTumour, sessions: tuple[float, ..
     if tumour.shape is not None:
         days = tuple(day for day in days if day != tumour.shape.day)
     forecast = forecast_linearised(level.engine, tumour, days)
-    limit = _CUT * min(tumour.thresholds.values())
+    limit = CUT * min(tumour.thresholds.values())
     cut = [level.cut_density(density) for density in forecast.densities]
     kept = [k for k, day in enumerate(days) if day <= last or cut[k] <= limit]
     bands = forecast.volumes
     if not tumour.treatments:
         bands = {region: never_shrinking(band) for region, band in bands.items()}
-    return {
-        "days": [days[k] for k in kept],
-        **{region: band_content(band, kept) for region, band in bands.items()},
-        "method": "linearised",
-    }
+    shown = np.array([days[k] for k in kept])
+    curves = {region: Curve(shown, band.value[kept], band.low[kept], band.high[kept]) for region, band in bands.items()}
+    return {**Growth.of(curves).model_dump(), "method": "linearised"}
 
 
 def never_shrinking(band: Band) -> Band:
@@ -61,9 +60,3 @@ def never_shrinking(band: Band) -> Band:
     """
     capped = np.minimum.accumulate(band.high[::-1])[::-1]
     return replace(band, high=np.maximum(capped, band.value))
-
-
-def band_content(band: Band, kept: list[int]) -> dict[str, list[float]]:
-    """Return chosen days of a volume's curve as plain values."""
-    ends = {"volume_ml": band.value, "low_ml": band.low, "high_ml": band.high}
-    return {name: values[kept].tolist() for name, values in ends.items()}

@@ -8,27 +8,28 @@ front advances by lengths. Only the parameters are uncertain here, not the model
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oncology.errors import ConfigError
+from oncology.imaging.metrics import MM3_PER_ML
+from oncology.inverse.estimate import NORMAL_95
 from oncology.inverse.shape import reshape_slope, reshaped
 from oncology.model.cells import CellSpace
 from oncology.model.engine import Engine, EngineRun
 from oncology.model.fractions import volume_fraction
 from oncology.model.tumour import TumourChange
 from oncology.results.fitted import FittedTumour
+from oncology.text import Progress, silent
 
 __all__ = ["Band", "Forecast", "forecast_ensemble", "forecast_linearised"]
 
 Vector = NDArray[np.float64]
 
-_NORMAL_95 = 1.959964
-_QUANTILES = (0.025, 0.975)
-MM3_PER_ML = 1000.0
+_QUANTILES = (0.5, 0.025, 0.975)
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,13 @@ class Band:
         value: (nt,) volume of the estimate, mL.
         low: (nt,) lower end, mL.
         high: (nt,) upper end, mL.
+        median: (nt,) median, mL; the estimate's where intervals are linearised.
     """
 
     value: Vector
     low: Vector
     high: Vector
+    median: Vector
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def forecast_linearised(
     tumour: FittedTumour,
     days: Sequence[float],
     shown: Sequence[float] = (),
-    tell: Callable[[str, float], None] = lambda text, share: None,
+    tell: Progress = silent,
 ) -> Forecast:
     """Run a fitted tumour and its tangents (collective).
 
@@ -95,7 +98,7 @@ def forecast_linearised(
         tumour: what the fit found.
         days: days after onset, ascending; with those of the sessions, the time steps until then are those of the fit.
         shown: which of them get a standard deviation of the density.
-        tell: called with what is going on and which share (0..1) is done.
+        tell: called with what is going on and which fraction (0..1) is done.
 
     Raises:
         ConfigError: a day is not after onset.
@@ -129,7 +132,7 @@ def forecast_ensemble(
     shown: Sequence[float],
     samples: int,
     seed: int,
-    tell: Callable[[str, float], None] = lambda text, share: None,
+    tell: Progress = silent,
 ) -> Forecast:
     """Run a fitted tumour and samples of its posterior (collective).
 
@@ -140,7 +143,7 @@ def forecast_ensemble(
         shown: which of them get a standard deviation of the density.
         samples: how many, at least 2.
         seed: of the random numbers: the same samples on any number of ranks.
-        tell: called with what is going on and which share (0..1) is done.
+        tell: called with what is going on and which fraction (0..1) is done.
 
     Raises:
         ConfigError: fewer than two samples.
@@ -166,8 +169,8 @@ def forecast_ensemble(
     bands = {}
     for region, values in drawn.items():
         estimate = _volumes(engine.space, course.observations, _level(tumour, tumour.mean, region)[0]).volume
-        low, high = np.quantile(values, _QUANTILES, axis=0)
-        bands[region] = Band(estimate, low, high)
+        median, low, high = np.quantile(values, _QUANTILES, axis=0)
+        bands[region] = Band(estimate, low, high, median)
     deviations = {
         day: np.sqrt(np.maximum(second - first**2 / samples, 0.0) / (samples - 1))
         for day, (first, second) in sums.items()
@@ -256,6 +259,6 @@ def _volume_slopes(space: CellSpace, volumes: _Volumes, tangents: Sequence[Vecto
 
 def _linear_band(volume: Vector, sd: Vector) -> Band:
     """Return the interval that is symmetric in the radius: with V = c r^3, sd r / r = sd V / (3 V)."""
-    share = np.divide(sd, 3.0 * volume, out=np.zeros_like(volume), where=volume > 0.0)
-    ends = (np.maximum(1.0 - _NORMAL_95 * share, 0.0), 1.0 + _NORMAL_95 * share)
-    return Band(volume, volume * ends[0] ** 3, volume * ends[1] ** 3)
+    relative = np.divide(sd, 3.0 * volume, out=np.zeros_like(volume), where=volume > 0.0)
+    ends = (np.maximum(1.0 - NORMAL_95 * relative, 0.0), 1.0 + NORMAL_95 * relative)
+    return Band(volume, volume * ends[0] ** 3, volume * ends[1] ** 3, volume)

@@ -15,7 +15,9 @@ from scipy import ndimage
 
 from oncology.errors import CaseError, ImageError
 from oncology.imaging.casefile import CaseFile, read_case_file
+from oncology.imaging.describe import case_table
 from oncology.imaging.labels import LabelTable, indicator, read_labels
+from oncology.imaging.plausibility import Remarks, examine
 from oncology.imaging.resample import resample_to
 from oncology.imaging.tensor import Axes, read_tensor
 from oncology.imaging.tissue import (
@@ -96,6 +98,19 @@ class Case:
     sessions: tuple[Session, ...]
     treatments: tuple[Treatment, ...]
     reassigned_fraction: float
+
+    def __repr__(self) -> str:
+        return str(case_table(self))
+
+    def _repr_html_(self) -> str:
+        return case_table(self).html()
+
+    def check(self) -> Remarks:
+        """Return what is odd about the case, in sentences; empty where nothing is.
+
+        See `oncology.imaging.plausibility`; what makes a fit impossible is an error of `read` already.
+        """
+        return examine(self)
 
     @classmethod
     def read(cls, path: str | Path) -> Case:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from oncology.imaging.volume import Volume, write_volume
 
-__all__ = ["Phantom", "grow_phantom", "write_phantom_case"]
+__all__ = ["Phantom", "grow_phantom", "write_demo_case", "write_phantom_case"]
 
 type Floats = NDArray[np.float64]
 
@@ -112,6 +112,26 @@ def write_phantom_case(
         "thresholds": {"oedema": _RIMS[2], "core": _RIMS[1]},
     }
     (root / "truth.json").write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
+
+
+def write_demo_case(root: Path) -> None:
+    """Write the synthetic patient of `oncology demo`: a tumour in the MNI152 brain with two scans, as a case folder."""
+    from nilearn.datasets import load_mni152_gm_template, load_mni152_wm_template
+
+    images = [load(resolution=1) for load in (load_mni152_wm_template, load_mni152_gm_template)]
+    white, grey = (Volume(np.clip(i.get_fdata(dtype=np.float32), 0.0, 1.0), i.affine) for i in images)
+    grey = grey.with_data(np.minimum(grey.data, 1.0 - white.data))
+    phantom = Phantom(
+        diffusion_white=0.22,
+        diffusion_grey=0.022,
+        proliferation=0.025,
+        seed=(-30.0, -24.0, 30.0),
+        onset=-240.0,
+        days=(0.0, 40.0),
+        reach=48.0,
+    )
+    densities = grow_phantom(white, grey, phantom)
+    write_phantom_case(root, "demo", white, grey, phantom, densities, "explicit finite volumes, 1 mm voxels")
 
 
 def _face_diffusivity(diffusivity: Floats, axis: int) -> Floats:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from oncology.errors import ConfigError, ImageError
+from oncology.imaging.metrics import MM3_PER_ML
 from oncology.imaging.resample import resample_to, sample
 from oncology.imaging.tissue import brain_hull
 from oncology.imaging.volume import Volume
@@ -21,7 +22,6 @@ from oncology.imaging.volume import Volume
 __all__ = ["brain_mask", "coverage", "densest_target", "margin_target", "nearest_target", "voxel_count"]
 
 MARGIN = 15.0  # mm
-MM3_PER_ML = 1000.0
 # Densities below this are taken as equal, so that solver errors far from the tumour do not rank voxels.
 FAINTEST = 1e-6
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from oncology.inverse.scalars import ScalarMap
 from oncology.inverse.uncertainty import Posterior
 
-__all__ = ["Quantity", "combinations", "parameter_quantities", "seed_sd"]
+__all__ = ["NORMAL_95", "Quantity", "combinations", "parameter_quantities", "seed_sd"]
 
 Vector = NDArray[np.float64]
 
-_NORMAL_95 = 1.959964
+NORMAL_95 = 1.959964  # standard deviations to each side of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Quantity:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval."""
-        factor = math.exp(_NORMAL_95 * self.sd_log)
+        factor = math.exp(NORMAL_95 * self.sd_log)
         return self.value / factor, self.value * factor
 
 

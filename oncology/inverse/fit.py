@@ -28,7 +28,7 @@ from oncology.meshing.engines import Engines
 from oncology.model.engine import EngineRun
 from oncology.model.tumour import Tumour
 
-__all__ = ["CaseFit", "Course", "FitSettings", "final_course", "fit_case"]
+__all__ = ["CUT", "CaseFit", "Course", "FitSettings", "final_course", "fit_case"]
 
 Vector = NDArray[np.float64]
 
@@ -37,7 +37,7 @@ _COARSE_MARGIN = 25.0  # mm
 _MARGIN_LENGTHS = 6.0
 _MARGIN_RANGE = (18.0, 45.0)  # mm
 # Largest density at the cut, as a fraction of the lowest threshold: further out it only mirrors the front's tail.
-_CUT = 0.3
+CUT = 0.3
 # The solution moves by about h^2: from the fine mesh to none by this fraction of what it moved between the two.
 _REFINEMENT = 1.0 / (_COARSENING**2 - 1.0)
 # A segmentation's boundary, as a whole, is known to the standard deviation of a uniform error of one voxel.
@@ -145,7 +145,7 @@ def fit_case(
 
     identified = identify(unknowns, coarse, fine, starts, log, save, resume, corrections=corrections)
     warnings: list[str] = []
-    limit = _CUT * case.thresholds.oedema
+    limit = CUT * case.thresholds.oedema
     cut = levels["fine"].cut_density(identified.here.run.densities[-1])
     if cut > limit and math.isfinite(levels["fine"].margin):
         tell("wider mesh")

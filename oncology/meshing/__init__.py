@@ -1,7 +1,7 @@
 """Tetrahedral meshes of a brain: isosurface stuffing, the Kuhn lattice, user-supplied meshes; quality and files."""
 
 from oncology.meshing.build import Route, build_mesh
-from oncology.meshing.cache import cached_mesh, mesh_key
+from oncology.meshing.cache import cached_mesh, default_cache, mesh_key
 from oncology.meshing.domain import Box
 from oncology.meshing.grading import Grading
 from oncology.meshing.imported import TissueTags, import_mesh
@@ -19,6 +19,7 @@ __all__ = [
     "TissueTags",
     "build_mesh",
     "cached_mesh",
+    "default_cache",
     "import_mesh",
     "measure_quality",
     "mesh_key",

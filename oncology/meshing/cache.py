@@ -7,6 +7,7 @@ back, or does not match its fingerprint, is built again.
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from oncology.meshing.grading import Grading
 from oncology.meshing.mesh import TetMesh, read_mesh, read_quality, write_mesh
 from oncology.meshing.quality import QualityReport
 
-__all__ = ["cached_mesh", "mesh_key"]
+__all__ = ["cached_mesh", "default_cache", "mesh_key"]
 
 
 def cached_mesh(
@@ -62,6 +63,19 @@ def cached_mesh(
         raise OutputError(f"{folder}: cannot be made ({error.strerror}): choose a folder you can write to") from error
     write_mesh(path, mesh, report.as_dict())
     return mesh, report
+
+
+def default_cache() -> Path | None:
+    """Return the user's folder of meshes, None where it cannot be written.
+
+    It is ONCOLOGY_CACHE, or `oncology` in XDG_CACHE_HOME or ~/.cache.
+    """
+    given = os.environ.get("ONCOLOGY_CACHE")
+    if given:
+        return Path(given)
+    folder = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "oncology"
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    return folder if os.access(existing, os.W_OK) else None
 
 
 def mesh_key(white: Volume, grey: Volume, size: float, route: Route, grading: Grading | None, box: Box | None) -> str:

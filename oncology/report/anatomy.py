@@ -13,7 +13,7 @@ from oncology.imaging import Volume
 from oncology.meshing.topology import face_table
 from oncology.report import style
 from oncology.report.scene import Scene, Shell
-from oncology.results.read import Results
+from oncology.results.files import Results
 
 __all__ = ["brain_and_tumour"]
 

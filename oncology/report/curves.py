@@ -12,18 +12,20 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
+from oncology.imaging.metrics import MM3_PER_ML
 from oncology.meshing import TetMesh
 from oncology.model.fractions import volume_fraction
 from oncology.model.trajectory import Trajectory
 from oncology.model.treatment import Radiotherapy, Resection
 from oncology.report import style
-from oncology.report.metrics import MM3_PER_ML
-from oncology.results.read import REGIONS, Curve, Results
+from oncology.results.files import Results
+from oncology.results.schema import REGIONS, Curve
 
-__all__ = ["draw_convergence", "draw_growth", "growth_curves", "volumes_over_time"]
+__all__ = ["convergence_figure", "growth_curves", "growth_figure", "volumes_over_time"]
 
 Floats = NDArray[np.float64]
 
@@ -62,8 +64,8 @@ def growth_curves(results: Results) -> dict[str, Curve]:
     return curves
 
 
-def draw_growth(results: Results, curves: Mapping[str, Curve] | None = None, last: float | None = None) -> str:
-    """Draw volume and equivalent radius of both regions over time; the scans as points. Embedded SVG.
+def growth_figure(results: Results, curves: Mapping[str, Curve] | None = None, last: float | None = None) -> Figure:
+    """Draw volume and equivalent radius of both regions over time; the scans as points.
 
     Args:
         results: what the fit left.
@@ -102,7 +104,7 @@ def draw_growth(results: Results, curves: Mapping[str, Curve] | None = None, las
         entries = sorted(zip(*left.get_legend_handles_labels(), strict=True), key=lambda entry: _place(entry[1]))
         handles, labels = zip(*entries, strict=True)
         drawing.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7.0)
-        return style.vector(drawing)
+        return drawing
 
 
 def _place(label: str) -> tuple[int, str]:
@@ -166,8 +168,8 @@ def _mark_treatments(panel: Axes, results: Results) -> None:
             panel.axvline(treatment.day, color="#444444", linestyle=dashes, linewidth=1.1, label=label)
 
 
-def draw_convergence(log: Sequence[Mapping[str, Any]]) -> str:
-    """Draw misfit and parameters over the accepted iterates. Embedded SVG.
+def convergence_figure(log: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw misfit and parameters over the accepted iterates.
 
     Args:
         log: records of `log.jsonl`, at least one.
@@ -194,7 +196,7 @@ def draw_convergence(log: Sequence[Mapping[str, Any]]) -> str:
             panel.xaxis.get_major_locator().set_params(integer=True)
         handles, labels = misfit.get_legend_handles_labels()
         drawing.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=7.0, title="stages of the misfit")
-        return style.vector(drawing)
+        return drawing
 
 
 def _plain_ticks(panel: Axes) -> None:

@@ -19,13 +19,14 @@ import jinja2
 from oncology import __version__
 from oncology.errors import OutputError
 from oncology.imaging import Case, Session, Volume
+from oncology.imaging.describe import treatment
+from oncology.imaging.metrics import Agreement, compare
 from oncology.meshing.quality import TOLERANCE
 from oncology.report import style
 from oncology.report.anatomy import brain_and_tumour
-from oncology.report.curves import draw_convergence, draw_growth
-from oncology.report.metrics import Agreement, compare
+from oncology.report.curves import convergence_figure, growth_figure
 from oncology.report.scene import RenderingError, render
-from oncology.report.slices import draw_session, field_of_view
+from oncology.report.slices import field_of_view, session_figure
 from oncology.report.surrogate import surrogate_rows
 from oncology.report.words import (
     Row,
@@ -34,17 +35,14 @@ from oncology.report.words import (
     direction,
     formula,
     headline,
-    number,
     parameter_rows,
-    plain,
-    symbols,
-    treatment,
 )
-from oncology.results.read import REGIONS, Results, read_results
+from oncology.results.files import Results
+from oncology.results.schema import REGIONS
+from oncology.text import number, plain, symbols
 
-__all__ = ["Picture", "build_report", "compose", "fill", "flat", "write_page", "written"]
+__all__ = ["Picture", "compose", "fill", "flat", "write_page", "write_report", "written"]
 
-NAME = "report.html"
 SAME_DAY = 1e-6
 PROMINENT = ("diffusion_white", "proliferation", "onset")
 DERIVED = {"front_speed": "2√(Dρ)", "infiltration_length": "√(D/ρ)"}
@@ -81,22 +79,17 @@ class Match:
     distance: str
 
 
-def build_report(out: Path, case: Case | None = None) -> Path:
-    """Write `report.html` into a results folder, whole or not at all.
+def write_report(results: Results, path: Path) -> Path:
+    """Write the page, whole or not at all, and return its path.
 
     Args:
-        out: folder that `oncology fit` wrote.
-        case: the fitted case; without it the page shows the model alone.
-
-    Returns:
-        The page.
+        results: what a fit left behind; without its case the page shows the model alone.
+        path: of the page.
 
     Raises:
-        InputError: the folder is incomplete, damaged, of another version, or of another case.
         OutputError: the page cannot be written.
     """
-    path = Path(out) / NAME
-    write_page(path, compose(read_results(Path(out), case)))
+    write_page(path, compose(results))
     return path
 
 
@@ -126,8 +119,8 @@ def compose(results: Results) -> str:
             "forecast": list(_forecast(results)),
             "tolerance": TOLERANCE,
             "matches": list(_matches(results)),
-            "growth": Picture("growth of the modelled tumour", draw_growth(results)),
-            "convergence": Picture("course of the fit", draw_convergence(results.log) if results.log else ""),
+            "growth": Picture("growth of the modelled tumour", style.vector(growth_figure(results))),
+            "convergence": Picture("course of the fit", _convergence(results)),
             "quality": _quality(results),
             "settings": _settings(results),
             "view": view.result(),
@@ -293,9 +286,13 @@ def _slices(results: Results) -> list[tuple[str, Picture]]:
     for session in results.sessions:
         scan = _scan(results, session)
         name = session if scan is None else f"{session}, day {plain(scan.day)}"
-        drawing = draw_session(results, session, centre, reach)
+        drawing = style.pixels(session_figure(results, session, centre, reach))
         pictures.append((name, Picture(f"scan against model, {session}", drawing)))
     return pictures
+
+
+def _convergence(results: Results) -> str:
+    return style.vector(convergence_figure(results.log)) if results.log else ""
 
 
 def _background(case: Case | None) -> str:

@@ -5,92 +5,69 @@ Like the report of a fit: one file without network or script, made of what `onco
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from oncology import __version__
 from oncology.imaging import Volume
+from oncology.imaging.describe import treatment
+from oncology.inverse.estimate import NORMAL_95
 from oncology.report import style
-from oncology.report.curves import draw_growth, growth_curves
+from oncology.report.curves import growth_curves, growth_figure
 from oncology.report.page import Picture, fill, flat, write_page
-from oncology.report.slices import Fill, Line, background, draw_planes, field_of_view, scan_fills
-from oncology.report.words import NORMAL_95, number, plain, treatment
-from oncology.results.read import REGIONS, Curve, Growth, Results
+from oncology.report.slices import Fill, Line, background, field_of_view, planes_figure, scan_fills
+from oncology.results.files import Results
+from oncology.results.prediction import PredictionResults
+from oncology.results.schema import REGIONS, Curve, Growth, PredictionRecord, plain_content
+from oncology.text import number, plain, span
 
-__all__ = ["build_prediction"]
+__all__ = ["boundary_band", "joined_curves", "write_prediction_page"]
 
-NAME = "prediction.html"
 MOST_PICTURES = 4
 TARGETS = (style.BLACK, style.GREEN)  # around the core, iso-density
 DEVIATION = style.PURPLE
 
 
-class Recurrence(Protocol):
-    """A later tumour: its name and its masks, "all" among them."""
-
-    @property
-    def name(self) -> str:
-        """Session or file."""
-
-    @property
-    def parts(self) -> Mapping[str, Volume]:
-        """Masks by what they hold."""
-
-
-def build_prediction(
-    out: Path,
-    results: Results,
-    content: Mapping[str, Any],
-    config: Mapping[str, Any],
-    densities: Mapping[float, Volume],
-    deviations: Mapping[float, Volume],
-    targets: Mapping[str, Volume],
-    recurrences: Sequence[Recurrence],
-) -> Path:
-    """Write `prediction.html` into a folder, whole or not at all.
+def write_prediction_page(results: Results, prediction: PredictionResults, path: Path) -> Path:
+    """Write the page of a prediction, whole or not at all, and return its path.
 
     Args:
-        out: the folder.
         results: the fit, with its case.
-        content: of `prediction.json`.
-        config: of `config.toml`.
-        densities: predicted density 0..1 by day, on the grid of the last session.
-        deviations: its standard deviation by day.
-        targets: masks by name, the one around the core first.
-        recurrences: later tumours.
+        prediction: what was predicted from it.
+        path: of the page.
 
     Raises:
         OutputError: the page cannot be written.
     """
-    path = out / NAME
-    last = content["last_session"]["day"]
-    curves = _curves(results, content["volumes"], last)
-    case = results.case
+    record, case = prediction.record, results.case
+    last = record.last_session.day
     assert case is not None
+    curves = joined_curves(results, record.volumes)
     page = {
         "estimate": results.estimate,
-        "content": content,
+        "content": plain_content(record),
         "version": __version__,
         "treatments": [treatment(given) for given in case.treatments if given.day >= last],
-        "rows": list(_rows(content, last)),
-        "growth": Picture("predicted growth", draw_growth(results, curves, last)),
-        "pictures": list(_pictures(results, content, densities, deviations, last)),
-        "plans": Picture("radiotherapy targets", _plans(results, densities, targets, recurrences, last)),
-        "targets": list(_targets(content["targets"], last)),
-        "coverage": list(_coverage(content["coverage"])),
-        "settings": list(flat({**config["settings"], "run": config["run"]})),
+        "rows": list(_rows(record)),
+        "growth": Picture("predicted growth", style.vector(growth_figure(results, curves, last))),
+        "pictures": list(_pictures(results, prediction)),
+        "plans": Picture("radiotherapy targets", style.pixels(_plans(results, prediction))),
+        "targets": list(_targets(record.targets, last)),
+        "coverage": list(_coverage(record.coverage)),
+        "settings": list(flat({**prediction.config["settings"], "run": record.run})),
         "shown": MOST_PICTURES,
     }
     write_page(path, fill("prediction.html", page))
     return path
 
 
-def _curves(results: Results, volumes: Mapping[str, Any], last: float) -> dict[str, Curve]:
-    """The fit's growth until the first session, then the prediction's."""
-    later = Growth.model_validate(volumes)
+def joined_curves(results: Results, later: Growth) -> dict[str, Curve]:
+    """Return the growth of the fit until the first session, then that of the prediction."""
     joined = {}
     for region, before in growth_curves(results).items():
         after = later.curve(region)
@@ -104,59 +81,49 @@ def _curves(results: Results, volumes: Mapping[str, Any], last: float) -> dict[s
     return joined
 
 
-def _rows(content: Mapping[str, Any], last: float) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
+def _rows(record: PredictionRecord) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
     """Day, days after the last session, and volumes with their intervals."""
-    volumes = content["volumes"]
-    for k, day in enumerate(volumes["days"]):
-        if day not in content["days"] and day != last:
-            continue
-        cells = []
-        for region in REGIONS:
-            value, low, high = (volumes[region][end][k] for end in ("volume_ml", "low_ml", "high_ml"))
-            cells.append((number(value), f"{number(low)} to {number(high)}"))
-        yield plain(day), plain(day - last), cells
+    last = record.last_session.day
+    curves = [record.volumes.curve(region) for region in REGIONS]
+    for k, day in enumerate(record.volumes.days):
+        if day in record.days or day == last:
+            cells = [(number(c.value[k]), span(c.low[k], c.high[k])) for c in curves]
+            yield plain(day), plain(day - last), cells
 
 
-def _pictures(
-    results: Results,
-    content: Mapping[str, Any],
-    densities: Mapping[float, Volume],
-    deviations: Mapping[float, Volume],
-    last: float,
-) -> Iterator[tuple[str, Picture]]:
-    """The last scan against the predicted density, at the predicted days."""
-    case = results.case
+def _pictures(results: Results, prediction: PredictionResults) -> Iterator[tuple[str, Picture]]:
+    """Density lines and the 95 % band of the tumour's boundary over the last scan, for the first days."""
+    case, last = results.case, prediction.record.last_session.day
     assert case is not None
     centre, reach = field_of_view(results)
-    days = [day for day in content["days"] if day > last] or list(content["days"])
+    days = [day for day in prediction.record.days if day > last] or list(prediction.record.days)
     for day in days[:MOST_PICTURES]:
-        density, spread = densities[day], deviations[day]
+        density = prediction.densities[day]
         lines = [
             Line(density, results.threshold[r], style.MODEL[r], f"predicted density {results.threshold[r]:g}")
             for r in REGIONS
         ]
-        away = np.abs(density.data - results.threshold["whole"])
-        possible = density.with_data(away < NORMAL_95 * spread.data)
-        fills = [*scan_fills(case.sessions[-1]), Fill(possible, DEVIATION, "95 % interval of the rim")]
-        drawing = draw_planes(
-            lambda points, density=density: background(case, density, points),  # type: ignore[misc]
-            fills,
-            lines,
-            centre,
-            reach,
-        )
-        yield f"day {plain(day)}, {plain(day - last)} days after the last session", Picture(f"day {day:g}", drawing)
+        band = boundary_band(density, prediction.deviations[day], results.threshold["whole"])
+        fills = [*scan_fills(case.sessions[-1]), Fill(band, DEVIATION, "95 % interval of the boundary")]
+        drawing = planes_figure(partial(background, case, density), fills, lines, centre, reach)
+        title = f"day {plain(day)}, {plain(day - last)} days after the last session"
+        yield title, Picture(f"day {day:g}", style.pixels(drawing))
 
 
-def _plans(
-    results: Results,
-    densities: Mapping[float, Volume],
-    targets: Mapping[str, Volume],
-    recurrences: Sequence[Recurrence],
-    last: float,
-) -> str:
+def boundary_band(density: Volume, deviation: Volume, threshold: float) -> Volume:
+    """Return where the 95 % interval of the density holds a threshold: mask of voxels, bool.
+
+    Args:
+        density: 0..1.
+        deviation: its standard deviation, on the same grid.
+        threshold: density at the boundary, 0..1.
+    """
+    return density.with_data(np.abs(density.data - threshold) < NORMAL_95 * deviation.data)
+
+
+def _plans(results: Results, prediction: PredictionResults) -> Figure:
     """Both targets over the last scan, and the recurrence where there is one."""
-    case = results.case
+    case, targets = results.case, prediction.targets
     assert case is not None
     names = list(targets)
     shown = (names[0], names[-1])
@@ -166,12 +133,12 @@ def _plans(
         for name, colour, label in zip(shown, TARGETS, labels, strict=True)
     ]
     fills = scan_fills(case.sessions[-1])
-    for recurrence in recurrences:
+    for recurrence in prediction.recurrences:
         fills.append(Fill(recurrence.parts["all"], DEVIATION, f"recurrence, {recurrence.name}"))
     centre, reach = field_of_view(results)
     edge = max(float(np.abs(mask.world(np.argwhere(mask.data)) - centre).max()) for mask in targets.values())
-    density = densities[last]
-    return draw_planes(lambda points: background(case, density, points), fills, lines, centre, max(reach, edge + 8.0))
+    density = prediction.densities[prediction.record.last_session.day]
+    return planes_figure(partial(background, case, density), fills, lines, centre, max(reach, edge + 8.0))
 
 
 def _targets(rows: Mapping[str, Any], last: float) -> Iterator[tuple[str, str, str, str]]:
@@ -187,8 +154,8 @@ def _targets(rows: Mapping[str, Any], last: float) -> Iterator[tuple[str, str, s
 
 
 def _coverage(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[tuple[str, str]]]]:
-    """Recurrence, part, volume, and the share inside each target in per cent."""
+    """Recurrence, part, volume, and the fraction inside each target in per cent."""
     for name, parts in found.items():
         for part, row in parts.items():
-            shares = [(target, f"{100 * share:.1f}") for target, share in row.items() if target != "volume_ml"]
-            yield name, part, number(row["volume_ml"]), shares
+            inside = [(target, f"{100 * fraction:.1f}") for target, fraction in row.items() if target != "volume_ml"]
+            yield name, part, number(row["volume_ml"]), inside

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from matplotlib import colors
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 
 from oncology.imaging import Case, Session, Volume, sample
 from oncology.report import style
-from oncology.results.read import REGIONS, Results
+from oncology.results.files import Results
+from oncology.results.schema import REGIONS
 
-__all__ = ["Fill", "Line", "Plane", "background", "draw_planes", "draw_session", "field_of_view", "scan_fills"]
+__all__ = ["Fill", "Line", "Plane", "background", "field_of_view", "planes_figure", "scan_fills", "session_figure"]
 
 type Floats = NDArray[np.float64]
 
@@ -107,8 +109,8 @@ def _scan(case: Case, session: str) -> Session:
     return next(scan for scan in case.sessions if scan.id == session)
 
 
-def draw_session(results: Results, session: str, centre: Floats, reach: float) -> str:
-    """Draw one session, scan against model, and return the picture as an embedded PNG.
+def session_figure(results: Results, session: str, centre: Floats, reach: float) -> Figure:
+    """Draw one session, scan against model.
 
     Args:
         results: what the fit left.
@@ -124,7 +126,7 @@ def draw_session(results: Results, session: str, centre: Floats, reach: float) -
         )
         for r in REGIONS
     ]
-    return draw_planes(lambda points: background(results.case, density, points), fills, lines, centre, reach)
+    return planes_figure(lambda points: background(results.case, density, points), fills, lines, centre, reach)
 
 
 def scan_fills(scan: Session) -> list[Fill]:
@@ -136,10 +138,10 @@ def scan_fills(scan: Session) -> list[Fill]:
     ]
 
 
-def draw_planes(
+def planes_figure(
     behind: Callable[[Floats], Floats], fills: Sequence[Fill], lines: Sequence[Line], centre: Floats, reach: float
-) -> str:
-    """Draw fillings and lines in three planes and return the picture as an embedded PNG.
+) -> Figure:
+    """Draw fillings and lines in three planes.
 
     Args:
         behind: brightness 0..1 at points (n, 3), RAS mm.
@@ -163,7 +165,7 @@ def draw_planes(
             handlelength=2.2,
             borderpad=0.1,
         )
-        return style.pixels(drawing)
+        return drawing
 
 
 def _draw_plane(
@@ -200,7 +202,9 @@ def background(case: Case | None, density: Volume, points: Floats) -> Floats:
     if case.t1 is None:
         return WHITE_SHADE * sample(case.white, points) + GREY_SHADE * sample(case.grey, points)
     low, high = np.percentile(case.t1.data[::2, ::2, ::2], (1.0, 99.5))
-    return np.clip((sample(case.t1, points, outside=low) - low) / max(high - low, np.finfo(np.float32).tiny), 0.0, 1.0)
+    return np.asarray(
+        np.clip((sample(case.t1, points, outside=low) - low) / max(high - low, np.finfo(np.float32).tiny), 0.0, 1.0)
+    )
 
 
 def _inside(mask: Volume, points: Floats) -> NDArray[np.bool_]:

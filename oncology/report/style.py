@@ -15,7 +15,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-__all__ = ["HUES", "MODEL", "NAMES", "SCAN", "figure", "pixels", "png_uri", "vector"]
+__all__ = ["HUES", "MODEL", "NAMES", "SCAN", "Drawing", "figure", "pixels", "png_uri", "vector"]
 
 BLUE, SKY, VERMILLION, ORANGE, GREEN, PURPLE, BLACK = (
     "#0072B2",
@@ -58,25 +58,35 @@ _SETTINGS: Any = {
 }
 
 
+class Drawing(Figure):
+    """A figure that a notebook shows without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        return _saved(self, "png", dpi=RESOLUTION)
+
+
 @contextmanager
-def figure(width: float, height: float) -> Iterator[Figure]:
-    """Give a figure of a size in mm, in the style of the report; save it before the block ends."""
+def figure(width: float, height: float) -> Iterator[Drawing]:
+    """Give a figure of a size in mm to draw on, in the style of the report."""
     with matplotlib.rc_context(_SETTINGS):
-        yield Figure(figsize=(width * MM, height * MM), layout="constrained")
+        yield Drawing(figsize=(width * MM, height * MM), layout="constrained")
 
 
 def pixels(drawing: Figure) -> str:
     """Return a figure as the address of an embedded PNG: for images."""
-    stream = io.BytesIO()
-    drawing.savefig(stream, format="png", dpi=RESOLUTION)
-    return png_uri(stream.getvalue())
+    return png_uri(_saved(drawing, "png", dpi=RESOLUTION))
 
 
 def vector(drawing: Figure) -> str:
     """Return a figure as the address of an embedded SVG: for curves."""
+    return _uri("image/svg+xml", _saved(drawing, "svg", metadata={"Date": None}))
+
+
+def _saved(drawing: Figure, kind: str, **how: Any) -> bytes:
     stream = io.BytesIO()
-    drawing.savefig(stream, format="svg", metadata={"Date": None})
-    return _uri("image/svg+xml", stream.getvalue())
+    with matplotlib.rc_context(_SETTINGS):
+        drawing.savefig(stream, format=kind, **how)
+    return stream.getvalue()
 
 
 def png_uri(content: bytes) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from oncology.report.words import number
-from oncology.results.read import Estimate
+from oncology.results.schema import Estimate
+from oncology.text import number
 
 __all__ = ["SurrogateRow", "surrogate_rows"]
 

@@ -10,12 +10,12 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup, escape
 
-from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection, Treatment
-from oncology.results.read import Combination, Estimate, Parameter
+from oncology.inverse.estimate import NORMAL_95
+from oncology.results.schema import PACE, Combination, Estimate, Parameter, log_interval
+from oncology.text import number, span, symbols
 
 __all__ = [
     "Row",
@@ -24,14 +24,10 @@ __all__ = [
     "direction",
     "formula",
     "headline",
-    "number",
     "parameter_rows",
-    "plain",
-    "symbols",
-    "treatment",
+    "verdict",
 ]
 
-NORMAL_95 = 1.96
 NAMES = {
     "diffusion_white": ("diffusion in white matter", "D_w"),
     "diffusion_grey": ("diffusion in grey matter", "D_g"),
@@ -41,8 +37,6 @@ NAMES = {
     "threshold_whole": ("density at the rim of the whole tumour", "τ₁"),
     "threshold_core": ("density at the rim of the core", "τ₂"),
 }
-PACE = ("diffusion_white", "proliferation", "onset")  # what must be known to say how fast the tumour moved
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 WIDEST = math.log(8.0)  # of the little interval bars, to each side
 
 
@@ -70,21 +64,6 @@ class Row:
     bar: tuple[float, float] | None
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """Write a number with so many significant digits, a true minus and no exponent where it can be avoided."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    if value == 0:
-        return "0"
-    if 1e-4 <= abs(value) < 1e6:
-        places = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
-        text = f"{value:,.{places}f}"
-    else:
-        mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
-        text = f"{mantissa} × 10{str(int(power)).translate(SUPERSCRIPTS)}"
-    return text.replace("-", "−").replace(",", "\N{NARROW NO-BREAK SPACE}")
-
-
 def formula(text: str) -> Markup:
     """Write a formula for the page: D_w becomes a D with an index."""
     return Markup(re.sub(r"\bD_(\w)", r"D<sub>\1</sub>", str(escape(text))))
@@ -93,17 +72,6 @@ def formula(text: str) -> Markup:
 def direction(text: str) -> str:
     """Write a direction of the unknowns with words instead of names: "+0.7 ln_proliferation" loses its underscore."""
     return text.replace("_", " ").replace("-", "−")
-
-
-def symbols(text: str) -> str:
-    """Write units and formulas as in print: mm^2/day becomes mm²/day, sqrt(D/rho) becomes √(D/ρ)."""
-    for plain, printed in (("sqrt", "√"), ("rho", "ρ"), ("^2", "²"), ("^3", "³")):
-        text = text.replace(plain, printed)
-    return "" if text == "1" else text
-
-
-def _span(low: float, high: float) -> str:
-    return f"{number(low)} to {number(high)}"
 
 
 def parameter_rows(estimate: Estimate) -> list[Row]:
@@ -120,30 +88,11 @@ def _parameter_row(name: str, parameter: Parameter, estimate: Estimate) -> Row:
         interval = "± " + ", ".join(number(NORMAL_95 * sd, 2) for sd in spread) if spread else "–"
     else:
         value = number(parameter.value)
-        ends = _interval(parameter, estimate.intervals.get(name))
-        interval = "–" if ends is None else _span(*ends)
+        ends = estimate.interval(name)
+        interval = "–" if ends is None else span(*ends)
         if ends is not None and parameter.sd_log is not None:
             bar = _bar(parameter.value, ends)
     return Row(words, symbol, value, interval, symbols(parameter.unit), parameter.identified, bar)
-
-
-def _interval(parameter: Parameter, given: Any) -> tuple[float, float] | None:
-    """The interval in the file, else that of the standard deviation there."""
-    if isinstance(given, Sequence) and len(given) == 2 and all(isinstance(end, int | float) for end in given):
-        return float(given[0]), float(given[1])
-    value = parameter.value
-    if isinstance(value, tuple):
-        return None
-    if parameter.sd_log is not None:
-        return _log_interval(value, parameter.sd_log)
-    if isinstance(parameter.sd, float):
-        return value - NORMAL_95 * parameter.sd, value + NORMAL_95 * parameter.sd
-    return None
-
-
-def _log_interval(value: float, sd_log: float) -> tuple[float, float]:
-    factor = math.exp(min(NORMAL_95 * sd_log, 700.0))
-    return value / factor, value * factor
 
 
 def _bar(value: float, ends: tuple[float, float]) -> tuple[float, float] | None:
@@ -157,14 +106,14 @@ def combination_rows(estimate: Estimate) -> list[Row]:
     """Return a row for each combination of parameters."""
     rows = []
     for combination in estimate.combinations:
-        ends = _log_interval(combination.value, combination.sd_log)
+        ends = log_interval(combination.value, combination.sd_log)
         words, formula = _split_formula(combination.name)
         rows.append(
             Row(
                 words,
                 symbols(formula),
                 number(combination.value),
-                _span(*ends),
+                span(*ends),
                 symbols(combination.unit),
                 combination.identified,
                 _bar(combination.value, ends),
@@ -204,6 +153,16 @@ def _unknown(estimate: Estimate) -> list[str]:
     """Names, in words, of the parameters that the data do not determine."""
     names = [name for name, parameter in estimate.parameters.items() if not parameter.identified]
     return [NAMES.get(name, (name.replace("_", " "), ""))[0].partition(" (")[0] for name in names]
+
+
+def verdict(estimate: Estimate) -> str:
+    """Say in one line whether the fit can be trusted: convergence, agreement with the scans, what is not determined."""
+    given = (estimate.model_extra or {}).get("verdict")
+    overlaps = [regions["whole"] for regions in estimate.dice.values() if regions.get("whole") is not None]
+    dice = f", Dice of the whole tumour {', '.join(number(value, 2) for value in overlaps)}" if overlaps else ""
+    unknown = _unknown(estimate)
+    told = f"not determined by the scans: {_listed(unknown)}" if unknown else "the scans determine every parameter"
+    return f"Verdict: {given + ', ' if isinstance(given, str) else ''}{estimate.status}{dice}; {told}"
 
 
 def cannot_tell(estimate: Estimate, sessions: int) -> list[str]:
@@ -258,7 +217,7 @@ def _why(unknown: Sequence[str], sessions: int) -> list[str]:
 def _known(combination: Combination) -> str:
     words, formula = _split_formula(combination.name)
     unit = symbols(combination.unit)
-    ends = _span(*_log_interval(combination.value, combination.sd_log))
+    ends = span(*log_interval(combination.value, combination.sd_log))
     return (
         f"the {words} {symbols(formula)} = {number(combination.value)}{' ' + unit if unit else ''} "
         f"(95 % interval {ends})"
@@ -267,28 +226,3 @@ def _known(combination: Combination) -> str:
 
 def _listed(items: Sequence[str], last: str = "and") -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}"
-
-
-def plain(value: float) -> str:
-    """Write a number that was given, such as a day or a dose, as it was given (four digits at most)."""
-    return f"{value:.4g}".replace("-", "−")
-
-
-def treatment(given: Treatment) -> str:
-    """Say what was done, when and how much."""
-    day = plain(given.day)
-    match given:
-        case Radiotherapy():
-            return (
-                f"radiotherapy from day {day}: {plain(given.dose_gy)} Gy in {given.fractions} fractions (α = "
-                f"{plain(given.alpha)} /Gy, α/β = {plain(given.alpha_beta)} Gy: each leaves "
-                f"{100 * given.survival:.1f} % of the cells)"
-            )
-        case Chemotherapy():
-            return (
-                f"chemotherapy on day {day}: kill rate {plain(given.rate)} /day, half-life "
-                f"{plain(given.half_life)} days"
-            )
-        case Resection():
-            what = "the core of the scan before" if given.mask is None else given.mask.name
-            return f"resection on day {day}: cavity from {what}"

@@ -1,1 +1,1 @@
-"""What a fit leaves behind: its schema, written and read in one place."""
+"""What a fit, a prediction and a simulation leave behind: one schema, written and read in one place."""

@@ -7,7 +7,8 @@ shape is that of `oncology.inverse.shape`. Written and read here side by side.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,14 @@ from oncology.model.seed import Seed
 from oncology.model.treatment import Treatment
 from oncology.model.tumour import Tumour
 
-__all__ = ["FittedTumour", "fitted_tumour", "posterior_content", "read_fitted", "shape_content"]
+__all__ = [
+    "FittedTumour",
+    "fitted_tumour",
+    "plain_treatment",
+    "posterior_content",
+    "read_fitted",
+    "shape_content",
+]
 
 Vector = NDArray[np.float64]
 
@@ -36,7 +44,7 @@ class FittedTumour:
         unknowns: meaning of the unknowns.
         mean: (n,) their estimate.
         covariance: (n, n) their posterior covariance.
-        thresholds: given density at the rim of "whole" and "core", 0..1.
+        thresholds: given density at the boundary of "whole" and "core", 0..1.
         treatments: of the patient, by day; those after the last scan too.
         shape: correction of the single seed's density, if there is one.
     """
@@ -65,7 +73,7 @@ def fitted_tumour(fit: CaseFit, thresholds: Mapping[str, float], treatments: tup
 
     Args:
         fit: outcome of the fit.
-        thresholds: given density at the rim of "whole" and "core", 0..1.
+        thresholds: given density at the boundary of "whole" and "core", 0..1.
         treatments: of the patient.
     """
     return FittedTumour(fit.unknowns, fit.posterior.mean, fit.posterior.covariance, thresholds, treatments, fit.shape)
@@ -101,6 +109,14 @@ def shape_content(shape: Shape | None) -> dict[str, Any]:
     }
 
 
+def plain_treatment(treatment: Treatment) -> dict[str, Any]:
+    """Return a treatment as plain values, as `estimate.json` has it."""
+    entries = {"kind": type(treatment).__name__.lower(), **asdict(treatment)}
+    return {
+        key: str(value) if isinstance(value, Path) else value for key, value in entries.items() if value is not None
+    }
+
+
 def read_fitted(
     content: Mapping[str, Any],
     thresholds: Mapping[str, float],
@@ -111,7 +127,7 @@ def read_fitted(
 
     Args:
         content: of the file.
-        thresholds: given density at the rim of "whole" and "core", 0..1.
+        thresholds: given density at the boundary of "whole" and "core", 0..1.
         treatments: of the patient.
         source: the file, for messages.
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oncology.imaging.metrics import MM3_PER_ML
 from oncology.meshing import TetMesh
 from oncology.model.fractions import volume_fraction
-from oncology.report.metrics import MM3_PER_ML
 
 __all__ = ["FRONTS", "LEVELS", "front_distances", "iso_surface", "level_table", "reached", "volumes_above"]
 

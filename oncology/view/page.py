@@ -20,7 +20,7 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 
 from oncology import __version__
-from oncology.report import style
+from oncology.text import Progress, silent
 from oncology.view.grids import BAND, HIGH, LOW, DensityGrid, ImageGrid, density_grid, image_grid
 from oncology.view.measures import FRONTS, front_distances, level_table, reached, volumes_above
 from oncology.view.sources import Subject
@@ -32,18 +32,16 @@ FRONT = 0.05  # density of the outermost surface that is shown at first
 COARSER = 4  # times fewer triangles while things move and the processor draws
 MOST_DISTANCES = 16  # frames for which the distance of the front is measured
 SCRIPTS = ("field.js", "draw.js", "scene.js", "timeline.js", "labels.js", "controls.js", "main.js")
-HUES = {"core": style.VERMILLION, "whole": style.SKY, "front": style.PURPLE}
+HUES = {"core": "#D55E00", "whole": "#56B4E9", "front": "#CC79A7"}  # Okabe and Ito (2008), for any colour vision
 ANATOMY = {"brain": ("Brain surface", "#b8c0c8", 0.34), "white": ("White matter", "#e8e2d4", 0.0)}
 
-type Tell = Callable[[str, float], None]
 
-
-def build_page(subject: Subject, tell: Tell = lambda text, share: None) -> str:
+def build_page(subject: Subject, tell: Progress = silent) -> str:
     """Return the page as text.
 
     Args:
         subject: what is shown.
-        tell: called with what is going on and which share (0..1) is done.
+        tell: called with what is going on and which fraction (0..1) is done.
     """
     tell("images", 0.0)
     image = image_grid(subject.mesh, subject.case)
@@ -51,7 +49,7 @@ def build_page(subject: Subject, tell: Tell = lambda text, share: None) -> str:
     density = density_grid(subject.mesh, subject.trajectory)
     tell("surfaces", 0.35)
     surfaces = anatomy(subject.mesh, subject.case)
-    tables, arrays = _tables(subject, lambda share: tell("volumes and distances", 0.5 + 0.45 * share))
+    tables, arrays = _tables(subject, lambda done: tell("volumes and distances", 0.5 + 0.45 * done))
     tell("page", 0.95)
     arrays |= _grids(image, density)
     for name, surface in surfaces.items():

@@ -6,25 +6,31 @@ at hand; without it the mesh stands in for the brain.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from oncology.errors import ConfigError
 from oncology.imaging import Case
+from oncology.imaging.describe import treatment
 from oncology.meshing import TetMesh, read_mesh
 from oncology.model.trajectory import Trajectory, read_trajectory
-from oncology.report.words import treatment
-from oncology.results.read import REGIONS, Curve, Growth, ReportError, read_results
-from oncology.view.grids import logit
+from oncology.results.files import Results, read_json, read_results, require_same_mesh
+from oncology.results.images import on_day
+from oncology.results.prediction import PredictionResults
+from oncology.results.schema import (
+    REGIONS,
+    Curve,
+    Growth,
+    PredictionRecord,
+    ReportError,
+    SimulationRecord,
+    parsed,
+)
 
-__all__ = ["Mark", "Subject", "continued", "read_subject", "until"]
-
-USUAL = {"whole": 0.25, "core": 0.60}  # densities at the rims where neither the folder nor a case names any
+__all__ = ["Mark", "Subject", "continued", "read_subject", "subject_of", "subject_of_prediction", "until"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def read_subject(out: Path, case: Case | None = None) -> Subject:
 
     Args:
         out: the folder.
-        case: the case, if it is at hand.
+        case: the case, if it is available.
 
     Raises:
         ReportError: a file is missing, damaged, of another version, or belongs to another fit or case.
@@ -91,12 +97,11 @@ def read_subject(out: Path, case: Case | None = None) -> Subject:
     out = Path(out)
     if not out.is_dir():
         raise ReportError(f"{out}: no such folder: give the one that `oncology fit CASE --out OUT` wrote")
-    marks = tuple(Mark(t.day, treatment(t)) for t in case.treatments) if case is not None else ()
-    return _fit(out, case, marks) if (out / "estimate.json").is_file() else _run(out, case, marks)
+    return subject_of(read_results(out, case)) if (out / "estimate.json").is_file() else _run(out, case)
 
 
-def _fit(out: Path, case: Case | None, marks: tuple[Mark, ...]) -> Subject:
-    results = read_results(out, case)
+def subject_of(results: Results) -> Subject:
+    """Return what is shown of a fit."""
     estimate, growth = results.estimate, results.estimate.growth
     volumes = {(s, r): v.scan for s, regions in estimate.volumes_ml.items() for r, v in regions.items()}
     notes = list(estimate.warnings)
@@ -108,56 +113,55 @@ def _fit(out: Path, case: Case | None, marks: tuple[Mark, ...]) -> Subject:
         status=estimate.status,
         mesh=results.mesh,
         trajectory=results.trajectory,
-        case=case,
+        case=results.case,
         thresholds=results.threshold,
-        treatments=marks,
+        treatments=_marks(results.case),
         scans=volumes,
         intervals={} if growth is None else {region: growth.curve(region) for region in REGIONS},
         notes=tuple(notes),
     )
 
 
-def _run(out: Path, case: Case | None, marks: tuple[Mark, ...]) -> Subject:
+def subject_of_prediction(prediction: PredictionResults, case: Case | None) -> Subject:
+    """Return what is shown of a prediction."""
+    record = prediction.record
+    return _grown("prediction", record, prediction.mesh, prediction.trajectory, case, record.volumes)
+
+
+def _marks(case: Case | None) -> tuple[Mark, ...]:
+    return tuple(Mark(given.day, treatment(given)) for given in case.treatments) if case is not None else ()
+
+
+def _run(out: Path, case: Case | None) -> Subject:
     """A simulation or a prediction."""
+    remedy = "run it again"
     mesh, trajectory = read_mesh(out / "mesh.h5"), read_trajectory(out / "trajectory.h5")
-    if trajectory.mesh_fingerprint != mesh.fingerprint or trajectory.density.shape[1] != len(mesh.points):
-        raise ReportError(
-            f"{out / 'trajectory.h5'}: was computed on mesh {trajectory.mesh_fingerprint[:12]}, mesh.h5 is "
-            f"{mesh.fingerprint[:12]}: put the files of one run together"
-        )
-    name = str(trajectory.meta.get("case", "")) or (case.id if case is not None else out.resolve().name)
-    if case is not None and case.id != name:
-        raise ReportError(f"{out}: was grown in case {name!r}, {case.root} is {case.id!r}: give its case")
-    prediction = out / "prediction.json"
-    content = _content(prediction if prediction.is_file() else out / "summary.json")
-    intervals: dict[str, Curve] = {}
-    try:
-        rims = content.get("thresholds", {"oedema": USUAL["whole"], "core": USUAL["core"]})
-        if case is not None and not prediction.is_file():
-            rims = {"oedema": case.thresholds.oedema, "core": case.thresholds.core}
-        thresholds = {"whole": float(rims["oedema"]), "core": float(rims["core"])}
-        if prediction.is_file():
-            volumes = Growth.model_validate(content["volumes"])
-            intervals = {region: volumes.curve(region) for region in REGIONS}
-        notes = tuple(str(note) for note in content.get("notes", ()))
-    except (KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise ReportError(f"{out}: prediction.json or summary.json is damaged ({reason}): run it again") from error
-    kind = "prediction" if prediction.is_file() else "simulation"
-    return Subject(name, kind, "", mesh, trajectory, case, thresholds, marks, {}, intervals, notes)
+    require_same_mesh(out, mesh, trajectory, "put the files of one run together")
+    path = out / "prediction.json"
+    if path.is_file():
+        record = parsed(PredictionRecord, read_json(path, remedy), str(path), remedy)
+        subject = _grown("prediction", record, mesh, trajectory, case, record.volumes)
+    else:
+        path = out / "summary.json"
+        simulated = parsed(SimulationRecord, read_json(path, remedy), str(path), remedy)
+        subject = _grown("simulation", simulated, mesh, trajectory, case)
+    if case is not None and case.id != subject.name:
+        raise ReportError(f"{out}: was grown in case {subject.name!r}, {case.root} is {case.id!r}: give its case")
+    return subject
 
 
-def _content(path: Path) -> dict[str, Any]:
-    """A JSON file; empty where there is none."""
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ReportError(f"{path}: not a JSON file ({' '.join(str(error).split())}): run it again") from error
-    if not isinstance(content, dict):
-        raise ReportError(f"{path}: holds no table: run it again")
-    return content
+def _grown(
+    kind: str,
+    record: PredictionRecord | SimulationRecord,
+    mesh: TetMesh,
+    trajectory: Trajectory,
+    case: Case | None,
+    volumes: Growth | None = None,
+) -> Subject:
+    intervals = {} if volumes is None else {region: volumes.curve(region) for region in REGIONS}
+    given = record.thresholds if case is None or kind == "prediction" else case.thresholds
+    levels = {"whole": given.oedema, "core": given.core}
+    return Subject(record.case, kind, "", mesh, trajectory, case, levels, _marks(case), {}, intervals, record.notes)
 
 
 def continued(fit: Subject, prediction: Subject) -> Subject:
@@ -187,11 +191,9 @@ def until(subject: Subject, day: float) -> Subject:
             "choose a day within it"
         )
     after = min(int(np.searchsorted(times, day)), len(times) - 1)
-    share = (day - times[after - 1]) / (times[after] - times[after - 1])
-    last = (1.0 - share) * logit(density[after - 1]) + share * logit(density[after])
     cut = Trajectory(
         np.append(times[:after], day),
-        np.vstack([density[:after], (1.0 / (1.0 + np.exp(-last))).astype(density.dtype)]),
+        np.vstack([density[:after], on_day(subject.trajectory, day).astype(density.dtype)]),
         subject.trajectory.mesh_fingerprint,
         subject.trajectory.meta,
     )

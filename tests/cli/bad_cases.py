@@ -147,7 +147,7 @@ def leftovers(folder: Path) -> list[str]:
 def main() -> None:
     """On every rank: run each command line of a file and write what this rank said and its statuses beside it."""
     from oncology.cli import main as cli
-    from oncology.cli.runtime import launched_rank
+    from oncology.parallel import launched_rank
 
     source = Path(sys.argv[1])
     told = []

@@ -10,7 +10,8 @@ from cyclopts import App
 
 from oncology import errors
 from oncology.cli import main as cli
-from oncology.cli.runtime import Ended, set_launch_defaults
+from oncology.cli.runtime import Ended
+from oncology.parallel import set_launch_defaults
 
 LAUNCHERS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")
 

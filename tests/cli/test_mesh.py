@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from oncology.cli import main as cli
-from oncology.cli.output import MARKER
 from oncology.imaging import Case
 from oncology.meshing import read_mesh, read_quality, read_recipe
+from oncology.results.folder import MARKER
 from tests.cases import write_case
 
 SIZE = ("--size", "8")
@@ -181,13 +181,13 @@ def test_a_cache_that_cannot_be_written(tmp_path, run, monkeypatch):
     ],
 )
 def test_the_cache_folder(monkeypatch, environment, folder):
-    from oncology.cli.runtime import mesh_cache
+    from oncology.meshing import default_cache
 
     for name in ("ONCOLOGY_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert mesh_cache() == folder
+    assert default_cache() == folder
 
 
 def test_other_outputs_of_this_package_are_no_place_for_a_mesh(tmp_path, run):

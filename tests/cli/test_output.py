@@ -10,14 +10,15 @@ import sys
 import numpy as np
 import pytest
 
-from oncology.cli.output import MARKER, json_lines, output_folder, progress
+from oncology.cli.output import progress
 from oncology.cli.runtime import world
 from oncology.errors import OutputError
+from oncology.results.folder import MARKER, json_lines, output_folder
 
 KILLED = """
 import os, sys
 from pathlib import Path
-from oncology.cli.output import output_folder
+from oncology.results.folder import output_folder
 with output_folder(Path(sys.argv[1]), checkpoint="state.npz") as work:
     (work / "half").write_text("half")
     if sys.argv[2] == "with checkpoint":
@@ -146,7 +147,7 @@ def test_a_finished_run_can_be_resumed(tmp_path):
 def test_a_living_run_is_left_alone(tmp_path):
     out = tmp_path / "out"
     holder = (
-        "import sys; from pathlib import Path; from oncology.cli.output import output_folder\n"
+        "import sys; from pathlib import Path; from oncology.results.folder import output_folder\n"
         "with output_folder(Path(sys.argv[1])) as work: print(work, flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen(

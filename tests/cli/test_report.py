@@ -6,7 +6,8 @@ import pytest
 
 from oncology.cli import main as cli
 from oncology.imaging import Case
-from oncology.report import page, scene, style
+from oncology.report import page, scene
+from oncology.report.style import Drawing
 from tests.report.synthetic import write_results
 
 
@@ -16,8 +17,8 @@ def out(case_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         raise scene.RenderingError("3-D view: not in this test")
 
     monkeypatch.setattr(page, "render", fail)
-    for name in ("draw_session", "draw_growth", "draw_convergence"):
-        monkeypatch.setattr(page, name, lambda *given: style.png_uri(b""))
+    for name in ("session_figure", "growth_figure", "convergence_figure"):
+        monkeypatch.setattr(page, name, lambda *given: Drawing(figsize=(0.1, 0.1)))
     return write_results(tmp_path, Case.read(case_path), size=8.0, steps=4)
 
 
@@ -32,7 +33,7 @@ def test_the_case_is_found_in_the_settings(out, capsys):
 def test_without_the_case_it_says_so(out, case_path, tmp_path, capsys):
     moved = case_path.rename(tmp_path / "elsewhere")
     assert cli.run(["report", str(out)]) == 0
-    assert "give --case CASE" in capsys.readouterr().err
+    assert "case folder not found; scans are not shown. Use --case PATH." in capsys.readouterr().err
     assert cli.run(["report", str(out), "--case", str(moved)]) == 0
     assert capsys.readouterr().err == ""
 

@@ -14,7 +14,7 @@ from oncology.cli import main as cli
 from oncology.imaging import Case
 from oncology.meshing import read_mesh
 from oncology.model.trajectory import read_trajectory
-from oncology.results.read import read_results
+from oncology.results.files import read_results
 from tests.cases import write_case
 
 pytest.importorskip("torch")

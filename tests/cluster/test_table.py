@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from oncology.cluster import Store, Task, TaskState, list_tasks, read_plan
 from oncology.cluster.table import COLUMNS, CohortRow, read_rows, table_csv, table_html
-from oncology.results.read import Estimate
+from oncology.results.schema import Estimate
 from tests.cluster.cohorts import Cohort, example_estimate, write_cohort
 
 

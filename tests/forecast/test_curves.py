@@ -33,10 +33,11 @@ def fitted(*treatments) -> FittedTumour:
 
 
 def test_bands_hold_what_is_known_of_later_days():
-    band = Band(np.array([0.0, 1.0, 5.0, 9.0]), np.zeros(4), np.array([0.0, 40.0, 8.0, 12.0]))
+    volume = np.array([0.0, 1.0, 5.0, 9.0])
+    band = Band(volume, np.zeros(4), np.array([0.0, 40.0, 8.0, 12.0]), volume)
     bounded = never_shrinking(band)
     assert bounded.high.tolist() == [0.0, 8.0, 8.0, 12.0]
-    shrinking = Band(np.array([2.0, 1.0]), np.zeros(2), np.array([3.0, 1.5]))
+    shrinking = Band(np.array([2.0, 1.0]), np.zeros(2), np.array([3.0, 1.5]), np.array([2.0, 1.0]))
     assert never_shrinking(shrinking).high.tolist() == [2.0, 1.5], "never below the estimate itself"
 
 

@@ -15,9 +15,9 @@ import tomli_w
 from scipy import ndimage
 
 from oncology.imaging import Case, Session, Volume, sample, write_volume
+from oncology.imaging.metrics import compare
 from oncology.meshing import build_mesh, write_mesh
 from oncology.model.trajectory import Trajectory, write_trajectory
-from oncology.report.metrics import compare
 
 MARGIN = 15.0  # mm of brain around the tumour
 FALL = 3.0  # mm over which the logit falls by one

@@ -11,7 +11,8 @@ from oncology.imaging import Case, Volume
 from oncology.meshing import build_mesh
 from oncology.model.trajectory import Trajectory
 from oncology.report import anatomy, curves, scene, slices, style
-from oncology.results.read import Curve, read_results
+from oncology.results.files import read_results
+from oncology.results.schema import Curve
 from tests.cases import write_case
 from tests.report.synthetic import write_results
 
@@ -59,7 +60,7 @@ def test_intervals_and_later_days_are_drawn(results):
     value = np.array([1.0, 20.0, 30.0, 50.0])
     sharp = {region: Curve(days, value, value, value) for region in ("whole", "core")}
     wide = {region: Curve(days, value, 0.8 * value, 1.3 * value) for region in ("whole", "core")}
-    plain, banded = (curves.draw_growth(results, given, 40.0) for given in (sharp, wide))
+    plain, banded = (style.vector(curves.growth_figure(results, given, 40.0)) for given in (sharp, wide))
     svg = [base64.b64decode(uri.partition(",")[2]).decode() for uri in (plain, banded)]
     assert [text.count("FillBetweenPolyCollection") for text in svg] == [0, 4]
     assert all(text.count("stroke-dasharray") >= 4 for text in svg), "both regions in both panels"
@@ -91,12 +92,12 @@ def test_a_picture_does_not_depend_on_the_order_of_voxels(tmp_path):
     for name, axes in (("straight", None), ("turned", turn)):
         case = Case.read(write_case(tmp_path / name, axes=axes))
         left = read_results(write_results(tmp_path / name, case), case)
-        pictures.append(decoded(slices.draw_session(left, "ses-02", *slices.field_of_view(left))))
+        pictures.append(decoded(style.pixels(slices.session_figure(left, "ses-02", *slices.field_of_view(left)))))
     assert np.abs(pictures[0] - pictures[1]).mean() < 2e-3
 
 
 def test_a_picture_shows_scan_and_model(results):
-    picture = decoded(slices.draw_session(results, "ses-01", *slices.field_of_view(results)))
+    picture = decoded(style.pixels(slices.session_figure(results, "ses-01", *slices.field_of_view(results))))
     for colour in style.MODEL.values():
         assert near(picture, colour).sum() > 100
 
@@ -144,4 +145,5 @@ def test_stages_begin_where_names_or_numbers_say():
 
 
 def test_curves_are_the_same_bytes_every_time(results):
-    assert curves.draw_convergence(results.log) == curves.draw_convergence(results.log)
+    first, second = (style.vector(curves.convergence_figure(results.log)) for _ in range(2))
+    assert first == second

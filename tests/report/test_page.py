@@ -14,7 +14,9 @@ from oncology.errors import InputError, OutputError
 from oncology.imaging import Case, read_volume, write_volume
 from oncology.meshing import read_mesh
 from oncology.model.trajectory import Trajectory, read_trajectory, write_trajectory
-from oncology.report import build_report, page, scene, style
+from oncology.report import page, scene
+from oncology.report.style import Drawing
+from oncology.results.files import read_results
 from tests.cases import Scan, write_case
 from tests.report.synthetic import write_results
 
@@ -46,8 +48,12 @@ def no_rendering(monkeypatch):
         raise scene.RenderingError("3-D view: no EGL here: run `oncology doctor`")
 
     monkeypatch.setattr(page, "render", fail)
-    for name in ("draw_session", "draw_growth", "draw_convergence"):
-        monkeypatch.setattr(page, name, lambda *given: style.png_uri(b""))
+    for name in ("session_figure", "growth_figure", "convergence_figure"):
+        monkeypatch.setattr(page, name, lambda *given: Drawing(figsize=(0.1, 0.1)))
+
+
+def build_report(out: Path, case: Case | None = None) -> Path:
+    return page.write_report(read_results(out, case), out / "report.html")
 
 
 def change(out: Path, **entries: object) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oncology.imaging.describe import treatment
 from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection
 from oncology.report.words import (
     cannot_tell,
@@ -14,12 +15,10 @@ from oncology.report.words import (
     direction,
     formula,
     headline,
-    number,
     parameter_rows,
-    symbols,
-    treatment,
 )
-from oncology.results.read import Estimate
+from oncology.results.schema import Estimate
+from oncology.text import number, symbols
 
 
 @pytest.fixture

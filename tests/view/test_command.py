@@ -18,6 +18,7 @@ import pytest
 
 from oncology.cli.main import run
 from tests.cases import write_case
+from tests.view.test_sources import SUMMARY
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,6 +82,7 @@ def test_a_shorter_horizon_cuts_a_longer_one_of_a_simulation_is_refused(out, toy
     page = tmp_path / "growth.html"
     assert run(["view", str(out), "--case", str(toy.root), "--horizon", "0", "--html", str(page)]) == 0
     (out / "estimate.json").unlink()
+    (out / "summary.json").write_text(json.dumps(SUMMARY))
     assert run(["view", str(out), "--case", str(toy.root), "--horizon", "30", "--html", str(page)]) == 2
     assert "simulate --days" in capsys.readouterr().err
 

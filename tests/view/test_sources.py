@@ -12,12 +12,24 @@ from oncology.view.grids import logit
 from oncology.view.sources import continued, read_subject, until
 from tests.view.balls import SPEED, box_mesh, growing, radius
 
+SUMMARY = {
+    "schema": 1,
+    "case": "toy01",
+    "density_range": [0.0, 1.0],
+    "steps": 12,
+    "thresholds": {"oedema": 0.2, "core": 0.7},
+    "mesh": {},
+    "frames": [],
+    "notes": ["slow steps"],
+    "run": {},
+}
+
 
 @pytest.fixture
 def simulated(out):
     """The same folder as a simulation would have left it."""
     (out / "estimate.json").unlink()
-    (out / "summary.json").write_text(json.dumps({"thresholds": {"oedema": 0.2, "core": 0.7}, "notes": ["slow steps"]}))
+    (out / "summary.json").write_text(json.dumps(SUMMARY))
     return out
 
 
@@ -42,9 +54,20 @@ def test_a_prediction_has_intervals_and_continues_its_fit(out, toy_out, toy):
     known = json.loads((toy_out / "estimate.json").read_text())["growth"]
     curves = {r: {end: values[-2:] for end, values in known[r].items()} for r in ("whole", "core")}
     content = {
+        "schema": 1,
+        "case": "toy01",
+        "fit": "out",
+        "last_session": {"id": "ses-02", "day": 40.0},
+        "days": [70.0],
         "thresholds": {"oedema": 0.25, "core": 0.6},
         "volumes": {"days": [40.0, 70.0], **curves},
+        "uncertainty": {"method": "linearised"},
+        "cut_density": 0.0,
+        "mesh": {},
         "notes": ["beyond the mesh"],
+        "run": {},
+        "targets": {},
+        "coverage": {},
     }
     (out / "estimate.json").unlink()
     (out / "prediction.json").write_text(json.dumps(content))
@@ -100,9 +123,10 @@ def other_mesh(out):
         (other_mesh, "one run"),
         (lambda out: (out / "trajectory.h5").unlink(), "no such file"),
         (lambda out: (out / "summary.json").write_text("{"), "not a JSON file"),
-        (lambda out: (out / "summary.json").write_text("[]"), "holds no table"),
-        (lambda out: (out / "summary.json").write_text('{"thresholds": {"oedema": 0.2}}'), "damaged"),
-        (lambda out: (out / "prediction.json").write_text('{"volumes": {"days": [1]}}'), "damaged"),
+        (lambda out: (out / "summary.json").write_text("[]"), "has schema None"),
+        (lambda out: (out / "summary.json").write_text(json.dumps(SUMMARY | {"thresholds": {"oedema": 0.2}})), "core"),
+        (lambda out: (out / "prediction.json").write_text('{"schema": 1, "volumes": {"days": [1]}}'), "Field required"),
+        (lambda out: (out / "summary.json").unlink(), "summary.json: no such file"),
         (shutil.rmtree, "no such folder"),
     ],
 )
@@ -114,9 +138,6 @@ def test_damaged_folders_are_refused_in_one_line(simulated, damage, says):
 
 
 def test_the_wrong_case_is_refused(simulated, toy):
-    trajectory = read_trajectory(simulated / "trajectory.h5")
-    meta = {"case": "somebody"}
-    path = simulated / "trajectory.h5"
-    write_trajectory(path, Trajectory(trajectory.times, trajectory.density, trajectory.mesh_fingerprint, meta))
+    (simulated / "summary.json").write_text(json.dumps(SUMMARY | {"case": "somebody"}))
     with pytest.raises(InputError, match="give its case"):
         read_subject(simulated, toy)

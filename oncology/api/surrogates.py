@@ -1,9 +1,8 @@
-"""Surrogates on the command line: runs of the solver, training, the engine of `oncology fit`, what its report says."""
+"""Neural surrogates of the solver: training runs, training, the engine of a fit, and what its report says."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import json
 import time
 from dataclasses import asdict, dataclass, replace
@@ -12,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from oncology.cli.output import Show
-from oncology.cli.runtime import launched_size
-from oncology.errors import ConfigError, DataError
+from oncology.errors import ArgumentError, ConfigError, DataError
+from oncology.text import Progress, silent
 
 if TYPE_CHECKING:
     from oncology.imaging import Case
@@ -72,47 +70,53 @@ class Training:
         ):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                raise ConfigError(f"--{name} {value:g} is out of range: give {low:g} to {high:g}")
-
-
-def require_torch(option: str) -> None:
-    """Refuse what needs torch where it is not installed, and several processes.
-
-    Raises:
-        ConfigError: no torch, or a launcher with several ranks.
-    """
-    if importlib.util.find_spec("torch") is None:
-        raise ConfigError(f"{option} needs torch, which is not installed: pip install 'oncology[node]'")
-    if launched_size() > 1:
-        raise ConfigError(f"{option} runs in one process: start it without mpiexec, one process a patient")
+                raise ArgumentError(name, f"{value:g} is out of range: give {low:g} to {high:g}")
 
 
 def train_surrogate(
-    folder: Path, training: Training, work: Path, trajectories: Path | None, keep_runs: bool, show: Show
+    case: Case,
+    training: Training,
+    folder: Path,
+    *,
+    trajectories: Path | None = None,
+    keep_runs: bool = False,
+    progress: Progress = silent,
+    cache: Path | None = None,
 ) -> dict[str, Any]:
-    """Make a surrogate of a case in a working folder; return what it was trained on and how far it is off."""
+    """Make a surrogate of the solver for one case; return what it was trained on and how accurate it is.
+
+    Args:
+        case: the patient.
+        training: how it is made.
+        folder: where it is written; it exists.
+        trajectories: folder of an earlier training of this case with `keep_runs`, whose runs to learn from.
+        keep_runs: keep the runs, as trajectories.
+        progress: called with what is going on.
+        cache: folder of meshes kept by content.
+
+    Raises:
+        DataError: `trajectories` holds no runs, or those of another brain.
+        NumericalError: a diffusion solve does not converge.
+    """
     import oncology
     from oncology.fem import probe
-    from oncology.imaging import Case
-    from oncology.results.write import versions
+    from oncology.results.versions import versions
     from oncology.surrogate.design import domain_of
     from oncology.surrogate.engine import check_case, tissue_fingerprint
     from oncology.surrogate.learn import Learning, learn, snapshots_of
     from oncology.surrogate.store import save_surrogate
 
     started = time.perf_counter()
-    show("case")
-    case = Case.read(folder)
     check_case(case, "logistic")
     domain, tissue = domain_of(case), tissue_fingerprint(case)
     if trajectories is not None:
         mesh, runs = _read_runs(trajectories, case.id, tissue)
         training = _of_runs(training, mesh, runs)
     else:
-        mesh, runs = _simulate(case, tissue, domain, training, show)
+        mesh, runs = _simulate(case, tissue, domain, training, progress, cache)
     simulated = time.perf_counter() - started
     if keep_runs:
-        _keep_runs(work / _RUNS, runs)
+        _keep_runs(folder / _RUNS, runs)
     facts = {
         "case": case.id,
         "tissue": tissue,
@@ -129,29 +133,31 @@ def train_surrogate(
         domain,
         Learning(basis=training.basis, iterations=training.iterations, seed=training.seed),
         facts,
-        lambda text, fraction: show(text, fraction),
+        progress,
     )
-    save_surrogate(work, surrogate)
+    save_surrogate(folder, surrogate)
     summary = dict(surrogate.facts)
     if training.voxels is not None:
-        summary["voxels"] = _learn_voxels(case, training, mesh, runs, domain, work, show)
+        summary["voxels"] = _learn_voxels(case, training, mesh, runs, domain, folder, progress)
     summary |= {"seconds": round(time.perf_counter() - started, 1)}
-    (work / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return summary
 
 
-def _simulate(case: Case, tissue: str, domain: Any, training: Training, show: Show) -> tuple[TetMesh, list[Trajectory]]:
+def _simulate(
+    case: Case, tissue: str, domain: Any, training: Training, progress: Progress, cache: Path | None
+) -> tuple[TetMesh, list[Trajectory]]:
     """Run the solver over the design."""
     import oncology
-    from oncology.cli.runtime import mesh_cache, world
     from oncology.fem.patient import MeshChoice, meshed_engine
+    from oncology.fem.runtime import alone
     from oncology.forecast.ensemble import grow_many
     from oncology.model.growth import Logistic
     from oncology.surrogate.design import plan_runs
 
-    comm, count = world(), training.runs + training.unseen
-    show("mesh")
-    choice = MeshChoice(training.size, margin=_MARGIN, cache=mesh_cache())
+    comm, count = alone(), training.runs + training.unseen
+    progress("mesh")
+    choice = MeshChoice(training.size, margin=_MARGIN, cache=cache)
     engine = meshed_engine(comm, replace(case, treatments=()), choice, Logistic()).engine
     planned = plan_runs(domain, count, training.frames, training.seed)
     meta: dict[str, float | str] = {
@@ -163,24 +169,24 @@ def _simulate(case: Case, tissue: str, domain: Any, training: Training, show: Sh
     runs = []
     for run in grow_many(engine, ((plan.tumour, plan.days) for plan in planned), meta):
         runs.append(run)
-        show(f"run {len(runs)} of {count}", len(runs) / count)
+        progress(f"run {len(runs)} of {count}", len(runs) / count)
     engine.destroy()
     return engine.mesh, runs
 
 
 def _learn_voxels(
-    case: Case, training: Training, mesh: TetMesh, runs: list[Trajectory], domain: Any, work: Path, show: Show
+    case: Case, training: Training, mesh: TetMesh, runs: list[Trajectory], domain: Any, folder: Path, progress: Progress
 ) -> dict[str, Any]:
     """Train the convolutional variant on the first runs, and measure it on unseen ones."""
     from oncology.surrogate.voxels import learn_flow, save_flow
     from oncology.voxel.box import tissue_box
 
     assert training.voxels is not None
-    show("voxels")
+    progress("voxels")
     box = tissue_box(case, case.tumour_distance, training.voxels, _MARGIN)
     seen, unseen = runs[: min(training.runs, _VOXEL_RUNS)], runs[training.runs :][:_VOXEL_RUNS]
-    flow, theta, facts = learn_flow(box, mesh, domain, seen, unseen, tell=show)
-    save_flow(work / "voxels.h5", flow, theta, facts)
+    flow, theta, facts = learn_flow(box, mesh, domain, seen, unseen, tell=progress)
+    save_flow(folder / "voxels.h5", flow, theta, facts)
     return facts
 
 
@@ -231,8 +237,8 @@ def fit_engine(
     from oncology.surrogate.store import load_surrogate
 
     if folder is None:
-        raise ConfigError(
-            "--engine surrogate needs --surrogate: give a folder that `oncology train surrogate --case CASE` wrote"
+        raise ArgumentError(
+            "engine", "surrogate needs --surrogate: give a folder that `oncology train surrogate` wrote"
         )
     surrogate = load_surrogate(folder)
     route = route or "stuffing"
@@ -241,7 +247,7 @@ def fit_engine(
 
 
 def surrogate_content(surrogate: Surrogate, fit: CaseFit, case: Case) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the entry `surrogate` of estimate.json, and what to warn of."""
+    """Return the entry `surrogate` of `estimate.json`, and what to warn of."""
     from oncology.surrogate.engine import warnings_of
 
     before, after = (fit.unknowns.tumour(x).values for x in (fit.identified.coarse, fit.identified.x))

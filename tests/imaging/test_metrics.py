@@ -9,7 +9,7 @@ from scipy.spatial import distance
 
 from oncology.errors import ImageError
 from oncology.imaging import Volume
-from oncology.report.metrics import compare, dice, surface_points, volume_ml
+from oncology.imaging.metrics import compare, dice, surface_points, volume_ml
 
 SIZES = np.array([1.0, 1.5, 2.0])
 

@@ -1,7 +1,7 @@
 """How far two segmentations of the same grid differ: overlap, volumes and surface distances.
 
 Dice (1945) for overlap; distances between surfaces as in Reinke et al., Nature Methods 21 (2024): the larger of the two
-directed 95th percentiles, and the mean over both surfaces. Surfaces are the centres of the voxels at a mask's rim,
+directed 95th percentiles, and the mean over both surfaces. Surfaces are the centres of the voxels at a mask's boundary,
 placed by the affine, so that any voxel shape and obliquity is right.
 """
 
@@ -15,9 +15,9 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from oncology.errors import ImageError
-from oncology.imaging import Volume
+from oncology.imaging.volume import Volume
 
-__all__ = ["Agreement", "compare", "dice", "surface_points", "volume_ml"]
+__all__ = ["MM3_PER_ML", "Agreement", "compare", "dice", "surface_points", "volume_ml"]
 
 MM3_PER_ML = 1000.0
 OUTLIERS = 95.0  # percentile of the surface distances that stands for the largest

@@ -1,95 +1,103 @@
-"""Files that a fit leaves behind: densities in the case's own space, trajectory, mesh, configuration, estimate."""
+"""What a finished fit leaves behind, gathered from all ranks: estimate, densities of the scans' days, trajectory."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tomli_w
 
 import oncology
-from oncology.forecast.curves import growth_content
-from oncology.imaging import Case, Volume, resample_to, write_volume
+from oncology.imaging import Case
+from oncology.imaging.metrics import compare
 from oncology.inverse.estimate import combinations, parameter_quantities, seed_sd
-from oncology.meshing import write_mesh
-from oncology.meshing.raster import rasterise
-from oncology.model.trajectory import Trajectory, write_trajectory
-from oncology.model.treatment import Treatment
+from oncology.model.laws import law_name, law_parameters
+from oncology.model.trajectory import Trajectory
 from oncology.parallel import on_root
-from oncology.report.metrics import compare
-from oncology.results.fitted import fitted_tumour, posterior_content, shape_content
+from oncology.results.files import Results
+from oncology.results.fitted import FittedTumour, fitted_tumour, plain_treatment, posterior_content, shape_content
+from oncology.results.images import session_density
+from oncology.results.schema import SCHEMA, Estimate
+from oncology.results.versions import versions
 
 if TYPE_CHECKING:
     from oncology.inverse.fit import CaseFit
     from oncology.meshing.engines import Engines
 
-__all__ = ["plain_treatment", "session_density", "versions", "write_results"]
+__all__ = ["collect", "tumour_of"]
 
 _FRAMES = 60
-_PACKAGES = ("numpy", "scipy", "nibabel", "h5py", "meshio", "pyvista")
 
 
-def write_results(
-    comm: Any, case: Case, engine: Engines, fit: CaseFit, work: Path, setup: dict[str, object]
-) -> dict[str, Any]:
-    """Write densities, trajectory, mesh and configuration; return the estimate for estimate.json on every rank."""
-    tumour = fitted_tumour(fit, {"whole": case.thresholds.oedema, "core": case.thresholds.core}, case.treatments)
-    days = tuple(session.day for session in case.sessions)
-    growth = growth_content(fit.level, tumour, days) if engine.options["engine"] != "voxel" else None
+def collect(
+    comm: Any,
+    case: Case,
+    engine: Engines,
+    fit: CaseFit,
+    settings: Mapping[str, object],
+    log: Sequence[Mapping[str, Any]] = (),
+    further: Mapping[str, Any] | None = None,
+) -> Results:
+    """Return the results of a fit (collective): images and trajectory on rank 0, all else on every rank.
+
+    Args:
+        comm: communicator of the fit.
+        case: the fitted case.
+        engine: what solved the equations.
+        fit: outcome.
+        settings: resolved settings, for `config.toml`.
+        log: records of the accepted iterates.
+        further: entries of `estimate.json` that do not follow from the fit alone, such as `growth`.
+    """
     course, gather = fit.course, fit.level.engine.gather
     sessions = [gather(u) for u in course.run.densities]
     kept = np.unique(np.linspace(0, len(course.days) - 1, min(_FRAMES, len(course.days))).round().astype(int))
     frames = [gather(course.frames[k]) for k in kept]
 
-    def write() -> dict[str, Any]:
+    def build() -> Results:
         mesh = fit.level.mesh
-        quality = None if fit.level.quality is None else fit.level.quality.as_dict()
-        write_mesh(work / "mesh.h5", mesh, quality)
         density = np.stack([frame for frame in frames if frame is not None]).astype(np.float32)
         meta: dict[str, float | str] = {"case": case.id, "version": oncology.__version__}
-        write_trajectory(work / "trajectory.h5", Trajectory(course.days[kept], density, mesh.fingerprint, meta))
-        agreements, thresholds = {}, _thresholds(case, fit)
+        trajectory = Trajectory(course.days[kept], density, mesh.fingerprint, meta)
+        densities, agreements, thresholds = {}, {}, _thresholds(case, fit)
         for session, values in zip(case.sessions, sessions, strict=True):
             assert values is not None
-            predicted = session_density(case, mesh.points, mesh.cells, values, session.whole)
-            write_volume(work / f"density_{session.id}.nii.gz", predicted, np.float32)
-            rims = {"whole": (session.whole, thresholds["oedema"]), "core": (session.core, thresholds["core"])}
+            predicted = densities[session.id] = session_density(case, mesh, values, session.whole)
+            regions = {"whole": (session.whole, thresholds["oedema"]), "core": (session.core, thresholds["core"])}
             agreements[session.id] = {
                 region: compare(mask, predicted.with_data(predicted.data > threshold))
-                for region, (mask, threshold) in rims.items()
+                for region, (mask, threshold) in regions.items()
             }
-        estimate = _estimate(case, engine, fit, agreements, comm.size)
-        reach = float(fit.level.margin) if np.isfinite(fit.level.margin) else None
-        estimate |= {"posterior": posterior_content(tumour), "growth": growth, "mesh_margin_mm": reach}
-        config = {"settings": setup, "thresholds": estimate["thresholds"], "run": {"ranks": comm.size, "seed": 0}}
-        config |= {"versions": versions(engine.versions)}
-        (work / "config.toml").write_text(tomli_w.dumps(config), encoding="utf-8")
-        return estimate
+        content = _estimate(case, engine, fit, agreements, comm.size)
+        for name, value in (further or {}).items():
+            content[name] = _joined(content.get(name), value)
+        config = {"settings": dict(settings), "thresholds": content["thresholds"]}
+        config |= {"run": {"ranks": comm.size, "seed": 0}, "versions": versions(engine.versions)}
+        estimate = Estimate.model_validate(content)
+        return Results(None, estimate, case, densities, trajectory, mesh, tuple(log), config)
 
-    estimate: dict[str, Any] = on_root(comm, write)
-    return estimate
+    made: list[Results] = []
+
+    def on_first() -> tuple[Estimate, dict[str, Any]]:
+        made.append(build())
+        return made[0].estimate, dict(made[0].config)
+
+    estimate, config = on_root(comm, on_first)
+    if made:
+        return made[0]
+    light = Trajectory(course.days[kept], np.zeros((len(kept), 1), np.float32), fit.level.mesh.fingerprint)
+    return Results(None, estimate, case, {}, light, fit.level.mesh, tuple(log), config)
 
 
-def session_density(case: Case, points: Any, cells: Any, values: Any, like: Volume) -> Volume:
-    """Return a P1 density (vertex order of the mesh) on the voxels of an image, clipped to [0, 1]."""
-    tissue = resample_to(case.white, like).data + resample_to(case.grey, like).data > 0.5
-    data = rasterise(points, cells, values, like, tissue)
-    return like.with_data(np.clip(data, 0.0, 1.0).astype(np.float32))
-
-
-def versions(engine: Mapping[str, str]) -> dict[str, str]:
-    """Return the versions of the package, of an engine's parts and of what both build on."""
-    found = {"oncology": oncology.__version__, "python": platform.python_version(), **engine}
-    return found | {name: importlib.metadata.version(name) for name in _PACKAGES}
+def _joined(before: Any, added: Any) -> Any:
+    """Add entries to a table and items to a list; replace anything else."""
+    if isinstance(before, dict) and isinstance(added, Mapping):
+        return {**before, **added}
+    return [*before, *added] if isinstance(before, list) else added
 
 
 def _estimate(case: Case, engine: Engines, fit: CaseFit, agreements: dict[str, Any], ranks: int) -> dict[str, Any]:
-    """Return the content of estimate.json (schema 1) but for seconds and memory."""
+    """Return the content of `estimate.json` that follows from the fit alone."""
     unknowns, posterior, tumour = fit.unknowns, fit.posterior, fit.tumour
     scalars = parameter_quantities(unknowns, posterior)
     duration = scalars.pop("duration")
@@ -116,7 +124,7 @@ def _estimate(case: Case, engine: Engines, fit: CaseFit, agreements: dict[str, A
     intervals["onset"] = [first - bound for bound in reversed(duration.interval)]
     mesh, course = fit.level.mesh, fit.course
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "case": case.id,
         "status": "converged" if fit.identified.converged else "not converged",
         "parameters": parameters,
@@ -154,7 +162,10 @@ def _estimate(case: Case, engine: Engines, fit: CaseFit, agreements: dict[str, A
             s: {region: {"scan": a.reference_ml, "model": a.predicted_ml} for region, a in regions.items()}
             for s, regions in agreements.items()
         },
-        "growth_law": type(fit.level.engine.law).__name__.lower(),
+        "growth_law": law_name(fit.level.engine.law),
+        **({"growth_law_parameters": parameters} if (parameters := law_parameters(fit.level.engine.law)) else {}),
+        "posterior": posterior_content(tumour_of(case, fit)),
+        "mesh_margin_mm": float(fit.level.margin) if np.isfinite(fit.level.margin) else None,
         "prior": {
             name: {"mean": float(m), "sd": float(s)}
             for name, m, s in zip(unknowns.names, unknowns.prior.mean, unknowns.prior.sd, strict=True)
@@ -162,6 +173,11 @@ def _estimate(case: Case, engine: Engines, fit: CaseFit, agreements: dict[str, A
         "eigen": _eigen(unknowns.names, posterior.strengths, posterior.directions.T),
         "reassigned_fraction": case.reassigned_fraction,
     }
+
+
+def tumour_of(case: Case, fit: CaseFit) -> FittedTumour:
+    """Return the fitted tumour of a finished fit, for predictions from it."""
+    return fitted_tumour(fit, {"whole": case.thresholds.oedema, "core": case.thresholds.core}, case.treatments)
 
 
 _NAMES = {
@@ -187,11 +203,3 @@ def _eigen(names: Iterable[str], strengths: np.ndarray, directions: np.ndarray) 
         words = " ".join(f"{direction[k]:+.2f} {names[k]}" for k in largest)
         rows.append({"prior_over_data_variance": float(strength), "direction": words})
     return rows
-
-
-def plain_treatment(treatment: Treatment) -> dict[str, Any]:
-    """Return a treatment as plain values, as `estimate.json` has it."""
-    entries = {"kind": type(treatment).__name__.lower(), **asdict(treatment)}
-    return {
-        key: str(value) if isinstance(value, Path) else value for key, value in entries.items() if value is not None
-    }

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oncology.cli.output import Show
+from oncology.text import Progress
 
 if TYPE_CHECKING:
     from oncology.reproduce.trials import Row, Section
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["write_tables"]
 
 
-def write_tables(sections: tuple[Section, ...], folder: Path, show: Show) -> Iterator[str]:
+def write_tables(sections: tuple[Section, ...], folder: Path, show: Progress) -> Iterator[str]:
     """Make every table; give the Markdown of each when it is done.
 
     Args:

@@ -1,0 +1,1 @@
+"""The front door: what `import oncology` offers, and what every command calls."""

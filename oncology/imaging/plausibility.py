@@ -1,0 +1,186 @@
+"""What is odd about a case before any fit: sentences that name the value, what is usual, and what to look at.
+
+Nothing here is an error. Each check is a function of the case that yields sentences; `CHECKS` lists them.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from oncology.imaging.metrics import volume_ml
+from oncology.imaging.resample import resample_to
+from oncology.text import number, plain
+
+if TYPE_CHECKING:
+    from oncology.imaging.case import Case, Session
+
+__all__ = ["CHECKS", "Remarks", "examine"]
+
+CLOSE, APART = 7.0, 365.0  # days between sessions: usual range
+FALL = 0.1  # fraction of the volume by which it may fall without a remark
+FASTEST = 1.0  # mm/day of the equivalent radius
+FOCUS = 0.05  # fraction of the whole tumour from which a separate piece counts as a focus
+THICK = 3.0  # mm, voxel edge
+SMALL, LARGE = 0.5, 200.0  # mL, usual range of a whole tumour
+BRAIN = (500.0, 2200.0)  # mL, usual range of white and grey matter together
+LITTLE_OEDEMA = 0.98  # fraction of the whole tumour that is core
+UNKNOWN_TISSUE = 0.5  # fraction of the tumour without a tissue class
+
+
+class Remarks(tuple[str, ...]):
+    """Sentences; empty where nothing is odd. Printed one per line."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "\n".join(self) if self else "Nothing unusual was found."
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return "<br>".join(html.escape(line) for line in str(self).splitlines())
+
+
+def examine(case: Case) -> Remarks:
+    """Return what is odd about a case.
+
+    Example:
+        >>> examine(case)                                               # doctest: +SKIP
+        ses-02: the whole tumour shrinks from 30 to 22 mL without treatment: check order and labels of the sessions
+    """
+    return Remarks(sentence for check in CHECKS for sentence in check(case))
+
+
+def _sessions(case: Case) -> Iterator[str]:
+    """Number of sessions and days between them."""
+    if len(case.sessions) == 1:
+        yield (
+            f"{case.sessions[0].id} is the only session: diffusion and proliferation cannot be told apart; "
+            "add a second scan if there is one"
+        )
+    for before, after in pairwise(case.sessions):
+        days = after.day - before.day
+        if not CLOSE <= days <= APART:
+            yield (
+                f"{before.id} and {after.id} are {plain(days)} days apart, usual are {CLOSE:g} to {APART:g}: "
+                "check their days in case.toml"
+            )
+
+
+def _overlap(case: Case) -> Iterator[str]:
+    """Sessions whose tumours do not meet."""
+    for before, after in pairwise(case.sessions):
+        later = resample_to(after.whole.with_data(after.whole.data.astype(np.uint8)), before.whole, order=0).data > 0
+        common = int(np.count_nonzero(later & before.whole.data))
+        smaller = min(np.count_nonzero(later), np.count_nonzero(before.whole.data))
+        if not common:
+            yield f"{before.id} and {after.id} do not overlap: check affines and registration of the sessions"
+        elif common < 0.5 * smaller:
+            part = 100.0 * common / smaller
+            yield (
+                f"{before.id} and {after.id} overlap by only {part:.0f} % of the smaller tumour: "
+                "check the registration of the sessions"
+            )
+
+
+def _growth(case: Case) -> Iterator[str]:
+    """Volumes that fall without treatment, and fronts that are faster than any known one."""
+    for before, after in pairwise(case.sessions):
+        treated = any(before.day <= treatment.day < after.day for treatment in case.treatments)
+        for region in ("whole", "core"):
+            first, second = (volume_ml(getattr(session, region)) for session in (before, after))
+            if second < (1.0 - FALL) * first and not treated:
+                what = "whole tumour" if region == "whole" else "core"
+                yield (
+                    f"{after.id}: the {what} shrinks from {number(first)} to {number(second)} mL without treatment: "
+                    "check order and labels of the sessions, or add the treatment to case.toml"
+                )
+        first, second = (_radius(session) for session in (before, after))
+        speed = (second - first) / (after.day - before.day)
+        if speed > FASTEST:
+            yield (
+                f"{after.id}: the radius of the whole tumour grows by {number(speed)} mm/day, usual is at most "
+                f"{FASTEST:g}: check the days in case.toml"
+            )
+
+
+def _radius(session: Session) -> float:
+    """Radius of the ball of the whole tumour's volume, mm."""
+    return float(np.cbrt(0.75 / np.pi * 1e3 * volume_ml(session.whole)))
+
+
+def _cut(case: Case) -> Iterator[str]:
+    """Tumours that reach the border of their image or of the tissue maps."""
+    maps = np.ones(case.white.shape, dtype=np.uint8)
+    for session in case.sessions:
+        if _touches(session.whole.data):
+            yield f"{session.id}: the tumour is cut by the border of its segmentation: use an image of the whole head"
+            continue
+        inside = resample_to(case.white.with_data(maps), session.whole, order=0).data > 0
+        if (session.whole.data & ~inside).any():
+            yield f"{session.id}: the tumour is cut by the border of the tissue maps: use maps of the whole head"
+
+
+def _touches(mask: NDArray[np.bool_]) -> bool:
+    """Whether a mask reaches the first or last voxel of an axis with more than one."""
+    return any(
+        bool(np.take(mask, end, axis=axis).any()) for axis in range(3) if mask.shape[axis] > 1 for end in (0, -1)
+    )
+
+
+def _foci(case: Case) -> Iterator[str]:
+    """Tumours in several pieces: one seed grows into one piece."""
+    for session in case.sessions:
+        pieces, count = ndimage.label(session.whole.data, structure=np.ones((3, 3, 3)))
+        sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
+        large = int((sizes >= FOCUS * sizes.sum()).sum())
+        if large > 1:
+            yield f"{session.id}: the tumour has {large} separate foci: the model starts from a single seed"
+
+
+def _regions(case: Case) -> Iterator[str]:
+    """Core against whole tumour, and sizes."""
+    for session in case.sessions:
+        whole, core = volume_ml(session.whole), volume_ml(session.core)
+        if (session.core.data & ~session.whole.data).any():
+            yield f"{session.id}: the core reaches outside the whole tumour: check the label table"
+        if not core:
+            yield f"{session.id}: has no core: only the boundary of the whole tumour is fitted"
+        elif core > LITTLE_OEDEMA * whole:
+            yield f"{session.id}: {100 * core / whole:.0f} % of the tumour is core: check whether oedema is labelled"
+        if not SMALL <= whole <= LARGE:
+            yield (
+                f"{session.id}: the whole tumour has {number(whole)} mL, usual are {SMALL:g} to {LARGE:g}: "
+                "check the labels and the voxel size"
+            )
+
+
+def _images(case: Case) -> Iterator[str]:
+    """Thick slices, and tissue maps that hold no whole brain."""
+    volumes = {"tissue maps": case.white} | {session.id: session.labels for session in case.sessions}
+    for name, volume in volumes.items():
+        if volume.voxel_sizes.max() > THICK:
+            sizes = " × ".join(f"{size:.3g}" for size in volume.voxel_sizes)
+            yield f"{name}: voxels of {sizes} mm are thick, at most {THICK:g} mm are advised: resample from thin slices"
+    tissue = float((case.white.data + case.grey.data).sum()) * case.white.voxel_volume / 1e3
+    if not BRAIN[0] <= tissue <= BRAIN[1]:
+        yield (
+            f"tissue maps: hold {number(tissue)} mL of white and grey matter, usual are {BRAIN[0]:g} to {BRAIN[1]:g}: "
+            "check the maps and their voxel size"
+        )
+    if case.reassigned_fraction > UNKNOWN_TISSUE:
+        yield (
+            f"tissue maps: say neither white nor grey matter for {100 * case.reassigned_fraction:.0f} % of the tumour, "
+            "which is taken as white matter: use maps that were filled in under the tumour"
+        )
+
+
+CHECKS: tuple[Callable[[Case], Iterator[str]], ...] = (_sessions, _overlap, _growth, _cut, _foci, _regions, _images)
