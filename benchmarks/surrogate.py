@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import qmc
 
-from oncology.cli.surrogate import Training, train_surrogate
+from oncology.api.surrogates import Training, train_surrogate
 from oncology.fem.engine import ModelEngine
 from oncology.fem.patient import patient_model
 from oncology.fem.runtime import world
@@ -129,5 +129,5 @@ if __name__ == "__main__":
         main(Case.read(words[0]), Path(words[1]), Path(words[2]) if len(words) > 2 else None)
     else:
         with tempfile.TemporaryDirectory() as scratch:
-            train_surrogate(EXAMPLE, Training(runs=64, unseen=8), Path(scratch), None, False, lambda *words: None)
+            train_surrogate(Case.read(EXAMPLE), Training(runs=64, unseen=8), Path(scratch))
             main(Case.read(EXAMPLE), Path(scratch), None)

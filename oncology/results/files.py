@@ -88,7 +88,7 @@ class Results:
         """
         case, estimate = self.case, self.estimate
         if case is None:
-            raise ConfigError(f"{self.name}: the case folder was not found: give it with --case PATH")
+            raise ConfigError(f"{self.name}: case folder not found: give its folder with --case PATH")
         if [session.id for session in case.sessions] != list(estimate.dice):
             raise ConfigError(
                 f"{case.root}: has other sessions than the fitted {', '.join(estimate.dice)}: fit the case again"

@@ -6,30 +6,45 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from oncology.inverse.parameters import Parametrisation
 
-from oncology.fem.patient import MeshChoice, make_level
+from oncology.fem.patient import MeshChoice, meshed_engine
 from oncology.fem.runtime import world
 from oncology.forecast.curves import HORIZON, growth_content, never_shrinking
 from oncology.forecast.forecast import Band
 from oncology.imaging import Case
+from oncology.inverse.levels import level_of
+from oncology.inverse.scalars import ScalarMap
+from oncology.model.growth import Logistic
 from oncology.model.treatment import Radiotherapy
+from oncology.model.tumour import Tumour
 from oncology.results.fitted import FittedTumour
 from tests.cases import write_case
 
 RIMS = {"whole": 0.25, "core": 0.60}
 
 
+COURSE = Radiotherapy(45.0, 60.0, 30)
+
+
 @pytest.fixture(scope="module")
-def level(tmp_path_factory):
-    case = Case.read(write_case(tmp_path_factory.mktemp("growth"), tumour_centre=(-26.0, 12.0, 8.0)))
-    return make_level(world(), case, MeshChoice(size=6.0, margin=30.0))
+def case(tmp_path_factory):
+    return Case.read(write_case(tmp_path_factory.mktemp("growth"), tumour_centre=(-26.0, 12.0, 8.0)))
+
+
+def level_on(case: Case):
+    made = meshed_engine(world(), case, MeshChoice(size=6.0, margin=30.0), Logistic())
+    return level_of(made, case)
+
+
+@pytest.fixture(scope="module")
+def level(case):
+    return level_on(case)
 
 
 def fitted(*treatments) -> FittedTumour:
-    parametrisation = Parametrisation(0.0)
-    x = parametrisation.pack(0.2, 0.02, 0.03, (-26.0, 12.0, 8.0), -180.0)
-    return FittedTumour(parametrisation, x, np.diag([0.3, 0.1, 0.3, 0.01, 0.01, 0.01, 0.1]) ** 2, RIMS, treatments)
+    unknowns = ScalarMap(0.0)
+    x = unknowns.pack(Tumour(0.2, 0.02, 0.03, (-26.0, 12.0, 8.0), -180.0))
+    return FittedTumour(unknowns, x, np.diag([0.3, 0.1, 0.3, 0.01, 0.01, 0.01, 0.1]) ** 2, RIMS, treatments)
 
 
 def test_bands_hold_what_is_known_of_later_days():
@@ -60,9 +75,9 @@ def test_days_at_the_edge_of_the_mesh_are_left_out(level):
     assert growth_content(level, fast, (0.0, 40.0))["days"][-1] < untreated["days"][-1]
 
 
-def test_treatment_shows(level):
-    course = Radiotherapy(45.0, 60.0, 30)
-    free, treated = (growth_content(level, fitted(*given), (0.0, 40.0)) for given in ((), (course,)))
+def test_treatment_shows(level, case):
+    free = growth_content(level, fitted(), (0.0, 40.0))
+    treated = growth_content(level_on(replace(case, treatments=(COURSE,))), fitted(COURSE), (0.0, 40.0))
     at = treated["days"].index(40.0)
     assert treated["whole"]["volume_ml"][at] == pytest.approx(free["whole"]["volume_ml"][free["days"].index(40.0)])
     assert treated["whole"]["volume_ml"][at + 1] < treated["whole"]["volume_ml"][at]
