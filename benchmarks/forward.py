@@ -23,11 +23,12 @@ from typing import Any
 
 import numpy as np
 
+from oncology.model.tumour import Tumour
+
 REPEATS = 5
 ENTRIES = 20_000_000  # of each array of the triad: far more than a cache holds
 DAYS = 300.0
-CENTRE = np.array([-27.0, 16.0, 28.0])  # mm, of the seed
-PARAMETERS = np.array([0.3, 0.03, 0.02, *CENTRE, 0.0])
+TUMOUR = Tumour(0.3, 0.03, 0.02, seed=(-27.0, 16.0, 28.0), onset=0.0)
 TRIAD = """
 void triad(double *a, const double *b, const double *c, double s, long n) {
     for (long i = 0; i < n; i++) a[i] = b[i] + s * c[i];
@@ -87,13 +88,9 @@ def measure(folder: Path, ranks: int) -> dict[str, float]:
 
 def worker(folder: Path) -> None:
     """Measure on all ranks; rank 0 writes the result."""
-    from oncology.fem.discretisation import discretise
-    from oncology.fem.engine import ModelEngine
+    from oncology.fem.engine import FiniteElements
     from oncology.fem.runtime import world
-    from oncology.fem.tumour_model import TumourModel
     from oncology.meshing import read_mesh
-    from oncology.model.timegrid import plan_time_grid, step_limit
-    from oncology.verify.seeded import SeededGrowth
 
     comm = world()
 
@@ -109,38 +106,35 @@ def worker(folder: Path) -> None:
                 times[number] = min(times[number], time.perf_counter() - start)
         return [float(t) for t in times]
 
-    mesh = read_mesh(folder / "mesh.h5")
-    brain = discretise(comm, mesh.points, mesh.cells, mesh.white, mesh.grey)
-    vertices, cells = brain.vertex_count, brain.cell_count
-    del mesh
-    model = TumourModel(brain)
-    grid = plan_time_grid(0.0, [DAYS], (), step_limit(PARAMETERS[2], PARAMETERS[0], np.sqrt(10.0)))
-    growth = SeededGrowth(ModelEngine(model), grid)
-    run = growth.solve(PARAMETERS, linearise=False).run.run  # also builds the solvers
+    engine = FiniteElements(read_mesh(folder / "mesh.h5"), comm=comm, tolerance=1e-9)
+    brain = engine.core.discretisation
+    plan = engine.plan(TUMOUR, [DAYS])
+    run = engine.run(TUMOUR, plan, keep=False).run  # also builds the solvers
 
     def gradient() -> None:
-        solution = growth.solve(PARAMETERS)
-        model.adjoint(solution.run.run, [brain.lumped_mass * u for u in solution.run.run.observations])
+        linearised = engine.run(TUMOUR, plan)
+        engine.adjoint(linearised, [brain.lumped_mass * u for u in linearised.densities])
 
     log = solver_log()
     solving: list[float] = []
 
     def forward() -> None:
         before = log.getPerfInfo()["time"]
-        growth.solve(PARAMETERS, linearise=False)
+        engine.run(TUMOUR, plan, keep=False)
         solving.append(log.getPerfInfo()["time"] - before)
 
     streaming, running, with_gradient = seconds([triad(folder), forward, gradient])
     bandwidth = comm.size * 24.0 * ENTRIES / streaming
-    solver, whole = bytes_moved(brain, run.iterations, grid.steps)
+    steps = plan.steps
+    solver, whole = bytes_moved(brain, run.iterations, steps)
     memory = comm.allreduce(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 2**20
     if comm.rank == 0:
         result = {
-            "vertices": vertices,
-            "cells": cells,
-            "steps": grid.steps,
-            "step": running / grid.steps,
-            "iterations": run.iterations / (2 * grid.steps),
+            "vertices": brain.vertex_count,
+            "cells": brain.cell_count,
+            "steps": steps,
+            "step": running / steps,
+            "iterations": run.iterations / (2 * steps),
             "bandwidth": bandwidth,
             "memory": memory,
             "solver_share": solver / bandwidth / min(solving),

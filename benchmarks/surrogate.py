@@ -18,13 +18,9 @@ import numpy as np
 from scipy.stats import qmc
 
 from oncology.api.surrogates import Training, train_surrogate
-from oncology.fem.engine import ModelEngine
-from oncology.fem.patient import patient_model
-from oncology.fem.runtime import world
+from oncology.fem.engine import FiniteElements
 from oncology.imaging import Case
-from oncology.model.seed import Seed
-from oncology.model.timegrid import plan_time_grid, step_limit
-from oncology.model.tumour import PARAMETERS
+from oncology.model.tumour import PARAMETERS, Tumour
 from oncology.surrogate.coordinates import similarity, similarity_slopes
 from oncology.surrogate.store import load_surrogate
 from oncology.verify.seeded import SeededGrowth
@@ -37,14 +33,14 @@ SHOWN = ("D_w", "D_g", "rho", "seed x", "seed y", "seed z", "onset")
 
 def main(case: Case, folder: Path, figure: Path | None) -> None:
     surrogate = load_surrogate(folder)
-    model = patient_model(world(), case, surrogate.mesh)
-    space, days = model.discretisation, tuple(session.day for session in case.sessions)
+    engine, days = FiniteElements(surrogate.mesh, case), case.days
+    space = engine.core.discretisation
     mass = space.lumped_mass
     around = space.from_cells(np.ones_like(space.cells, dtype=float))  # cells at each vertex
     slow, fast, linear, errors, tangents = [], [], [], [], []
     for parameters in drawn(surrogate.domain, days):
-        longest = step_limit(parameters[2], max(parameters[:2]), Seed().width)
-        growth = SeededGrowth(ModelEngine(model), plan_time_grid(parameters[6], days, (), longest))
+        white, grey, growing, *seed, onset = map(float, parameters)
+        growth = SeededGrowth(engine, engine.plan(Tumour(white, grey, growing, tuple(seed), onset), days))
         taken, truth = timed(lambda growth=growth, p=parameters: growth.solve(p, linearise=False))
         slow.append(taken)
         variables = np.array([similarity(parameters, day) for day in days])
