@@ -11,10 +11,10 @@
 # %% [markdown]
 # # What one scan says, and what two say
 #
-# A rim on a scan is a level of the density. Two rims (oedema and core) of one scan give the *width* of the front, which
-# is proportional to $\sqrt{D/\rho}$. How *fast* the front moves, $2\sqrt{D\rho}$, only a second scan can tell: a slow
-# tumour that began early looks like a fast one that began late. We show this first with two tumours, then with two fits
-# of the same patient.
+# The boundary of a region on a scan is a level of the density. The two boundaries of one scan (oedema and core) give
+# the *width* of the front, which is proportional to $\sqrt{D/\rho}$. Only a second scan can tell how *fast* the front
+# moves, $2\sqrt{D\rho}$: a slow tumour that began early looks like a fast one that began late. We show this with two
+# fits of the same patient, then with two tumours.
 
 # %%
 from dataclasses import replace
@@ -22,12 +22,12 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 
-from oncology.fem.patient import FiniteElements
+from oncology.fem.patient import FiniteElementEngines
 from oncology.fem.runtime import world
 from oncology.imaging import Case
 from oncology.inverse.estimate import combinations, parameter_quantities
 from oncology.inverse.fit import FitSettings, fit_case
-from oncology.inverse.misfit import volume_fraction
+from oncology.model.fractions import volume_fraction
 
 plt.rcParams["figure.dpi"] = 65
 TRUTH = {"diffusion_white": 0.20, "proliferation": 0.025}  # data/sub-example01/truth.json
@@ -40,12 +40,12 @@ cases = {"one scan": replace(both, sessions=both.sessions[:1]), "two scans": bot
 # The same settings; 5 mm elements are coarse, and enough for what we are after.
 
 # %%
-fits = {name: fit_case(FiniteElements(world()), case, FitSettings(size=5.0)) for name, case in cases.items()}
+fits = {name: fit_case(FiniteElementEngines(world()), case, FitSettings(size=5.0)) for name, case in cases.items()}
 tables = {}
 for name, fit in fits.items():
     tables[name] = {
-        **parameter_quantities(fit.parametrisation, fit.posterior),
-        **combinations(fit.parametrisation, fit.posterior),
+        **parameter_quantities(fit.unknowns, fit.posterior),
+        **combinations(fit.unknowns, fit.posterior),
     }
     print(f"{name:22}{'value':>9} {'unit':<11}{'95 % interval':<20}determined by the data")
     for quantity in tables[name].values():
@@ -90,7 +90,7 @@ plt.show()
 speeds = {}
 for name, fit in fits.items():
     # along this one of the unknowns everything gets faster while the first scan stays as it is
-    names = list(fit.parametrisation.names)
+    names = list(fit.unknowns.names)
     faster = np.zeros(len(names))
     for unknown, sign in (("ln_diffusion_white", 1.0), ("ln_proliferation", 1.0), ("ln_duration", -1.0)):
         faster[names.index(unknown)] = sign / np.sqrt(3.0)
@@ -105,42 +105,47 @@ for name, fit in fits.items():
 
 # %%
 fit = fits["two scans"]
-values = fit.parametrisation.physical(fit.identified.x)
-slow = values * np.array([0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 2.0])  # onset counts from day 0, the day of the first scan
-level = fit.level
-tumours = {}
-for name, parameters in (("as fitted", values), ("half as fast, twice as old", slow)):
-    start = level.seed.density(level.points, parameters[3:6])
-    tumours[name] = level.grow(parameters[:3], start, level.grid(parameters)).observations
+fast = fit.unknowns.tumour(fit.identified.x)
+slow = replace(  # onset counts from day 0, the day of the first scan
+    fast,
+    diffusion_white=0.5 * fast.diffusion_white,
+    diffusion_grey=0.5 * fast.diffusion_grey,
+    proliferation=0.5 * fast.proliferation,
+    onset=2.0 * fast.onset,
+)
+engine, space = fit.level.engine, fit.level.space
+tumours = {
+    name: engine.run(tumour, engine.plan(tumour, both.days)).densities
+    for name, tumour in (("as fitted", fast), ("half as fast, twice as old", slow))
+}
 
 
 def regions(density):
     """Fraction of each cell that lies in the whole tumour."""
-    return volume_fraction(density[level.discretisation.cells], both.thresholds.oedema)[0]
+    return volume_fraction(space.to_cells(density), both.thresholds.oedema)[0]
 
 
 def overlap(a, b):
     """Dice overlap of two regions given as fractions of cells."""
-    volumes = level.space.volumes
-    return 2.0 * float(volumes @ np.minimum(a, b)) / float(volumes @ (a + b))
+    return 2.0 * float(space.volumes @ np.minimum(a, b)) / float(space.volumes @ (a + b))
 
 
-fast, slower = ([regions(density) for density in densities] for densities in tumours.values())
-dice = [overlap(a, b) for a, b in zip(fast, slower, strict=True)]
+seen = ([regions(density) for density in densities] for densities in tumours.values())
+dice = [overlap(a, b) for a, b in zip(*seen, strict=True)]
 for session, value in zip(both.sessions, dice, strict=True):
     print(f"{session.id}, day {session.day:g}: Dice overlap of the two tumours {value:.3f}")
 
 # %%
 figure, row = plt.subplots(1, 2, figsize=(7.0, 3.4), layout="constrained", sharey=True)
-middle = values[3:6]
-near = np.abs(level.points[:, 2] - middle[2]) < 4.0
+middle = np.array(fast.seed)
+near = np.abs(space.owned[:, 2] - middle[2]) < 4.0
 for panel, session in zip(row, range(2), strict=True):
     for (name, densities), colour in zip(tumours.items(), ("#0072B2", "#D55E00"), strict=True):
-        away = np.linalg.norm(level.points[near] - middle, axis=1)
+        away = np.linalg.norm(space.owned[near] - middle, axis=1)
         panel.plot(away, densities[session][near], ".", ms=3, color=colour, label=name)
     panel.set(title=f"{both.sessions[session].id}, day {both.sessions[session].day:g}", xlabel="mm from the seed")
-    for rim in (both.thresholds.oedema, both.thresholds.core):
-        panel.axhline(rim, color="#666666", ls=":", lw=1)
+    for threshold in (both.thresholds.oedema, both.thresholds.core):
+        panel.axhline(threshold, color="#666666", ls=":", lw=1)
 row[0].set_ylabel("density")
 row[0].legend(fontsize=8, frameon=False)
 plt.show()

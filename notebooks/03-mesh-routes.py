@@ -21,12 +21,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.collections import PolyCollection
 
-from oncology.fem.patient import MeshChoice, make_level
+from oncology.fem.patient import MeshChoice, meshed_engine
 from oncology.fem.runtime import world
 from oncology.imaging import Case
-from oncology.inverse.misfit import volume_fraction
 from oncology.meshing import build_mesh
 from oncology.meshing.dihedral import dihedral_range
+from oncology.model.fractions import volume_fraction
+from oncology.model.growth import Logistic
+from oncology.model.tumour import Tumour
 
 plt.rcParams["figure.dpi"] = 65
 SIZE = 5.0  # mm
@@ -45,7 +47,7 @@ print(f"{'image':18}{1e-3 * report.white_volume:11.1f}{1e-3 * report.grey_volume
 # %% [markdown]
 # ## Angles, and a cut
 #
-# The cut shows the cells that an axial plane through the tumour meets, coloured by their share of white matter.
+# The cut shows the cells that an axial plane through the tumour meets, coloured by their fraction of white matter.
 
 
 # %%
@@ -75,7 +77,7 @@ for panel, (route, (mesh, _)) in zip(panels[1:], built.items(), strict=True):
     panel.autoscale_view()
 panels[0].set(title="smallest (line) and largest (dashes)", xlabel="dihedral angle of a cell, degrees", yscale="log")
 panels[1].set_ylabel("y, mm")
-figure.colorbar(shown, ax=panels[1:], label="share of white matter")
+figure.colorbar(shown, ax=panels[1:], label="fraction of white matter")
 plt.show()
 
 # %% [markdown]
@@ -85,19 +87,15 @@ plt.show()
 
 # %%
 truth = json.loads((case.root / "truth.json").read_text())
-onset = -260.0  # day
-rates = [truth[name] for name in ("diffusion_white", "diffusion_grey", "proliferation")]
-parameters = np.array([*rates, *truth["seed_mm"], onset])
+rates = {name: truth[name] for name in ("diffusion_white", "diffusion_grey", "proliferation")}
+tumour = Tumour(**rates, seed=tuple(truth["seed_mm"]), onset=-260.0)
+thresholds = (case.thresholds.oedema, case.thresholds.core)
 volumes = {}
 for route in built:
-    level = make_level(world(), case, MeshChoice(SIZE, route))
-    start = level.seed.density(level.points, parameters[3:6])
-    densities = level.grow(parameters[:3], start, level.grid(parameters)).observations
-    cells = level.discretisation.cells
-    rims = (case.thresholds.oedema, case.thresholds.core)
-    volumes[route] = 1e-3 * np.array(
-        [[level.space.volumes @ volume_fraction(density[cells], rim)[0] for rim in rims] for density in densities]
-    )
+    engine = meshed_engine(world(), case, MeshChoice(SIZE, route), Logistic()).engine
+    space, run = engine.space, engine.run(tumour, engine.plan(tumour, case.days))
+    corners = [space.to_cells(density) for density in run.densities]
+    volumes[route] = 1e-3 * np.array([[space.volumes @ volume_fraction(u, t)[0] for t in thresholds] for u in corners])
     for session, (whole, core) in zip(case.sessions, volumes[route], strict=True):
         print(f"{route:10}day {session.day:3g}: whole tumour {whole:6.2f} ml, core {core:6.2f} ml")
 differences = volumes["lattice"] / volumes["stuffing"] - 1.0
