@@ -71,15 +71,16 @@ class Options:
 
     def __post_init__(self) -> None:
         others = {name: getattr(self, name) for name in ("route", "mesh", "device", "precision", "surrogate")}
-        check_options(self.engine, self.size, **others)
+        check_options(self.engine, self.size, self.law, **others)
 
 
-def check_options(engine: str = "fem", size: float = 2.5, **others: object) -> None:
-    """Refuse what can be seen to be wrong before a case is read: a size out of range, options of another engine.
+def check_options(engine: str = "fem", size: float = 2.5, law: GrowthLaw | str = "logistic", **others: object) -> None:
+    """Refuse what can be seen to be wrong before a case is read: size or law, options of another engine.
 
     Args:
         engine: fem, voxel or surrogate.
         size: edge length, mm.
+        law: growth law, by name or as an object; it must be possible to write it to a file and to read it again.
         others: further options by name; None: not given.
 
     Raises:
@@ -87,6 +88,8 @@ def check_options(engine: str = "fem", size: float = 2.5, **others: object) -> N
     """
     if not 0.5 <= size <= 20.0:
         raise ArgumentError("size", f"{size:g} mm is outside 0.5 to 20 mm: 2.5 mm suits most brains")
+    known = growth_law(law) if isinstance(law, str) else law
+    law_name(known), law_parameters(known)
     foreign = {
         "fem": ("device", "precision", "surrogate"),
         "voxel": ("route", "mesh", "surrogate"),

@@ -15,8 +15,6 @@ from oncology.results.folder import output_folder
 
 __all__ = ["fit"]
 
-Law = Literal["exponential", "logistic", "gompertz"]
-
 
 def fit(
     case: Path,
@@ -30,7 +28,7 @@ def fit(
     mesh: Path | None = None,
     device: Literal["cpu", "cuda"] | None = None,
     precision: Literal["single", "double"] | None = None,
-    law: Law = "logistic",
+    law: str = "logistic",
     estimate_thresholds: Annotated[bool, Parameter(negative="")] = False,
     pet: Annotated[bool, Parameter(negative="")] = False,
     single_seed: Annotated[bool, Parameter(negative="")] = False,
@@ -55,7 +53,7 @@ def fit(
         mesh: Mesh file to use instead (mesh.h5 of `oncology mesh`); not voxel.
         device: Where the voxel engine computes: cpu or cuda (a GPU if there is one, if not given).
         precision: Of the voxel engine: single or double (double on the CPU and single on a GPU, if not given).
-        law: Growth law.
+        law: Growth law: exponential, logistic or gompertz, or package.module:Class for one of your own.
         estimate_thresholds: Treat the thresholds at the boundaries as unknown around the values of case.toml.
         pet: Use the sessions' FET-PET too, as linear in the density with an unknown scale.
         single_seed: Keep a single round seed even where it does not explain the tumour's shape.
@@ -67,7 +65,7 @@ def fit(
     from oncology.api.fitting import check_options, communicator, require_torch
     from oncology.results.checkpoint import CHECKPOINT
 
-    check_options(engine, size, route=route, mesh=mesh, device=device, precision=precision, surrogate=surrogate)
+    check_options(engine, size, law, route=route, mesh=mesh, device=device, precision=precision, surrogate=surrogate)
     if engine == "voxel" and launched_size() > 1:
         raise ConfigError("--engine voxel runs in one process: start it without mpiexec, one process per patient")
     if engine == "surrogate":

@@ -10,11 +10,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from oncology.cli.fit import Law
 from oncology.cli.mesh import Route, checked_size
 from oncology.cli.output import progress
 from oncology.cli.runtime import guarded, world
 from oncology.errors import ConfigError
+from oncology.model.laws import growth_law
 from oncology.parallel import on_root
 from oncology.results.folder import output_folder
 
@@ -36,7 +36,7 @@ def simulate(
     diffusion_grey: float | None = None,
     ratio: float | None = None,
     days: Annotated[tuple[float, ...], Parameter(consume_multiple=True, negative="")] = (),
-    law: Law = "logistic",
+    law: str = "logistic",
     size: float | None = None,
     route: Route | None = None,
     uniform: Flag = False,
@@ -62,7 +62,7 @@ def simulate(
         diffusion_grey: Diffusion in grey matter, mm^2/day.
         ratio: Diffusion in grey over white matter, instead of --diffusion-grey (0.1 if neither is given).
         days: Days to write as images; the days of the case's sessions if not given.
-        law: Growth law.
+        law: Growth law: exponential, logistic or gompertz, or package.module:Class for one of your own.
         size: Edge length of the mesh where the tumour grows, mm (2.5 if not given).
         route: How the mesh is made: stuffing (smooth surface, the default) or lattice (no obtuse angle).
         uniform: The same edge length everywhere, not coarser far from the seed.
@@ -78,6 +78,7 @@ def simulate(
         raise ConfigError(
             f"{mesh}: a mesh has its own --size, --route and --uniform: leave them out, or leave out --mesh"
         )
+    growth_law(law)
     if size is not None:
         checked_size(size)
     if diffusion_grey is not None and ratio is not None:
