@@ -58,7 +58,7 @@ def dataset_of(config: SnodeConfig) -> Dataset:
 
 
 def model_of(config: SnodeConfig, features: int, classes: int) -> StandaloneNODE:
-    """Return the network: inputs in its last coordinates, outputs in its first (C.2, A.2.1).
+    """Return the network: inputs in its last coordinates, outputs in its first.
 
     Raises:
         ConfigError: the state is too small for inputs or outputs.
@@ -200,7 +200,7 @@ def _done(now: Progress, plan: TrainingPlan) -> float:
 
 
 def _record(record: Callable[[dict[str, object]], None], now: Progress, iterates: tuple[Iterate, ...]) -> None:
-    """Write a line an iteration."""
+    """Write one line per iteration."""
     from oncology.nodes.optimisers import forward_equivalents
 
     for number, iterate in enumerate(iterates, now.iterations - len(iterates) + 1):

@@ -130,7 +130,7 @@ def evaluate(
     device: str = "auto",
     report: Annotated[Path | None, Parameter(name="--json")] = None,
 ) -> None:
-    """Measure a trained network: accuracy, under noise and under attack, and the share that is certified.
+    """Measure a trained network: accuracy, under noise and under attack, and the certified fraction.
 
     Args:
         folder: What `oncology train snode` left.

@@ -20,7 +20,7 @@ __all__ = ["SnodeConfig", "config_for", "kind_of", "trained_config"]
 Count = Annotated[int, Field(ge=1, description="a whole number, 1 or more")]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False, strict=False, description="a number > 0")]
 Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False, strict=False, description="a number >= 0")]
-Share = Annotated[float, Field(gt=0.0, lt=1.0, description="a share between 0 and 1, both excluded")]
+Share = Annotated[float, Field(gt=0.0, lt=1.0, description="a fraction between 0 and 1, both excluded")]
 Pair = Annotated[tuple[float, float], Field(strict=False, description="two numbers, [lowest, highest]")]
 Floats = Annotated[tuple[float, ...], Field(strict=False, description="a list of numbers")]
 Formula = Literal["zero", "fr", "pr+", "fr-pr", "hs", "dy", "hz"]
@@ -32,7 +32,7 @@ class _Section(BaseModel):
 
 
 class DataSection(_Section):
-    """`[data]`: numbers of synthetic points; test share of digits and tables; class column; halving of images."""
+    """`[data]`: numbers of synthetic points; test fraction of digits and tables; class column; halving of images."""
 
     train: Count = 200
     test: Count = 1000

@@ -226,7 +226,7 @@ def _sample(tumour: FittedTumour, random: np.random.Generator) -> tuple[Vector, 
 
 
 def _level(tumour: FittedTumour, x: Vector, region: str) -> tuple[float, Vector]:
-    """Return the density at the rim of a region and its derivative by x."""
+    """Return the density at the boundary of a region and its derivative by x."""
     level, slope = tumour.unknowns.level(x, region, tumour.thresholds[region])
     raised, column = np.zeros(len(x)), tumour.unknowns.level_column(region)
     if column is not None:

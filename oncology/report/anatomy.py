@@ -1,6 +1,6 @@
 """What the three-dimensional view shows: the brain around the model's tumour at the last session.
 
-The brain is the surface of the tissue maps where the case is at hand, else the boundary of the mesh, which is cut open
+The brain is the surface of the tissue maps where the case is available, else the boundary of the mesh, which ends
 where the fit solved near the tumour only.
 """
 

@@ -1,6 +1,6 @@
 """Growth over time and the course of the fit, as line drawings.
 
-Model volumes are exact for the P1 density: the share of each tetrahedron above a threshold in closed form
+Model volumes are exact for the P1 density: the fraction of each tetrahedron above a threshold in closed form
 (`oncology.inverse.misfit.volume_fraction`), so the curves are smooth however coarse the mesh. Their intervals are those
 that the fit (or `oncology predict`) left.
 """
@@ -143,7 +143,7 @@ def _radius(volume: Floats) -> Floats:
 
 
 def _scan_volumes(results: Results, region: str) -> list[tuple[float, float]]:
-    """Days and volumes, mL, of the scans; none where the case, and so the calendar, is not at hand."""
+    """Days and volumes, mL, of the scans; none where the case, and so the calendar, is not available."""
     if results.case is None:
         return []
     volumes = results.estimate.volumes_ml

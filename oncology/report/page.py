@@ -46,7 +46,7 @@ __all__ = ["Picture", "compose", "fill", "flat", "write_page", "write_report", "
 SAME_DAY = 1e-6
 PROMINENT = ("diffusion_white", "proliferation", "onset")
 DERIVED = {"front_speed": "2√(Dρ)", "infiltration_length": "√(D/ρ)"}
-SHARES = ("_error", "_difference", "_inside", "_outside")  # endings of the mesh figures that are fractions
+FRACTIONS = ("_error", "_difference", "_inside", "_outside")  # endings of the mesh figures that are fractions
 UNITS = {"volume": "mm³", "cell": "mm³", "angle": "°", "coarsest": "mm"}  # of the others, by their last word
 
 
@@ -213,15 +213,14 @@ def _shape(results: Results) -> str:
     estimate = results.estimate
     if estimate.single_seed_overlap is None:
         return ""
-    text = (
-        f"A tumour from one seed overlaps with the segmentations by {number(estimate.single_seed_overlap, 2)} (Dice)."
-    )
+    overlap = number(estimate.single_seed_overlap, 2)
+    text = f"A tumour grown from a single seed overlaps with the segmentations by {overlap} (Dice)."
     change = estimate.shape_correction
     if not change:
-        return f"{text} Its shape was left as it is."
+        return f"{text} No shape correction was needed."
     return (
         f"{text} Its shape was therefore corrected on day {plain(change['day'])}, by {change['gaussians']} Gaussians "
-        f"of {plain(change['width_mm'])} mm in the log-odds of the density; the parameters are those of the one seed."
+        f"of {plain(change['width_mm'])} mm in the log-odds of the density; parameters are those of the single seed."
     )
 
 
@@ -297,7 +296,7 @@ def _convergence(results: Results) -> str:
 
 def _background(case: Case | None) -> str:
     if case is None:
-        return "the model's density (the case folder was not at hand, so no scan is shown)"
+        return "the modelled density (case folder not found, so scans are not shown)"
     if case.t1 is not None:
         return "the T1-weighted scan"
     return "the tissue maps (white matter bright, grey matter darker)"
@@ -343,8 +342,8 @@ def _quality(results: Results) -> list[tuple[str, str]]:
     for name, value in results.estimate.mesh_quality.items():
         text = written(value)
         if isinstance(value, float):
-            share = name.endswith(SHARES)
-            text = f"{number(100 * value)} %" if share else f"{number(value)} {UNITS.get(name.split('_')[-1], '')}"
+            relative = name.endswith(FRACTIONS)
+            text = f"{number(100 * value)} %" if relative else f"{number(value)} {UNITS.get(name.split('_')[-1], '')}"
         rows.append((name.replace("_", " "), text))
     return rows
 

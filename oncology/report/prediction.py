@@ -142,7 +142,7 @@ def _plans(results: Results, prediction: PredictionResults) -> Figure:
 
 
 def _targets(rows: Mapping[str, Any], last: float) -> Iterator[tuple[str, str, str, str]]:
-    """File, what it is, volume, density at its rim."""
+    """File, what it is, volume, density at its boundary."""
     for name, row in rows.items():
         if "around" in row:
             what = f"within {plain(row['margin_mm'])} mm of" if "margin_mm" in row else "nearest to"

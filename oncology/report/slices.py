@@ -1,7 +1,7 @@
 """Scan against model in three planes through the tumour: every pixel is placed in RAS mm, whatever the images' grids.
 
-The segmentation is drawn as a filling with its voxels' own edges, the model as lines at the two rim densities. All
-sessions of a case share planes and field of view, so that growth shows.
+The segmentation is drawn as a filling with its voxels' own edges, the model as lines at the two thresholds. All
+sessions of a case have the same planes and field of view, so that growth shows.
 """
 
 from __future__ import annotations
@@ -230,8 +230,8 @@ def _annotate(panel: Axes, plane: Plane, centre: Floats, extent: tuple[float, fl
     for letter, x, y in ((left, 0.03, 0.5), (right, 0.97, 0.5), (bottom, 0.5, 0.035), (top, 0.5, 0.965)):
         panel.text(x, y, letter, transform=panel.transAxes, color="white", ha="center", va="center", path_effects=halo)
     x, y = extent[0] + 0.05 * (extent[1] - extent[0]), extent[2] + 0.05 * (extent[3] - extent[2])
-    rim = [withStroke(linewidth=4.0, foreground="black")]
-    panel.plot([x, x + SCALE_BAR], [y, y], color="white", linewidth=2.2, solid_capstyle="butt", path_effects=rim)
+    outline = [withStroke(linewidth=4.0, foreground="black")]
+    panel.plot([x, x + SCALE_BAR], [y, y], color="white", linewidth=2.2, solid_capstyle="butt", path_effects=outline)
     panel.text(x, y + 2.0, f"{SCALE_BAR:.0f} mm", color="white", fontsize=6.5, va="bottom", path_effects=halo)
     panel.set_xlim(extent[:2])
     panel.set_ylim(extent[2:])

@@ -1,4 +1,4 @@
-"""Numbers as people read them, and sentences on what the data determine and what they do not (C.4, B4.5).
+"""Tables of parameters, and sentences on what the data determine and what they do not.
 
 Every sentence follows from `estimate.json`: which parameters are identified, how wide the intervals of the combinations
 are, and how many sessions there were.
@@ -32,10 +32,10 @@ NAMES = {
     "diffusion_white": ("diffusion in white matter", "D_w"),
     "diffusion_grey": ("diffusion in grey matter", "D_g"),
     "proliferation": ("rate of proliferation", "ρ"),
-    "seed": ("place of origin (R, A, S)", "x₀"),
+    "seed": ("site of onset (R, A, S)", "x₀"),
     "onset": ("day of onset", "t₀"),
-    "threshold_whole": ("density at the rim of the whole tumour", "τ₁"),
-    "threshold_core": ("density at the rim of the core", "τ₂"),
+    "threshold_whole": ("density at the boundary of the whole tumour", "τ₁"),
+    "threshold_core": ("density at the boundary of the core", "τ₂"),
 }
 WIDEST = math.log(8.0)  # of the little interval bars, to each side
 
@@ -137,9 +137,15 @@ def headline(estimate: Estimate) -> list[str]:
     sentences = []
     onset, speed = estimate.parameters.get("onset"), estimate.derived.get("front_speed")
     if onset is not None and isinstance(onset.value, float) and speed is not None:
-        path = f"began about day {onset.value:.0f} and its rim advances {number(speed.value)} {symbols(speed.unit)}"
+        path = (
+            f"began about day {onset.value:.0f} and its boundary advances {number(speed.value)} {symbols(speed.unit)}"
+        )
         open_ended = any(name in estimate.parameters and not estimate.parameters[name].identified for name in PACE)
-        start = "Tumours of different pace match the scans; the one shown here" if open_ended else "The modelled tumour"
+        start = (
+            "Tumours that grow at different speeds match the scans; the one shown here"
+            if open_ended
+            else "The modelled tumour"
+        )
         sentences.append(f"{start} {path} in white matter.".replace("-", "−"))
     unknown = _unknown(estimate)
     if unknown:
@@ -193,22 +199,22 @@ def cannot_tell(estimate: Estimate, sessions: int) -> list[str]:
 
 
 def _why(unknown: Sequence[str], sessions: int) -> list[str]:
-    """The reasons that hold for every tumour of this model (B4.5)."""
+    """The reasons that hold for every tumour of this model: fronts move at 2 sqrt(D rho) and are sqrt(D/rho) wide."""
     sentences = []
     if sessions == 1 and ("diffusion_white" in unknown or "proliferation" in unknown):
         sentences.append(
-            "One scan shows how far the tumour has come and how steep its rim is, but not how fast it moves: a slow "
-            "tumour that began early and a fast one that began late look the same. A second scan some weeks apart "
+            "One scan shows how far the tumour has come and how steep its boundary is, but not how fast it moves: a "
+            "slow tumour that began early and a fast one that began late look the same. A second scan some weeks apart "
             "would tell them apart."
         )
     elif "diffusion_white" in unknown or "proliferation" in unknown:
         sentences.append(
-            "The speed of the front depends on the product D ρ and the steepness of the rim on the ratio D/ρ: the "
+            "The speed of the front depends on the product D ρ and the steepness of the boundary on the ratio D/ρ: the "
             "regions segmented here fix them too loosely to give D and ρ separately."
         )
     if "diffusion_grey" in unknown and "diffusion_white" not in unknown:
         sentences.append(
-            "Diffusion in grey matter shows only where the rim of the tumour crosses grey matter, and there the "
+            "Diffusion in grey matter shows only where the boundary of the tumour crosses grey matter, and there the "
             "segmentations of this case leave it open."
         )
     return sentences

@@ -10,14 +10,14 @@ class Controls {
     root.innerHTML = `<h1>${escaped(scene.name)} <small>${escaped(kind)}</small></h1>
       <p class="day" id="today"></p><p class="soft" id="when"></p>
       <h2>Tumour surfaces</h2>${state.levels.map((level, k) => this.card(level, k)).join("")}
-      <h2>Measured on this day</h2><div class="table" id="measured"></div><p class="soft">Front and ball: the outermost surface that is shown. Rim: density ${scene.tables.rim}, where MRI shows the tumour to end.</p>
+      <h2>Measured on this day</h2><div class="table" id="measured"></div><p class="soft">Front and ball: the outermost surface that is shown. Boundary: density ${scene.tables.rim}, where the tumour ends on MRI.</p>
       <h2>Uncertainty</h2>${this.uncertainty()}
       <h2>Anatomy</h2>${scene.surfaces.map((s, k) => this.control(`anatomy-${k}`, s.name, 0, 1, 0.01, state.anatomy[k], "opacity")).join("")}
       <h2>Slices</h2>
-      <p class="soft">${escaped(scene.image.name)}. Click or drag in a slice to move the others; the wheel leafs through it.</p>
+      <p class="soft">${escaped(scene.image.name)}. Click or drag in a slice to move the others; scroll to step through slices.</p>
       ${PLANES.map((p, k) => `<div class="control" style="grid-template-columns: 92px minmax(0, 1fr) 66px"><label class="row"><input type="checkbox" id="plane-${k}"${state.planes[k] ? " checked" : ""}>${p.name}</label>
         <input type="range" id="cross-${p.across}" aria-label="${p.name} slice, mm"><output id="cross-${p.across}-out"></output></div>`).join("")}
-      <p class="soft">Ticked slices stand in the 3-D view too.</p>
+      <p class="soft">Ticked slices are shown in the 3-D view too.</p>
       ${this.control("overlay", "Density", 0, 1, 0.01, state.overlay, "opacity of the density")}
       ${scene.sessions.length ? this.control("segmentation", "Scan's mask", 0, 1, 0.01, state.segmentation, "opacity of the segmentation") : ""}
       ${scene.sessions.length ? `<label class="row soft">Mask of <select id="session"><option value="nearest">the nearest session</option>${scene.sessions.map((s) => `<option value="${escaped(s.id)}">${escaped(s.id)}, day ${number(s.day, 1)}</option>`).join("")}</select></label>` : ""}
@@ -45,7 +45,7 @@ class Controls {
     const { scene, state } = this.view;
     if (!Object.keys(scene.intervals).length) return `<p class="soft">${scene.kind === "simulation" ? "None: the parameters were chosen, not estimated." : "None: this folder holds no intervals."}</p>`;
     return `<label class="row">95 % band of <select id="band"><option value="-1">nothing</option>${state.levels.map((level, k) => `<option value="${k}">${level.name.toLowerCase()}</option>`).join("")}</select></label>
-      <p class="soft">Surfaces that enclose the ends of the 95 % interval of the volume, from the uncertainty of the parameters. The model itself is taken as right.</p>`;
+      <p class="soft">Surfaces that enclose the ends of the 95 % interval of the volume, from the uncertainty of the parameters. Model error is not included.</p>`;
   }
 
   listen() {

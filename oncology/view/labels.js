@@ -78,7 +78,7 @@ const Labels = (() => {
     pen.strokeStyle = soft; pen.lineWidth = 1; pen.strokeRect(x - 0.5, y - 0.5, wide + 1, 11);
     pen.fillStyle = ink; pen.font = `11px ${FONT}`; pen.textAlign = "center"; pen.textBaseline = "alphabetic";
     for (const u of [0, 0.25, 0.5, 0.75, 1]) words(pen, view, `${u}`, x + u * wide, y + 23);
-    words(pen, view, "cell density in the slices (share of capacity)", x + wide / 2, y - 7);
+    words(pen, view, "cell density in the slices (fraction of capacity)", x + wide / 2, y - 7);
     for (const level of view.state.levels.filter((l) => l.on)) {
       pen.fillStyle = level.colour;
       pen.beginPath(); pen.moveTo(x + level.density * wide, y + 2); pen.lineTo(x + level.density * wide - 4, y - 4); pen.lineTo(x + level.density * wide + 4, y - 4); pen.fill();

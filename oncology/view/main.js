@@ -56,7 +56,7 @@ class View {
     if (outer) lines.push(["Radius of an equal ball", `${number((this.volume(state.day, outer.density) * 1000 * 0.75 / Math.PI) ** (1 / 3), 1)} mm`]);
     const there = outer && outer.density < 0.9 * rim && this.volume(state.day, rim) > 0.01;
     const at = (table) => (there ? `${number(Field.lookUp(table, days, fronts, state.day, outer.density, 1), 1)} mm` : "\u2013");
-    lines.push(["Front to rim, mean", at(arrays.distance_mean)], ["Front to rim, largest", at(arrays.distance_largest)]);
+    lines.push(["Front to boundary, mean", at(arrays.distance_mean)], ["Front to boundary, largest", at(arrays.distance_largest)]);
     return lines;
   }
 

@@ -1,8 +1,8 @@
-"""Measured over time: volumes above a density, and how far the invisible front lies beyond the visible rim.
+"""Measured over time: volumes above a density, and how far the invisible front lies beyond the visible boundary.
 
 Both belong to the P1 density itself, not to the smoother surface on the screen: volumes in closed form
 (`oncology.inverse.misfit.volume_fraction`), distances from the iso-surface of the front to the nearest point of that of
-the rim. The browser interpolates the tables in the logit of the density, along which fronts are evenly spaced.
+the boundary. The browser interpolates the tables in the logit of the density, along which fronts are evenly spaced.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from oncology.model.fractions import volume_fraction
 __all__ = ["FRONTS", "LEVELS", "front_distances", "iso_surface", "level_table", "reached", "volumes_above"]
 
 LEVELS = (0.01, 0.02, 0.035, 0.06, 0.1, 0.16, 0.25, 0.36, 0.48, 0.6, 0.72, 0.84, 0.92)  # densities of the tables
-FRONTS = (0.01, 0.02, 0.035, 0.06, 0.1, 0.16)  # densities of fronts beyond the rim
+FRONTS = (0.01, 0.02, 0.035, 0.06, 0.1, 0.16)  # densities of fronts beyond the boundary
 MOST_POINTS = 600  # of a front for which the distance is looked up
 
 type Floats = NDArray[np.float64]
 
 
-def level_table(rims: Sequence[float]) -> tuple[float, ...]:
-    """Return the densities of the tables: the usual ones and the rims, ascending."""
-    return tuple(sorted({*LEVELS, *rims}))
+def level_table(thresholds: Sequence[float]) -> tuple[float, ...]:
+    """Return the densities of the tables: the usual ones and the thresholds, ascending."""
+    return tuple(sorted({*LEVELS, *thresholds}))
 
 
 def reached(mesh: TetMesh, density: NDArray[np.floating[Any]], level: float) -> tuple[TetMesh, NDArray[np.int64]]:
@@ -83,21 +83,21 @@ def iso_surface(mesh: TetMesh, density: NDArray[np.floating[Any]], level: float)
 
 
 def front_distances(
-    mesh: TetMesh, density: NDArray[np.floating[Any]], fronts: Sequence[float], rim: float
+    mesh: TetMesh, density: NDArray[np.floating[Any]], fronts: Sequence[float], threshold: float
 ) -> tuple[Floats, Floats]:
-    """Return how far fronts lie from the rim: mean over the front's area and largest distance, (n,) each, mm.
+    """Return how far fronts lie from the boundary: mean over the front's area and largest distance, (n,) each, mm.
 
     Args:
         mesh: the mesh.
         density: (nv,) on its vertices.
-        fronts: n densities, each at most that of the rim.
-        rim: density at the visible rim.
+        fronts: n densities, each at most that of the boundary.
+        threshold: density at the visible boundary.
 
     Returns:
-        Means and largest distances; nan where there is no rim or no front.
+        Means and largest distances; nan where there is no boundary or no front.
     """
     mean, largest = np.full(len(fronts), np.nan), np.full(len(fronts), np.nan)
-    surface = iso_surface(mesh, density, rim)
+    surface = iso_surface(mesh, density, threshold)
     if not surface.n_cells:
         return mean, largest
     found = [_samples(iso_surface(mesh, density, level)) for level in fronts]

@@ -96,9 +96,9 @@ def _grids(image: ImageGrid, density: DensityGrid) -> dict[str, NDArray[Any]]:
 def _tables(subject: Subject, tell: Callable[[float], None]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Volumes and distances by day and density."""
     times = subject.trajectory.times
-    rim = subject.thresholds["whole"]
+    threshold = subject.thresholds["whole"]
     levels = level_table(tuple(subject.thresholds.values()))
-    fronts = (*(level for level in FRONTS if level < 0.9 * rim), rim)
+    fronts = (*(level for level in FRONTS if level < 0.9 * threshold), threshold)
     mesh, vertices = reached(subject.mesh, subject.trajectory.density, min(levels))
     density = subject.trajectory.density[:, vertices]
     chosen = np.unique(np.linspace(0, len(times) - 1, MOST_DISTANCES).round().astype(int))
@@ -109,14 +109,14 @@ def _tables(subject: Subject, tell: Callable[[float], None]) -> tuple[dict[str, 
     means, largest = np.full((2, len(chosen), len(fronts)), -1.0, np.float32)
     for row, frame in enumerate(chosen):
         tell(0.5 + 0.5 * row / len(chosen))
-        found = front_distances(mesh, density[frame], fronts, rim)
+        found = front_distances(mesh, density[frame], fronts, threshold)
         means[row], largest[row] = (np.nan_to_num(values, nan=-1.0) for values in found)
     tables = {
         "volume_days": times.tolist(),
         "levels": list(levels),
         "distance_days": times[chosen].tolist(),
         "fronts": list(fronts),
-        "rim": rim,
+        "rim": threshold,
     }
     return tables, {"volumes": volumes, "distance_mean": means, "distance_largest": largest}
 

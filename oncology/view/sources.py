@@ -1,7 +1,7 @@
 """What the view shows, read from a results folder: of a fit, of a simulation, or of a prediction.
 
 A fit has an estimate with uncertainty; a simulation has none. The case gives scans, sessions and treatments where it is
-at hand; without it the mesh stands in for the brain.
+available; without it the mesh replaces the brain.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Subject:
         status: of the fit; empty for others.
         mesh: the mesh.
         trajectory: densities over time on its vertices.
-        case: the case, where it is at hand.
-        thresholds: density at the rim of "whole" and "core", 0..1.
+        case: the case, where it is available.
+        thresholds: density at the boundary of "whole" and "core", 0..1.
         treatments: of the case.
         scans: (session, region) to the volume of the segmentation, mL.
         intervals: volume of "whole" and "core" over time with 95 % intervals; empty where nothing was estimated.

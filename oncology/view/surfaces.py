@@ -1,6 +1,6 @@
 """Surfaces of brain and white matter, thin enough to turn smoothly on a computer without a graphics card.
 
-Contours of the smoothed tissue maps, or the boundary of the mesh where no case is at hand, without specks, then
+Contours of the smoothed tissue maps, or the boundary of the mesh where no case is available, without specks, then
 decimated by quadric error (Garland and Heckbert, SIGGRAPH 1997) to a bounded number of triangles.
 """
 
@@ -21,7 +21,7 @@ __all__ = ["MOST_TRIANGLES", "Surface", "anatomy", "decimated", "tissue_surface"
 
 SPACING = 1.6  # mm between the samples that are contoured
 MOST_TRIANGLES = {"brain": 45_000, "white": 35_000}
-SPECK = 0.01  # share of the largest piece's triangles below which a piece is left out
+SPECK = 0.01  # fraction of the largest piece's triangles below which a piece is left out
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Surface:
 
 
 def anatomy(mesh: TetMesh, case: Case | None) -> dict[str, Surface]:
-    """Return the surfaces of "brain" and, where the case is at hand, of "white" matter."""
+    """Return the surfaces of "brain" and, where the case is available, of "white" matter."""
     if case is None:
         boundary = face_table(mesh.cells).boundary
         used, numbers = np.unique(boundary, return_inverse=True)

@@ -125,7 +125,7 @@ class Timeline {
     pen.setLineDash([]);
   }
 
-  // 95 % interval of the volume; shown while the surface is at the rim that it belongs to.
+  // 95 % interval of the volume; shown while the surface is at the threshold that it belongs to.
   band(pen, curve, colour, x, y) {
     if (!curve) return;
     const { first, last } = this.view;

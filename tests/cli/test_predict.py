@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from oncology.imaging import Case, read_volume
 from oncology.imaging.target import brain_mask
 from oncology.meshing import read_mesh
 from oncology.model.trajectory import read_trajectory
+from oncology.report.prediction import boundary_band
+from oncology.text import number, plain
 from tests.cases import save, write_case, write_toml
 from tests.phantom import Phantom
 
@@ -167,6 +170,37 @@ def test_the_page_stands_alone(predicted):
     assert page.count("<img") == 4  # growth, two later days, targets
 
 
+def cells(page: str) -> list[list[str]]:
+    """Rows of every table of a page."""
+    rows = re.findall(r"<tr>(.*?)</tr>", page)
+    return [[re.sub("<.*?>", "", cell) for cell in re.findall(r"<td.*?>.*?</td>", row)] for row in rows]
+
+
+def test_the_numbers_of_the_page_are_those_of_the_file(predicted, content):
+    rows = cells((predicted / "prediction.html").read_text())
+    volumes = content["volumes"]
+    for day in (40.0, 45.0, 50.0):
+        k = volumes["days"].index(day)
+        shown = [plain(day), plain(day - 40.0)]
+        for region in ("whole", "core"):
+            value, low, high = (volumes[region][end][k] for end in ("volume_ml", "low_ml", "high_ml"))
+            shown += [number(value), f"{number(low)} to {number(high)}"]
+        assert shown in rows
+    inside = content["coverage"]["ses-late"]["all"]
+    names = [name for name in inside if name != "volume_ml"]
+    first = [row for row in rows if row[:2] == ["ses-late", "all"]]
+    assert first == [["ses-late", "all", number(inside["volume_ml"]), names[0], f"{100 * inside[names[0]]:.1f}"]]
+    assert ["", "", "", names[-1], f"{100 * inside[names[-1]]:.1f}"] in rows
+
+
+def test_the_band_of_the_boundary_is_where_its_density_may_be(predicted):
+    density, spread = (read_volume(predicted / f"{kind}_day-50.nii.gz") for kind in ("density", "density-sd"))
+    band = boundary_band(density, spread, 0.25).data
+    away = np.abs(density.data - 0.25) / np.maximum(spread.data, 1e-12)
+    assert band[away < 1.95].all() and not band[away > 1.97].any()
+    assert 0 < band.sum() < 0.1 * band.size
+
+
 def test_settings_are_written(folder, predicted):
     config = tomllib.loads((predicted / "config.toml").read_text())
     assert config["settings"]["days"] == [40.0, 45.0, 50.0]
@@ -303,7 +337,7 @@ def test_a_folder_without_a_fit_and_a_fit_without_its_case(folder, tmp_path, cap
     (lost / "config.toml").write_text(config.replace("sub-toy01", "sub-gone"))
     assert cli.run(["predict", str(lost), "--days", "30", "--out", str(folder / "never")]) == 2
     text = capsys.readouterr().err
-    assert "give its folder with --case" in text and text.count("\n") == 1
+    assert "case folder not found: give its folder with --case" in text and text.count("\n") == 1
 
 
 def test_a_fit_of_another_engine_goes_on_with_a_note(folder, content):

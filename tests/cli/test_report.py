@@ -27,7 +27,7 @@ def test_the_case_is_found_in_the_settings(out, capsys):
     captured = capsys.readouterr()
     assert captured.out.strip() == str(out / "report.html")
     assert captured.err == ""
-    assert "The case folder was not at hand" not in (out / "report.html").read_text()
+    assert "Case folder not found" not in (out / "report.html").read_text()
 
 
 def test_without_the_case_it_says_so(out, case_path, tmp_path, capsys):

@@ -78,9 +78,12 @@ def test_a_signal_ends_all_ranks_where_they_look_for_it():
 
 
 @pytest.mark.mpi
-def test_success_passes_through():
-    with guarded(world()):
-        pass
+def test_success_passes_through_on_every_rank():
+    comm, done = world(), []
+    with guarded(comm):
+        done.append(comm.rank)
+    assert done == [comm.rank]
+    assert comm.allgather(comm.rank) == list(range(comm.size)), "no message of the guard is left over"
 
 
 @pytest.mark.parametrize(

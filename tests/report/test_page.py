@@ -104,7 +104,7 @@ def test_the_page_says_it_all(built):
 def test_it_can_be_made_without_the_case(out, monkeypatch):
     monkeypatch.setattr(page, "render", lambda made: b"")
     text = Page(build_report(out).read_text()).text
-    assert "The case folder was not at hand" in text
+    assert "Case folder not found when this page was made" in text
     assert "0.155" in text
 
 
@@ -122,12 +122,12 @@ def test_growth_is_shown_with_intervals_and_beyond_the_last_session(toy, out, mo
     text = Page(build_report(out, toy).read_text()).text
     assert "40 0 100 90.0 to 120 50.0 45.0 to 60.0" in text
     assert "60 20 110 99.0 to 132 55.0 49.5 to 66.0" in text
-    assert "−100" not in text.partition("5 · Growth over time")[2].partition("6 ·")[0]
-    assert "They are no prognosis" in text
+    assert "−100" not in text.partition("5 · Growth and prediction")[2].partition("6 ·")[0]
+    assert "model error is not included" in text
 
 
 def test_without_intervals_it_says_so(built):
-    assert "No intervals were left with this fit" in Page(built).text
+    assert "This fit has no intervals of the volumes" in Page(built).text
 
 
 def test_curves_of_different_lengths_are_refused(toy, out):

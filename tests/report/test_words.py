@@ -72,7 +72,7 @@ def test_rows_show_intervals_and_where_a_value_is_known_from(estimate):
     assert (white.unit, white.determined) == ("mm²/day", True)
     assert onset.interval == f"{number(-160 - 1.96 * 14)} to {number(-160 + 1.96 * 14)}"
     assert not rows["diffusion in grey matter"].determined
-    assert rows["place of origin (R, A, S)"].interval == "± 1.6, 1.4, 1.8"
+    assert rows["site of onset (R, A, S)"].interval == "± 1.6, 1.4, 1.8"
 
 
 def test_bars_are_symmetric_and_stay_inside(estimate):
@@ -114,7 +114,7 @@ def test_one_scan_leaves_the_pace_open(estimate):
     assert "second scan" in text
     assert "infiltration length √(D/ρ) = 3.87 mm" in text
     assert "Not determined either: front speed and diffusion ratio" in text
-    assert headline(given)[0].startswith("Tumours of different pace match the scans")
+    assert headline(given)[0].startswith("Tumours that grow at different speeds match the scans")
 
 
 def test_two_scans_with_loose_regions(estimate):

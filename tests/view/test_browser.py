@@ -209,7 +209,7 @@ def test_the_surfaces_on_the_screen_are_the_balls(browser, ball):
                 assert table == pytest.approx(volume(6.0 + SPEED * day, level), rel=0.06), (day, level)
         away = radius(0.0, 0.05) - radius(0.0, 0.25)
         shown = dict(page.evaluate("view.measured()"))
-        assert float(shown["Front to rim, mean"].split()[0]) == pytest.approx(away, abs=0.2)
+        assert float(shown["Front to boundary, mean"].split()[0]) == pytest.approx(away, abs=0.2)
 
 
 def test_surfaces_close_face_outwards_and_converge_at_second_order(browser, ball):
