@@ -64,9 +64,9 @@ class Phantom:
         root = folder / f"sub-{id}"
         for name, map_ in (("WM", white * tissue), ("GM", (1.0 - white) * tissue)):
             save(root / "anat" / f"sub-{id}_label-{name}_probseg.nii.gz", map_.astype(np.float32), affine)
-        rim, core = self.thresholds
+        oedema, core = self.thresholds
         for number, density in enumerate(self.grow(), start=1):
-            labels = np.select([density > 0.5 * (1.0 + core), density > core, density > rim], [1, 4, 2])
+            labels = np.select([density > 0.5 * (1.0 + core), density > core, density > oedema], [1, 4, 2])
             path = root / f"ses-0{number}" / "anat" / f"sub-{id}_ses-0{number}_desc-tumor_dseg.nii.gz"
             save(path, labels.astype(np.uint8), affine)
         t = self.treatment
@@ -77,7 +77,7 @@ class Phantom:
         content = {
             "subject": {"id": id},
             "labels": {"table": "brats2017"},
-            "thresholds": {"oedema": rim, "core": core},
+            "thresholds": {"oedema": oedema, "core": core},
             "session": [{"id": f"ses-0{k}", "day": day} for k, day in enumerate(self.days, start=1)],
             "treatment": treatments,
         }

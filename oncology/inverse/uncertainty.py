@@ -37,7 +37,8 @@ class Information:
     Attributes:
         normal: H = J' J, (n, n), mm^3.
         scores: S = sum over blocks of g g' with g = J' r of the block, (n, n), mm^6.
-        boundaries: J' times the derivatives by an outward shift of each boundary and by a shift of its image, (n, k), mm^2.
+        boundaries: J' times the derivatives by an outward shift of each boundary and by a shift of its image, (n, k),
+            mm^2.
         misfit: r' r, mm^3.
         blocks: number of blocks that hold any residual.
     """

@@ -60,7 +60,7 @@ def volume_fraction(densities: Vector, threshold: float) -> tuple[Vector, Vector
 
 
 def _cut(high: Vector, low: Vector) -> tuple[Vector, Vector, Vector]:
-    """Return the fraction of an edge above zero, seen from its high end, and its slopes by the high and the low value."""
+    """Return the fraction of an edge above zero, from its high end, and its slopes by the high and the low value."""
     spread = np.maximum(high - low, _SPREAD)
     part = high / spread
     return part, (1.0 - part) / spread, part / spread

@@ -1,8 +1,8 @@
 """Coordinates in which grown tumours are nearly low-dimensional: similarity variables and log-odds of the density.
 
-Fisher-KPP from a given seed depends on (D_w, D_g, rho, t) through `sqrt(D_w/rho)`, `D_g/D_w` and `rho t` alone, here as the
-way `2 sqrt(D_w rho) t` of a free front. The log-odds `z = ln((u + d) / (1 - u + d))` of a travelling
-front are nearly linear in the distance, so that a moving front is a small move of z and not a large one of u.
+Fisher-KPP from a given seed depends on (D_w, D_g, rho, t) through `sqrt(D_w/rho)`, `D_g/D_w` and `rho t` alone, here as
+the way `2 sqrt(D_w rho) t` of a free front. The log-odds `z = ln((u + d) / (1 - u + d))` of a travelling front are
+nearly linear in the distance, so that a moving front is a small move of z and not a large one of u.
 """
 
 from __future__ import annotations
