@@ -13,6 +13,7 @@ import pytest
 from oncology.errors import CaseError
 from oncology.imaging import Case
 from oncology.inverse.fit import final_course, fit_case
+from oncology.inverse.identify import identify
 from oncology.inverse.levels import FitSettings, Level, level_of
 from oncology.inverse.observe import FixedData
 from oncology.inverse.shape import GaussianLattice, Shape
@@ -48,6 +49,10 @@ class OnMesh(Expanding):
 
     mesh: TetMesh = field(kw_only=True)
     law: Logistic = field(default_factory=Logistic)
+    freed: list[float] = field(default_factory=list, kw_only=True)
+
+    def destroy(self) -> None:
+        self.freed.append(self.mesh.size)
 
     def run(self, tumour: Tumour, plan: tuple[float, ...], keep: bool = True, record=None) -> ExpandingRun:
         run = super().run(tumour, plan, keep)
@@ -65,6 +70,7 @@ class ClosedForm:
 
     count: int = 11
     asked: list[tuple[float, float, bool]] = field(default_factory=list)
+    freed: list[float] = field(default_factory=list)
     options: dict[str, object] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -73,7 +79,7 @@ class ClosedForm:
         space = box(33.0, self.count if fine else 8)
         ones = np.ones(len(space.cells))
         mesh = TetMesh(space.points, space.cells, ones, 0.0 * ones, size, "lattice")
-        return MeshedEngine(OnMesh(space, EVERYWHERE, mesh=mesh), margin)
+        return MeshedEngine(OnMesh(space, EVERYWHERE, mesh=mesh, freed=self.freed), margin)
 
 
 SETTINGS = FitSettings(size=5.0, shape=False)
@@ -112,10 +118,15 @@ def test_the_margin_stays_between_18_and_45_mm(tmp_path, diffusion, rho, onset, 
 def test_a_density_at_the_cut_of_a_third_of_the_threshold_widens_the_mesh(
     tmp_path, monkeypatch, densities, meshes, warned
 ):
-    found = iter(densities)
-    monkeypatch.setattr(Level, "cut_density", lambda self, density: next(found))
+    found, seen, steps = iter(densities), [], []
+    monkeypatch.setattr(Level, "cut_density", lambda self, density: seen.append(density) or next(found))
     engines = ClosedForm(8)
-    fit = fit_case(engines, case_of(tmp_path, 0.3, 0.02, -90.0), SETTINGS)
+    case = case_of(tmp_path, 0.3, 0.02, -90.0)
+    fit = fit_case(engines, case, SETTINGS, log=lambda stage, iteration, here: steps.append(iteration))
+    np.testing.assert_array_equal(seen[-1], fit.identified.here.run.densities[1])
+    assert fit.identified.iterations == sum(step > 0 for step in steps), "those of both meshes"
+    assert fit.identified.gradients > len(steps)
+    assert engines.freed == [5.0] * (meshes - 2) + [8.0], "only the level of the result is kept"
     margins = [margin for _, margin, fine in engines.asked if fine]
     assert len(engines.asked) == meshes
     assert margins[1:] == ([1.5 * margins[0]] if meshes == 3 else [])
@@ -156,6 +167,24 @@ def test_the_closed_form_comes_back_with_its_course(fitted):
     assert len(course.frames) == 3
     for frame, density in zip(course.frames[1:], course.run.densities, strict=True):
         np.testing.assert_array_equal(frame, density)
+
+
+def test_the_overlap_is_the_smallest_dice_of_the_whole_tumour(fitted):
+    _, _, fit = fitted
+    volumes, dice = fit.level.space.volumes, []
+    for mask in (o for o in fit.level.masks if o.region == "whole"):
+        corners = fit.level.space.to_cells(fit.identified.here.run.densities[mask.index])
+        model = mask.predict(corners, 0.25, None)[0]
+        dice.append(2.0 * volumes @ np.minimum(model, mask.fractions) / (volumes @ (model + mask.fractions)))
+    assert len(dice) == 2 and fit.overlap == pytest.approx(min(dice), rel=1e-9)
+
+
+def test_a_solution_that_was_not_confirmed_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "oncology.inverse.fit.identify", lambda *args, **options: replace(identify(*args, **options), converged=False)
+    )
+    fit = fit_case(ClosedForm(8), case_of(tmp_path, 0.3, 0.02, -90.0), SETTINGS)
+    assert len(fit.warnings) == 1 and "did not confirm the solution" in fit.warnings[0]
 
 
 def test_a_treatment_before_the_first_scan_is_the_first_day(tmp_path):

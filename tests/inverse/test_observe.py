@@ -85,4 +85,16 @@ def test_a_tumour_that_takes_up_no_more_than_the_brain_is_refused(case):
         ScanData(with_tracer(case, 5.0, 0.0), tracer=True).on(cells_at([0.0]))
     with pytest.raises(CaseError, match="no session has a tracer image"):
         observe(case, tracer=True)
-    assert len(ScanData(with_tracer(case, 5.0, 20.0)).on(cells_at([0.0]))) == 4, "not asked for, not used"
+    made = with_tracer(case, 5.0, 20.0)
+    assert observe(made, tracer=True).tracer, "one session with an image is enough"
+    assert len(observe(made).on(cells_at([0.0]))) == 4, "not asked for, not used"
+
+
+def test_masks_are_not_smoothed_and_uptake_is(case):
+    """At the edge a cell is inside or outside by its voxel, while the tracer is interpolated between voxels."""
+    space = cells_at([13.2, 13.6, 14.4])
+    whole = observe(case).on(space)[0]
+    assert isinstance(whole, MaskObservation) and set(whole.fractions.tolist()) == {0.0, 1.0}
+    tracer = ScanData(with_tracer(case, 0.0, 20.0), tracer=True).on(space)[-1]
+    assert isinstance(tracer, TracerObservation)
+    assert ((tracer.uptake > 0.0) & (tracer.uptake < 1.0 / 1.1 - 1e-6)).any()
