@@ -23,8 +23,9 @@ import torchdiffeq
 from torch import Tensor
 
 from oncology.nodes.cost import Cost
+from oncology.nodes.samples import Samples
 from oncology.nodes.standalone import StandaloneNODE, prototype
-from oncology.nodes.training_problem import Samples, TrainingProblem
+from oncology.nodes.training_problem import TrainingProblem
 from oncology.optimise import Stop, minimise
 
 FEATURES, CLASSES, BATCH, LARGE = 196, 10, 100, 1024

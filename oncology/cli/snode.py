@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from oncology.nodes.data import Dataset
     from oncology.nodes.device import Weights
     from oncology.nodes.optimisers import Iterate, Optimiser
+    from oncology.nodes.samples import Samples
     from oncology.nodes.standalone import StandaloneNODE
     from oncology.nodes.training import BatchProblem, Progress, TrainingPlan
-    from oncology.nodes.training_problem import Samples
 
 __all__ = ["CHECKPOINT", "dataset_of", "evaluate_folder", "run_training", "write_config"]
 

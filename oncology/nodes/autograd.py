@@ -37,7 +37,7 @@ class _Adjointed(torch.autograd.Function):
         return (None, *context.pull(covector))
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def by_adjoint(solve: Solve, *inputs: Tensor) -> Tensor:
     """Result of a solve, differentiated by its own adjoint; once.
 

@@ -74,7 +74,8 @@ class ModuleClassifier:
     def outputs(self, inputs: Tensor) -> Tensor:
         """Outputs, (K, outputs)."""
         with torch.no_grad():
-            return self.module(inputs)
+            result: Tensor = self.module(inputs)
+            return result
 
     def linearised(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs and their derivative by the inputs."""

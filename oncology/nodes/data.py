@@ -16,7 +16,7 @@ from torch import Tensor
 
 from oncology.errors import ConfigError, DataError
 from oncology.nodes.datafiles import Table, read_mnist, read_table
-from oncology.nodes.training_problem import Samples
+from oncology.nodes.samples import Samples
 
 __all__ = [
     "SYNTHETIC",

@@ -16,8 +16,8 @@ from oncology.errors import ConfigError
 from oncology.nodes.classifier import Classifier, NODEClassifier
 from oncology.nodes.robustness.attack import SensitivityAttack, noisy_accuracy, shorten
 from oncology.nodes.robustness.tube import certified_radius
+from oncology.nodes.samples import Samples
 from oncology.nodes.standalone import StandaloneNODE
-from oncology.nodes.training_problem import Samples
 
 __all__ = ["ClassifierScores", "Measures", "certified_radii", "evaluate"]
 

@@ -18,8 +18,8 @@ from oncology.nodes.cost import Cost
 from oncology.nodes.descent import LBFGS, Adam
 from oncology.nodes.modules import SNODE
 from oncology.nodes.optimisers import ConjugateGradients, Iterate, Optimiser, forward_equivalents
+from oncology.nodes.samples import Samples
 from oncology.nodes.training import Plain, Progress, TrainingPlan, TrainingStage, start, train
-from oncology.nodes.training_problem import Samples
 from oncology.optimise import Armijo, ConjugateGradient, newton_step
 
 __all__ = ["NetworkFit", "fit", "samples_of"]

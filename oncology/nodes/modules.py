@@ -231,7 +231,8 @@ class CNODE(nn.Module):
         if images.ndim != 2 + len(self.lengths) or images.shape[1] != self.model.channels:
             expected = f"(number, {self.model.channels}, {len(self.lengths)} axes of pixels)"
             raise ConfigError(f"images of shape {tuple(images.shape)}; need {expected}")
-        return by_adjoint(self._solve, images, self.theta)
+        result: Tensor = by_adjoint(self._solve, images, self.theta)
+        return result
 
     def _solve(self, images: Tensor, theta: Tensor) -> tuple[Tensor, Pullback]:
         run = self.model.run(theta, images, Torus(tuple(images.shape[2:]), self.lengths))

@@ -94,7 +94,8 @@ def odeint(
         solved = _march(f, rule, tolerance, steps, x, times)
         return solved.outputs, lambda covector: solved.pull(covector, used)
 
-    return by_adjoint(solve, x0, t, *used)
+    result: Tensor = by_adjoint(solve, x0, t, *used)
+    return result
 
 
 @dataclass(frozen=True, eq=False)

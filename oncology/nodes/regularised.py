@@ -18,15 +18,16 @@ import torch
 from torch import Tensor
 
 from oncology.errors import ConfigError
-from oncology.nodes.depth_run import DepthTangent
+from oncology.nodes.depth_run import DepthRun, DepthTangent
 from oncology.nodes.second_order import mixed_adjoint, mixed_tangent, stage_bends
+from oncology.nodes.standalone import StandaloneNODE
 from oncology.nodes.training_problem import TrainingEvaluation, TrainingProblem
 from oncology.optimise import Tangent
 
 __all__ = ["RegularisedEvaluation", "RegularisedProblem", "every_input", "random_signs"]
 
 
-def every_input(problem: TrainingProblem, deviation: float) -> Tensor:
+def every_input(problem: TrainingProblem[StandaloneNODE], deviation: float) -> Tensor:
     """Probes along each input, for the exact penalty: (inputs, K, inputs).
 
     Args:
@@ -38,7 +39,9 @@ def every_input(problem: TrainingProblem, deviation: float) -> Tensor:
     return (deviation * units)[:, None].expand(-1, len(inputs), -1)
 
 
-def random_signs(problem: TrainingProblem, deviation: float, generator: torch.Generator, number: int = 1) -> Tensor:
+def random_signs(
+    problem: TrainingProblem[StandaloneNODE], deviation: float, generator: torch.Generator, number: int = 1
+) -> Tensor:
     """Hutchinson's probes with random signs, whose mean penalty is the exact one: (number, K, inputs).
 
     Args:
@@ -65,7 +68,7 @@ class RegularisedProblem:
         ConfigError: the weight is not positive or the probes do not fit the batch.
     """
 
-    problem: TrainingProblem
+    problem: TrainingProblem[StandaloneNODE]
     weight: float
     probes: Tensor
 
@@ -96,18 +99,24 @@ class RegularisedEvaluation:
     """
 
     setting: RegularisedProblem
-    base: TrainingEvaluation
+    base: TrainingEvaluation[StandaloneNODE]
+
+    @property
+    def run(self) -> DepthRun:
+        """The forward run."""
+        assert isinstance(self.base.run, DepthRun)
+        return self.base.run
 
     @cached_property
     def tangents(self) -> list[DepthTangent]:
         """Sensitivities xi of the state along the probes."""
         embed = self.setting.problem.model.embed
-        return [self.base.run.tangent(None, embed(probe)) for probe in self.setting.probes]
+        return [self.run.tangent(None, embed(probe)) for probe in self.setting.probes]
 
     @cached_property
     def bends(self) -> Tensor:
         """Second derivative of the activation at the stages."""
-        return stage_bends(self.base.run)
+        return stage_bends(self.run)
 
     @cached_property
     def penalty(self) -> float:
@@ -128,7 +137,7 @@ class RegularisedEvaluation:
     @cached_property
     def penalty_derivative(self) -> Tensor:
         """R'(theta), a dual vector in the shape of the weights."""
-        model, run = self.setting.problem.model, self.base.run
+        model, run = self.setting.problem.model, self.run
         total = torch.zeros_like(self.base.theta)
         for xi in self.tangents:
             covector = self.setting.scale * model.write(model.read(xi.final))
@@ -141,7 +150,7 @@ class RegularisedEvaluation:
 
     def tangent(self, direction: Tensor) -> Tangent:
         """Curvature along a direction, that of R for linearised xi: `weight mean_k sum_v |P dxi(T)|^2` >= 0."""
-        model, run = self.setting.problem.model, self.base.run
+        model, run = self.setting.problem.model, self.run
         base, along = self.base.tangent(direction), run.tangent(direction)
         moved = (mixed_tangent(run, self.bends, xi, along) for xi in self.tangents)
         curvature = self.setting.scale * sum(float(model.read(chi).square().sum()) for chi in moved)

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from oncology.errors import ConfigError
 from oncology.nodes.activation import TANH, Activation, Elementwise
+from oncology.nodes.cost import Cost, Terminal
 from oncology.nodes.depth import DepthGrid, depth_space, smooth_weights
 from oncology.nodes.depth_run import DepthRun, march
+from oncology.nodes.samples import Samples
 from oncology.nodes.scheme import EULER, Scheme
 from oncology.optimise import Space
 
@@ -106,6 +108,14 @@ class StandaloneNODE:
         """
         stages = self.grid.interpolation(self.steps, self.scheme.c)
         return march(self.activation, self.scheme, self.time_step, stages, theta, state, noise)
+
+    def solve(self, theta: Tensor, batch: Samples, noise: Tensor | None = None) -> DepthRun:
+        """Run a batch of inputs."""
+        return self.run(theta, self.embed(batch.inputs), noise)
+
+    def terminal(self, cost: Cost, targets: Tensor) -> Terminal:
+        """Terms at the end of depth, of the whole state; targets are padded with zeros."""
+        return Terminal(cost, targets, self.write(targets), self.outputs, self.at_rest())
 
     def outputs_of(self, theta: Tensor, samples: Tensor) -> Tensor:
         """Outputs (K, outputs) of inputs (K, inputs)."""

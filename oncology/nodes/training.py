@@ -21,8 +21,9 @@ from oncology.nodes.cost import Cost
 from oncology.nodes.depth import prolong
 from oncology.nodes.optimisers import ConjugateGradients, Iterate, Optimiser, forward_equivalents
 from oncology.nodes.regularised import RegularisedProblem, random_signs
+from oncology.nodes.samples import Samples
 from oncology.nodes.standalone import StandaloneNODE
-from oncology.nodes.training_problem import Samples, TrainingProblem
+from oncology.nodes.training_problem import TrainingProblem
 from oncology.optimise import Counts, Problem
 
 __all__ = ["BatchProblem", "Noise", "Plain", "Progress", "Robust", "TrainingPlan", "TrainingStage", "start", "train"]
@@ -136,7 +137,7 @@ class Plain:
 
     def __call__(
         self, model: StandaloneNODE, samples: Samples, noise: Tensor | None, source: torch.Generator
-    ) -> TrainingProblem:
+    ) -> TrainingProblem[StandaloneNODE]:
         """Cost of a batch."""
         return TrainingProblem(model, self.cost, samples, noise, self.second)
 

@@ -1,68 +1,68 @@
-"""Training as an optimisation problem: cost, derivative and sensitivity of a standalone NODE on a batch.
+"""Training as an optimisation problem: cost, derivative and curvature of any network in depth on a batch.
 
 `TrainingProblem` is what `optimise.minimise` descends. A forward run is shared by the cost's value, one adjoint solve
-for the derivative and one sensitivity solve for the curvature along a direction.
+for the derivative and one sensitivity solve for the curvature along a direction. Networks differ in what they run;
+`DepthNetwork` is all that is asked of them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from oncology.errors import ConfigError
 from oncology.nodes.cost import Cost, Terminal
-from oncology.nodes.depth import apply
-from oncology.nodes.depth_run import DepthAdjoint, DepthRun
-from oncology.nodes.standalone import StandaloneNODE
+from oncology.nodes.depth import DepthGrid, apply
+from oncology.nodes.samples import Batch
 from oncology.optimise import Tangent
 
-__all__ = ["Samples", "TrainingEvaluation", "TrainingProblem"]
+__all__ = ["DepthNetwork", "NetworkRun", "TrainingEvaluation", "TrainingProblem"]
 
 
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """Inputs with their targets.
-
-    Attributes:
-        inputs: (K, features).
-        targets: (K, outputs): one-hot classes or values.
-
-    Raises:
-        ConfigError: there is no sample, numbers differ, or a value is not finite.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-
-    def __post_init__(self) -> None:
-        if self.inputs.ndim != 2 or self.targets.ndim != 2 or len(self.inputs) != len(self.targets):
-            shapes = f"{tuple(self.inputs.shape)} and {tuple(self.targets.shape)}"
-            raise ConfigError(f"inputs and targets of shapes {shapes}; need (K, features) and (K, outputs)")
-        if len(self.inputs) == 0 or not (self.inputs.isfinite().all() and self.targets.isfinite().all()):
-            raise ConfigError("samples are empty or hold values that are not finite; mend the data")
-
-    def __len__(self) -> int:
-        return len(self.inputs)
+class NetworkRun(Protocol):
+    """A forward run of a batch, as the cost sees it."""
 
     @property
-    def classes(self) -> Tensor:
-        """Largest target of each sample, (K,)."""
-        return self.targets.argmax(-1)
+    def final(self) -> Tensor:
+        """What the terms at the end of depth are of: the state x(T) or the outputs, (K, n)."""
 
-    def take(self, rows: Tensor) -> Samples:
-        """The samples of the given rows."""
-        return Samples(self.inputs[rows], self.targets[rows])
+    @property
+    def states(self) -> Tensor:
+        """What the running cost is of: x at each time step, (steps + 1, K, n)."""
 
-    def to(self, like: Tensor) -> Samples:
-        """The samples with the type and on the device of a tensor."""
-        return Samples(self.inputs.to(like), self.targets.to(like))
+    def tangent(self, direction: Tensor, /) -> Any:
+        """Sensitivity problem along a direction of the weights; its `final` and `states` are those of the run."""
+
+    def adjoint(self, final: Tensor, along: Tensor | None = None, /) -> Any:
+        """Adjoint problem of covectors of `final` and `states`; its `theta` is the derivative by the weights."""
+
+    def second(self, adjoint: Any, tangent: Any, /) -> float:
+        """Second derivative of the run along the tangent's direction, paired with the adjoint's covectors."""
+
+
+class DepthNetwork(Protocol):
+    """A network whose weights are functions of depth."""
+
+    @property
+    def grid(self) -> DepthGrid:
+        """Grid of the weights."""
+
+    @property
+    def steps(self) -> int:
+        """Time steps in each cell of the grid."""
+
+    def terminal(self, cost: Cost, targets: Tensor) -> Terminal:
+        """Terms at the end of depth, for targets (K, outputs)."""
+
+    def solve(self, theta: Tensor, batch: Any, noise: Tensor | None) -> NetworkRun:
+        """Run a batch, with increments of the states after each time step, (steps, K, n), or None."""
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingProblem:
+class TrainingProblem[N: DepthNetwork]:
     """Cost of weights on a batch of samples.
 
     Attributes:
@@ -71,19 +71,24 @@ class TrainingProblem:
         samples: the batch.
         noise: increments of the states after each time step, (steps, K, n), fixed for this problem; or None.
         second: whether tangents carry the full second derivative (for `newton_step`), at no further solve.
+
+    Raises:
+        ConfigError: the network has no such cost.
     """
 
-    model: StandaloneNODE
+    model: N
     cost: Cost
-    samples: Samples
+    samples: Batch
     noise: Tensor | None = None
     second: bool = False
+
+    def __post_init__(self) -> None:
+        self.__dict__["terminal"] = self.model.terminal(self.cost, self.samples.targets)
 
     @cached_property
     def terminal(self) -> Terminal:
         """The cost at the end of depth."""
-        targets = self.samples.targets
-        return Terminal(self.cost, targets, self.model.write(targets), self.model.outputs, self.model.at_rest())
+        return self.model.terminal(self.cost, self.samples.targets)
 
     @cached_property
     def penalty(self) -> Tensor | None:
@@ -96,18 +101,18 @@ class TrainingProblem:
     @cached_property
     def quadrature(self) -> Tensor:
         """Weights of the trapezoidal rule at the time steps over the number of samples, (steps + 1, 1)."""
-        h, count = self.model.time_step, self.model.grid.cells * self.model.steps
+        h, count = self.model.grid.step / self.model.steps, self.model.grid.cells * self.model.steps
         weights = torch.full((count + 1, 1), h, dtype=torch.float64)
         weights[0] = weights[-1] = 0.5 * h
         return (weights / len(self.samples)).to(self.samples.inputs)
 
-    def evaluate(self, theta: Tensor) -> TrainingEvaluation:
+    def evaluate(self, theta: Tensor) -> TrainingEvaluation[N]:
         """Run the network on the batch."""
-        return TrainingEvaluation(self, theta, self.model.run(theta, self.model.embed(self.samples.inputs), self.noise))
+        return TrainingEvaluation(self, theta, self.model.solve(theta, self.samples, self.noise))
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingEvaluation:
+class TrainingEvaluation[N: DepthNetwork]:
     """The cost at one set of weights, with its forward run done.
 
     Attributes:
@@ -116,9 +121,9 @@ class TrainingEvaluation:
         run: the forward run.
     """
 
-    problem: TrainingProblem
+    problem: TrainingProblem[N]
     theta: Tensor
-    run: DepthRun
+    run: NetworkRun
 
     @cached_property
     def value(self) -> float:
@@ -133,12 +138,13 @@ class TrainingEvaluation:
 
     @property
     def residual(self) -> float:
-        """Root mean square over the samples of |x(T) - y|."""
+        """Root mean square over the samples of the distance of `run.final` from the targets."""
         misfit = self.run.final - self.problem.terminal.padded
-        return float(torch.linalg.vector_norm(misfit)) / len(misfit) ** 0.5
+        result: float = float(torch.linalg.vector_norm(misfit)) / len(misfit) ** 0.5
+        return result
 
     @cached_property
-    def adjoint(self) -> DepthAdjoint:
+    def adjoint(self) -> Any:
         """The adjoint solve, without the penalties."""
         running = self.problem.cost.running
         sources = None
@@ -148,7 +154,7 @@ class TrainingEvaluation:
 
     def derivative(self) -> Tensor:
         """E'(theta), a dual vector in the shape of the weights."""
-        dual = self.adjoint.theta
+        dual: Tensor = self.adjoint.theta
         return dual if self.problem.penalty is None else dual + apply(self.problem.penalty, self.theta)
 
     def tangent(self, direction: Tensor) -> Tangent:

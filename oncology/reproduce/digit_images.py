@@ -18,7 +18,7 @@ from torch import Tensor
 
 from oncology.nodes.classifier import ModuleClassifier
 from oncology.nodes.convolution.convolutional import ConvolutionalNODE
-from oncology.nodes.convolution.images import ConvolutionProblem, Images
+from oncology.nodes.convolution.images import Images
 from oncology.nodes.convolution.kernel_basis import GaussianDerivatives
 from oncology.nodes.cost import Cost
 from oncology.nodes.data import Dataset, digits
@@ -27,7 +27,8 @@ from oncology.nodes.descent import Adam
 from oncology.nodes.modules import CNODE
 from oncology.nodes.optimisers import ConjugateGradients, forward_equivalents
 from oncology.nodes.robustness.noise import Robustness, RobustnessTest, measure_robustness
-from oncology.nodes.training_problem import Samples
+from oncology.nodes.samples import Samples
+from oncology.nodes.training_problem import TrainingProblem
 from oncology.optimise import ConjugateGradient, Counts, hager_zhang
 from oncology.reproduce.trials import Row, summed_up
 
@@ -152,13 +153,13 @@ def digits_node(data: Dataset, seed: int, epochs: int, iterations: int, noise: f
         for rows in torch.randperm(len(images), generator=source).split(BATCH):
             batch = images.take(rows)
             batch = replace(batch, inputs=_noised(batch.inputs, noise, source))
-            visit = adam.visit(ConvolutionProblem(model, cost, batch), flat, theta, memory, False, counts)
+            visit = adam.visit(TrainingProblem(model, cost, batch), flat, theta, memory, False, counts)
             theta, memory = visit.theta, visit.memory
     counts = Counts(forward=epochs, gradient=epochs)
     if iterations == 0:
         return DigitsNode(model, theta, forward_equivalents(counts))
     gradients = ConjugateGradients(ConjugateGradient(hager_zhang, powell=math.inf), iterations=iterations)
-    last = gradients.visit(ConvolutionProblem(model, cost, images), model.space(like=theta), theta, None, False, counts)
+    last = gradients.visit(TrainingProblem(model, cost, images), model.space(like=theta), theta, None, False, counts)
     return DigitsNode(model, last.theta, forward_equivalents(last.counts))
 
 

@@ -24,9 +24,9 @@ from oncology.nodes.evaluation import Measures, evaluate
 from oncology.nodes.optimisers import ConjugateGradients, Optimiser
 from oncology.nodes.robustness.certificates import INFLATION, EulerNet, lipschitz
 from oncology.nodes.robustness.sensitivity import margins_of
+from oncology.nodes.samples import Samples
 from oncology.nodes.standalone import prototype
 from oncology.nodes.training import BatchProblem, Noise, Plain, Robust, TrainingPlan, TrainingStage, start, train
-from oncology.nodes.training_problem import Samples
 from oncology.optimise import ConjugateGradient
 from oncology.reproduce.resnet import PlainResNet, parameter_count, resnet_of_size
 from oncology.reproduce.trials import Row, SeededTrial
@@ -96,11 +96,13 @@ class DiffeqNet(nn.Module):
 
     def field(self, time: Tensor, state: Tensor) -> Tensor:
         """Right-hand side, the same at every depth."""
-        return self.outer(torch.tanh(self.inner(state)))
+        result: Tensor = self.outer(torch.tanh(self.inner(state)))
+        return result
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Outputs (K, classes) of inputs (K, features)."""
-        return self.last(self.odeint(self.field, inputs, self.times.to(inputs), method="euler")[-1])
+        result: Tensor = self.last(self.odeint(self.field, inputs, self.times.to(inputs), method="euler")[-1])
+        return result
 
 
 def diffeq_of_size(parameters: int) -> DiffeqNet:

@@ -120,7 +120,8 @@ class PlainResNet(nn.Module):
         state = self.first(inputs)
         for block in self.blocks:
             state = state + self.activation(block(state))
-        return self.last(state)
+        result: Tensor = self.last(state)
+        return result
 
 
 def resnet_of_size(

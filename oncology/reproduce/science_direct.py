@@ -78,7 +78,10 @@ def _relative(found: Tensor, exact: Tensor, power: float = 2.0) -> float:
 
 def _heat_kernel(level: int) -> float:
     grid = square(-10.0, 10.0, 10 * level)
-    exact = lambda t: heat.heat_kernel(grid.points, t, 0.5, 1.0)  # noqa: E731
+
+    def exact(t: float) -> Tensor:
+        return heat.heat_kernel(grid.points, t, 0.5, 1.0)
+
     q = (column(0.5), torch.zeros(grid.size, dtype=torch.float64))
     return _relative(_solved(heat.Heat(grid), q, exact(0.0), 2.0, 1, ETDRK2), exact(2.0))
 
@@ -105,7 +108,10 @@ def _wave(
 
 def _gompertz(level: int) -> float:
     grid = square(-50.0, 50.0, 32 * level)
-    exact = lambda t: growth.gompertz_gaussian(grid.points, t, 0.5, 0.05, 40.0, -0.3)  # noqa: E731
+
+    def exact(t: float) -> Tensor:
+        return growth.gompertz_gaussian(grid.points, t, 0.5, 0.05, 40.0, -0.3)
+
     equation = growth.ReactionDiffusion(grid, growth.GompertzLaw())
     found = _solved(equation, (column(0.5), column(0.05)), exact(0.0), 10.0, 8 * level, ETDRK2)
     return _relative(found, exact(10.0))
@@ -113,7 +119,10 @@ def _gompertz(level: int) -> float:
 
 def _exponential(level: int) -> float:
     grid = interval(-15.0, 15.0, 40 * level)
-    exact = lambda t: growth.exponential_kernel(grid.points, t, 0.5, 0.3, 1.0)  # noqa: E731
+
+    def exact(t: float) -> Tensor:
+        return growth.exponential_kernel(grid.points, t, 0.5, 0.3, 1.0)
+
     equation = growth.ReactionDiffusion(grid, growth.ExponentialLaw())
     found = _solved(equation, (column(0.5), column(0.3)), exact(0.0), 3.0, 10 * level, CRANK_NICOLSON)
     return _relative(found, exact(3.0))
@@ -131,7 +140,10 @@ def _uniform(law: growth.Law, exact: Callable[[float, float, float], float]) -> 
 
 def _carried(level: int) -> float:
     grid, velocity = square(-8.0, 8.0, 24 * level, "periodic"), column(0.8, -0.5)
-    exact = lambda t: advection.carried_kernel(grid.points, t, velocity, 0.2, 0.3, 2.0)  # noqa: E731
+
+    def exact(t: float) -> Tensor:
+        return advection.carried_kernel(grid.points, t, velocity, 0.2, 0.3, 2.0)
+
     equation = advection.Advection(grid, advection.winds(grid))
     found = _solved(equation, (velocity, column(0.2), column(0.3)), exact(0.0), 2.0, 16 * level, ETDRK2)
     return _relative(found, exact(2.0))
@@ -155,14 +167,20 @@ def _layer(level: int) -> float:
 
 def _burgers_mode(level: int) -> float:
     grid = interval(0.0, 2.0 * math.pi, 32 * level, "periodic")
-    exact = lambda t: conservation.cole_hopf_mode(grid.points[:, 0], t, 0.1, 1.0, 0.7)  # noqa: E731
+
+    def exact(t: float) -> Tensor:
+        return conservation.cole_hopf_mode(grid.points[:, 0], t, 0.1, 1.0, 0.7)
+
     equation = conservation.ConservationLaw(grid, conservation.central(conservation.burgers))
     return _relative(_solved(equation, (column(0.1),), exact(0.0), 2.0, 10 * level, SDIRK2), exact(2.0))
 
 
 def _burgers_shock(level: int) -> float:
     grid = interval(-12.0, 16.0, 70 * level)
-    exact = lambda t: conservation.viscous_shock(grid.points[:, 0], t, 0.5, 0.5, 1.0)  # noqa: E731
+
+    def exact(t: float) -> Tensor:
+        return conservation.viscous_shock(grid.points[:, 0], t, 0.5, 0.5, 1.0)
+
     equation = conservation.ConservationLaw(grid, conservation.central(conservation.burgers))
     return _relative(_solved(equation, (column(0.5),), exact(0.0), 4.0, 20 * level, SDIRK2), exact(4.0))
 
@@ -191,7 +209,10 @@ def _riemann(left: float, right: float) -> Callable[[int], float]:
 
 def _fokker_planck(level: int) -> float:
     grid = interval(-8.0, 8.0, 40 * level)
-    exact = lambda t: kinetic.ornstein_uhlenbeck(grid.points[:, 0], t, 1.0, 1.0, 2.0, 0.5)  # noqa: E731
+
+    def exact(t: float) -> Tensor:
+        return kinetic.ornstein_uhlenbeck(grid.points[:, 0], t, 1.0, 1.0, 2.0, 0.5)
+
     found = _solved(kinetic.FokkerPlanck(grid), (column(1.0), column(1.0)), exact(0.0), 1.0, 10 * level, SDIRK2)
     return _relative(found, exact(1.0))
 
@@ -208,7 +229,10 @@ def _bgk(level: int) -> float:
 def _telegraph(turning: float) -> Callable[[int], float]:
     def error(level: int) -> float:
         grid = interval(0.0, 2.0 * math.pi, 16 * level, "periodic")
-        exact = lambda t: kinetic.telegraph_mode(grid.points[:, 0], t, 1.0, turning, 2.0)  # noqa: E731
+
+        def exact(t: float) -> Tensor:
+            return kinetic.telegraph_mode(grid.points[:, 0], t, 1.0, turning, 2.0)
+
         q = (column(1.0), column(turning))
         return _relative(
             _solved(kinetic.GoldsteinTaylor(grid), q, exact(0.0), 1.0, 8 * level, explicit(RK4)), exact(1.0)

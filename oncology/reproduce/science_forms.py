@@ -61,7 +61,9 @@ def gain_row(level: float, seed: int = 0) -> GainRow:
     """
     grid, depth, kappa = interval(0.0, 1.0, 32), DepthGrid(1.0, 40), 0.05
     modes = {1: 1.0, 2: 0.5}
-    lasting = lambda t: t + 0.8 * (1.0 - math.cos(2.0 * math.pi * t)) / (2.0 * math.pi)  # noqa: E731
+
+    def lasting(t: float) -> float:
+        return t + 0.8 * (1.0 - math.cos(2.0 * math.pi * t)) / (2.0 * math.pi)
 
     def exact(time: float) -> Tensor:
         parts = [
@@ -119,9 +121,10 @@ def closure_row(width: int = 6, iterations: int = 60, seed: int = 0) -> ClosureR
     """
     grid, days, diffusion, rho = interval(0.0, 30.0, 30), 10.0, 0.5, 0.1
     x = grid.points[:, 0]
-    wave = lambda time, places: torch.cat(  # noqa: E731
-        [growth.power_wave(x, time, diffusion, rho, start=float(place)) for place in places]
-    )
+
+    def wave(time: float, places: list[float]) -> Tensor:
+        return torch.cat([growth.power_wave(x, time, diffusion, rho, start=place) for place in places])
+
     physics = heat.Heat(grid)
     model = ScienceNODE(Closed(physics, width), DepthGrid(days, 10), explicit(RK4), 2)
     lessons, exam = torch.linspace(4.0, 22.0, 10).tolist(), torch.linspace(5.0, 21.0, 7).tolist()

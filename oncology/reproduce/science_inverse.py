@@ -149,7 +149,10 @@ class InverseRow:
 
 def _heat() -> Inverse:
     grid = interval(-10.0, 10.0, 60)
-    exact = lambda t: heat.heat_kernel(grid.points, t, 0.5, 1.0)  # noqa: E731
+
+    def exact(t: float) -> Tensor:
+        return heat.heat_kernel(grid.points, t, 0.5, 1.0)
+
     known = {"source": torch.zeros(60, dtype=torch.float64)}
     equation = heat.Heat(grid)
     return Inverse(
@@ -160,7 +163,10 @@ def _heat() -> Inverse:
 def _mode() -> Inverse:
     grid = interval(0.0, 2.0, 40)
     wave, rate = heat.cosine_mode(grid.points, 2.0, 3), heat.mode_rate(3, 2.0)
-    exact = lambda t: math.exp(-0.1 * rate * t) * wave  # noqa: E731
+
+    def exact(t: float) -> Tensor:
+        return math.exp(-0.1 * rate * t) * wave
+
     known = {"source": torch.zeros(40, dtype=torch.float64)}
     names, equation = ("conductivity",), heat.Heat(grid)
     return Inverse("H2", "cosine mode: conductivity", (0.1,), 2.0, names, equation, exact, known, (0.5,), 10, ETDRK2)
@@ -211,7 +217,10 @@ def _uniform(name: str, title: str, law: growth.Law, exact: Callable[[float, flo
 def _wind() -> Inverse:
     grid, unit = square(-8.0, 8.0, 36, "periodic"), column(0.8, -0.6)
     field = torch.tensordot(unit, advection.winds(grid), dims=1)[None]
-    exact = lambda t: advection.carried_kernel(grid.points, t, 1.2 * unit, 0.2, 0.3, 2.0)  # noqa: E731
+
+    def exact(t: float) -> Tensor:
+        return advection.carried_kernel(grid.points, t, 1.2 * unit, 0.2, 0.3, 2.0)
+
     names = ("velocity", "diffusion", "decay")
     equation = advection.Advection(grid, field)
     return Inverse(
@@ -221,7 +230,10 @@ def _wind() -> Inverse:
 
 def _vortex() -> Inverse:
     grid, centre = square(-8.0, 8.0, 36, "periodic"), column(2.0, 0.0)
-    exact = lambda t: advection.rotated_kernel(grid.points, t, 0.7, centre, 0.2, 0.3, 2.0)  # noqa: E731
+
+    def exact(t: float) -> Tensor:
+        return advection.rotated_kernel(grid.points, t, 0.7, centre, 0.2, 0.3, 2.0)
+
     names, truth = ("velocity", "diffusion", "decay"), (0.7, 0.2, 0.3)
     equation = advection.Advection(grid, advection.rotation(grid))
     return Inverse(
@@ -232,7 +244,10 @@ def _vortex() -> Inverse:
 def _layer() -> Inverse:
     grid = interval(0.0, 1.0, 80, "fixed", (0.0, 1.0))
     x = grid.points[:, 0]
-    exact = lambda t: advection.boundary_layer(x, 10.0) if t else x[None]  # noqa: E731
+
+    def exact(t: float) -> Tensor:
+        return advection.boundary_layer(x, 10.0) if t else x[None]
+
     known = {"velocity": column(1.0), "decay": column(0.0)}
     names, equation = ("diffusion",), advection.Advection(grid, advection.winds(grid))
     return Inverse(
@@ -242,14 +257,20 @@ def _layer() -> Inverse:
 
 def _burgers() -> Inverse:
     grid = interval(0.0, 2.0 * math.pi, 64, "periodic")
-    exact = lambda t: conservation.cole_hopf_mode(grid.points[:, 0], t, 0.1, 1.0, 0.7)  # noqa: E731
+
+    def exact(t: float) -> Tensor:
+        return conservation.cole_hopf_mode(grid.points[:, 0], t, 0.1, 1.0, 0.7)
+
     equation = conservation.ConservationLaw(grid, conservation.central(conservation.burgers))
     return Inverse("B1", "Burgers: viscosity", (0.1,), 2.0, ("viscosity",), equation, exact, {}, (2.0,), 40, ETDRK2)
 
 
 def _shock() -> Inverse:
     grid = interval(-12.0, 16.0, 140)
-    exact = lambda t: conservation.viscous_shock(grid.points[:, 0], t, 0.5, 0.5, 1.0)  # noqa: E731
+
+    def exact(t: float) -> Tensor:
+        return conservation.viscous_shock(grid.points[:, 0], t, 0.5, 0.5, 1.0)
+
     equation = conservation.ConservationLaw(grid, conservation.central(conservation.burgers))
     return Inverse(
         "B2", "viscous shock: viscosity", (0.5,), 2.0, ("viscosity",), equation, exact, {}, (4.0,), 40, ETDRK2
@@ -259,7 +280,10 @@ def _shock() -> Inverse:
 def _sine() -> Inverse:
     grid = interval(0.0, 1.0, 60, "fixed")
     x = grid.points[:, 0]
-    exact = lambda t: conservation.sine_start(x, t, 0.05) if t else torch.sin(math.pi * x)[None]  # noqa: E731
+
+    def exact(t: float) -> Tensor:
+        return conservation.sine_start(x, t, 0.05) if t else torch.sin(math.pi * x)[None]
+
     equation = conservation.ConservationLaw(grid, conservation.central(conservation.burgers))
     names = ("viscosity",)
     return Inverse("B3", "Burgers from sine: viscosity", (0.05,), 2.0, names, equation, exact, {}, (0.5,), 30, ETDRK2)
@@ -269,7 +293,10 @@ def _riemann(name: str, title: str, left: float, right: float) -> Inverse:
     """The factor of both states, which a jump turns into speed."""
     grid = interval(-1.0, 2.0, 120)
     x = grid.points[:, 0]
-    exact = lambda t: conservation.riemann(x, max(t, 1e-12), left, right)  # noqa: E731
+
+    def exact(t: float) -> Tensor:
+        return conservation.riemann(x, max(t, 1e-12), left, right)
+
     equation = conservation.ConservationLaw(grid, conservation.engquist_osher)
     known = {"viscosity": column(0.0)}
     return Inverse(
@@ -290,7 +317,10 @@ def _riemann(name: str, title: str, left: float, right: float) -> Inverse:
 
 def _fokker_planck() -> Inverse:
     grid = interval(-8.0, 8.0, 80)
-    exact = lambda t: kinetic.ornstein_uhlenbeck(grid.points[:, 0], t, 1.0, 0.8, 2.0, 0.5)  # noqa: E731
+
+    def exact(t: float) -> Tensor:
+        return kinetic.ornstein_uhlenbeck(grid.points[:, 0], t, 1.0, 0.8, 2.0, 0.5)
+
     names, equation = ("friction", "diffusion"), kinetic.FokkerPlanck(grid)
     return Inverse("K1", "Fokker-Planck: both", (1.0, 0.8), 1.5, names, equation, exact, {}, (0.5, 1.0), 20, SDIRK2)
 
@@ -300,14 +330,20 @@ def _bgk() -> Inverse:
     v, model = grid.points[:, 0], kinetic.BGK(grid)
     start = (kinetic.maxwellian(v, 0.7, -1.5, 0.6) + kinetic.maxwellian(v, 0.3, 2.0, 1.2))[None]
     rest = model.equilibrium(start)
-    exact = lambda t: rest + math.exp(-t / 0.5) * (start - rest)  # noqa: E731
+
+    def exact(t: float) -> Tensor:
+        return rest + math.exp(-t / 0.5) * (start - rest)
+
     names = ("relaxation_time",)
     return Inverse("K2", "BGK: relaxation time", (0.5,), 2.0, names, model, exact, {}, (0.6,), 10, explicit(RK4))
 
 
 def _telegraph() -> Inverse:
     grid = interval(0.0, 2.0 * math.pi, 64, "periodic")
-    exact = lambda t: kinetic.telegraph_mode(grid.points[:, 0], t, 1.0, 0.3, 2.0)  # noqa: E731
+
+    def exact(t: float) -> Tensor:
+        return kinetic.telegraph_mode(grid.points[:, 0], t, 1.0, 0.3, 2.0)
+
     names, equation = ("speed", "turning"), kinetic.GoldsteinTaylor(grid)
     return Inverse(
         "K3", "Goldstein-Taylor: both", (1.0, 0.3), 1.2, names, equation, exact, {}, (0.6, 1.2), 24, explicit(RK4)

@@ -153,7 +153,10 @@ DIRECT_SHAPES = (
 
 def _viscosity() -> Inverse:
     equation = flow.NavierStokes(flow.torus(8, 2))
-    exact = lambda time: flow.taylor_green(equation.grid, time, 0.1, 1, WIND)  # noqa: E731
+
+    def exact(time: float) -> Tensor:
+        return flow.taylor_green(equation.grid, time, 0.1, 1, WIND)
+
     known = {"force": _zeros(equation.size)}
     return Inverse(
         "N1", "Navier-Stokes: viscosity", (0.1,), 2.0, ("viscosity",), equation, exact, known, (1.0,), 20, ETDRK2
@@ -162,14 +165,20 @@ def _viscosity() -> Inverse:
 
 def _abc_viscosity() -> Inverse:
     equation = flow.NavierStokes(flow.torus(6, 3))
-    exact = lambda time: flow.beltrami(equation.grid, time, 0.1, wind=(*WIND, -0.3))  # noqa: E731
+
+    def exact(time: float) -> Tensor:
+        return flow.beltrami(equation.grid, time, 0.1, wind=(*WIND, -0.3))
+
     known, names = {"force": _zeros(equation.size)}, ("viscosity",)
     return Inverse("N2", "Beltrami flow: viscosity", (0.1,), 2.0, names, equation, exact, known, (1.0,), 10, ETDRK2)
 
 
 def _vortex_viscosity() -> Inverse:
     equation = flow.NavierStokes(flow.torus(32, 2, 12.0))
-    exact = lambda time: flow.lamb_oseen(equation, time, 0.1, 1.0, 2.0)  # noqa: E731
+
+    def exact(time: float) -> Tensor:
+        return flow.lamb_oseen(equation, time, 0.1, 1.0, 2.0)
+
     known, names = {"force": _zeros(equation.size)}, ("viscosity",)
     return Inverse("N3", "Lamb-Oseen: viscosity", (0.1,), 2.0, names, equation, exact, known, (2.0,), 10, ETDRK2)
 
@@ -178,7 +187,10 @@ def _torsion_exponent() -> Inverse:
     grid = interval(0.0, 1.0, 60, "fixed")
     r = grid.points[:, 0]
     equation = graphs.GraphFlow(grid, graphs.PowerFlux(1e-4), 2, (0.0, None))
-    exact = lambda time: graphs.torsion(r, 3.0, 1.0, 2) if time else 0.3 * (1.0 - r**2)[None]  # noqa: E731
+
+    def exact(time: float) -> Tensor:
+        return graphs.torsion(r, 3.0, 1.0, 2) if time else 0.3 * (1.0 - r**2)[None]
+
     names, load = ("exponent", "source"), {"source": torch.ones(60, dtype=torch.float64)}
     return Inverse(
         "P1", "torsion: exponent, load", (3.0, 1.0), 0.9, names, equation, exact, {}, (1e4,), 12, BACKWARD_EULER, load
@@ -188,7 +200,10 @@ def _torsion_exponent() -> Inverse:
 def _exponent() -> Inverse:
     grid = interval(0.0, 5.0, 60)
     equation = graphs.GraphFlow(grid, graphs.PowerFlux(1e-4), 1, (0.0, 0.0))
-    exact = lambda time: graphs.barenblatt(grid.points[:, 0], 0.2 + time, 3.0, 1)  # noqa: E731
+
+    def exact(time: float) -> Tensor:
+        return graphs.barenblatt(grid.points[:, 0], 0.2 + time, 3.0, 1)
+
     known = {"source": _zeros(grid.size)}
     return Inverse("P2", "p-Laplace: exponent", (3.0,), 0.85, ("exponent",), equation, exact, known, (1.0,), 20, SDIRK2)
 
@@ -218,7 +233,10 @@ def _smoothing() -> Inverse:
 def _height() -> Inverse:
     frame = area_flows.scherk(1.0, 16)
     inside, equation = frame[1:-1, 1:-1].reshape(1, -1), area_flows.AreaFlow(1.0, 16, frame)
-    exact = lambda time: inside if time else torch.zeros_like(inside)  # noqa: E731
+
+    def exact(time: float) -> Tensor:
+        return inside if time else torch.zeros_like(inside)
+
     names = ("height",)
     return Inverse("S1 Scherk", "boundary's height", (1.0,), 1.5, names, equation, exact, {}, (1e3,), 8, BACKWARD_EULER)
 
@@ -226,7 +244,10 @@ def _height() -> Inverse:
 def _ring() -> Inverse:
     ring, tube = 0.8 * math.cosh(0.5 / 0.8), area_flows.RevolutionFlow(0.5, 20)
     neck = area_flows.catenoid(tube.points, 0.8)
-    exact = lambda time: neck if time else torch.full_like(neck, ring)  # noqa: E731
+
+    def exact(time: float) -> Tensor:
+        return neck if time else torch.full_like(neck, ring)
+
     names = ("ring",)
     return Inverse(
         "S1 catenoid", "radius of the rings", (ring,), 1.15, names, tube, exact, {}, (3.0,), 60, BACKWARD_EULER
@@ -238,7 +259,10 @@ def _mobility(
 ) -> Inverse:
     grid = interval(-half, half, 40)
     equation = graphs.GraphFlow(grid, graphs.SlopeFlux(function, graphs.MOBILITY), slopes=(-slope, slope))
-    moved = lambda time: exact(grid.points[:, 0], 0.7 * time)  # noqa: E731
+
+    def moved(time: float) -> Tensor:
+        return exact(grid.points[:, 0], 0.7 * time)
+
     known, names = {"source": _zeros(grid.size)}, ("mobility",)
     return Inverse(name, f"{title}: mobility", (0.7,), 2.0, names, equation, moved, known, (1.0,), 10, SDIRK2)
 
@@ -250,7 +274,10 @@ def _gravity() -> Inverse:
     duration = angle * math.sqrt(radius / 9.81)
     depth = DepthGrid(duration, cells)
     known = {"angle": (0.5 * math.pi - 0.5 * angle * depth.times / duration)[:, None]}
-    exact = lambda time: fall.cycloid(angle * time / duration, radius)  # noqa: E731
+
+    def exact(time: float) -> Tensor:
+        return fall.cycloid(angle * time / duration, radius)
+
     times, names = tuple(float(depth.step * (i + 1)) for i in range(cells)), ("gravity",)
     stepper = explicit(MIDPOINT)
     return Inverse("V1", "cycloid: gravity", (9.81,), 2.0, names, fall.Slide(), exact, known, times, cells, stepper)

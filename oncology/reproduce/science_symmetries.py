@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from oncology.nodes.depth import DepthGrid
 from oncology.nodes.scheme import MIDPOINT, RK4
@@ -75,7 +76,10 @@ def growth_or_amplitude(days: float = 10.0) -> Identifiability:
 def clock() -> Identifiability:
     """(iii) Unknown duration: (D, rho, T) and (D / c, rho / c, c T) look the same."""
     grid = interval(-30.0, 30.0, 60)
-    exact = lambda t: growth.power_wave(grid.points[:, 0], t, 0.5, 0.1)  # noqa: E731
+
+    def exact(t: float) -> Tensor:
+        return growth.power_wave(grid.points[:, 0], t, 0.5, 0.1)
+
     model = ScienceNODE(Clocked(growth.ReactionDiffusion(grid)), DepthGrid(1.0, 20), SDIRK2)
     unknowns = (number("diffusion", 0.5), number("proliferation", 0.1), number("duration", 20.0))
     data = tuple(Measurement(model.at(t), Everywhere(), exact(20.0 * t), grid.weights) for t in (0.5, 1.0))

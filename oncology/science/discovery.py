@@ -162,7 +162,8 @@ def _observation(posed: PosedEquation, points: Tensor) -> StateObservation:
     grid = getattr(posed.equation, "grid", None)
     if grid is None or grid.size != posed.equation.size:
         raise ConfigError(f"{posed.equation.name} has no positions; give points as numbers of components")
-    return grid.interpolation(points.detach().double())
+    result: StateObservation = grid.interpolation(points.detach().double())
+    return result
 
 
 def _posterior(report: Identifiability) -> np.ndarray:

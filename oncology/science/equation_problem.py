@@ -126,7 +126,8 @@ class EquationEvaluation:
     @property
     def residual(self) -> float:
         """Weighted norm of the residuals, in the unit of the noise level."""
-        return self.misfit**0.5
+        result: float = self.misfit**0.5
+        return result
 
     @property
     def value(self) -> float:

@@ -85,7 +85,8 @@ class Axis:
             phase = self.angles[:, None] * (j - 0.5)
             rows = torch.where(odd, torch.cos(phase), torch.sin(phase))
             rows[0] = 1.0
-        return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+        result: Tensor = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+        return result
 
     def interpolation(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Linear interpolation between the centres, and the walls: cells (m, 2), weights (m, 2) and offsets (m,).

@@ -73,7 +73,8 @@ class Factor:
     def solve(self, right: Tensor, transposed: bool = False) -> Tensor:
         """Solve for each sample, (K, n)."""
         if isinstance(self.parts, tuple):
-            return torch.linalg.lu_solve(*self.parts, right[..., None], adjoint=transposed)[..., 0]
+            result: Tensor = torch.linalg.lu_solve(*self.parts, right[..., None], adjoint=transposed)[..., 0]
+            return result
         mode = "T" if transposed else "N"
         rows = [part.solve(row.numpy(), mode) for part, row in zip(self.parts, right, strict=True)]
         return torch.from_numpy(np.stack(rows))

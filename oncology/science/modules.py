@@ -168,7 +168,8 @@ class Science(nn.Module):
             return run.final, pull
 
         flat = start.reshape(-1, start.shape[-1]).double()
-        return by_adjoint(solve, flat, *q).to(start.dtype).reshape(start.shape)
+        result: Tensor = by_adjoint(solve, flat, *q).to(start.dtype).reshape(start.shape)
+        return result
 
     def extra_repr(self) -> str:
         """Equation and unknowns, for `print`."""

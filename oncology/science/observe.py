@@ -167,4 +167,5 @@ def noisy(data: Tensor, level: float, generator: torch.Generator) -> Tensor:
         generator: source of the random numbers, on the CPU.
     """
     noise = torch.randn(data.shape, generator=generator, dtype=data.dtype)
-    return data + level * torch.linalg.vector_norm(data) / torch.linalg.vector_norm(noise) * noise
+    result: Tensor = data + level * torch.linalg.vector_norm(data) / torch.linalg.vector_norm(noise) * noise
+    return result

@@ -20,9 +20,10 @@ from oncology.model.trajectory import Trajectory
 from oncology.model.tumour import PARAMETERS
 from oncology.nodes.cost import Cost
 from oncology.nodes.depth import DepthGrid
+from oncology.nodes.samples import Samples
 from oncology.nodes.scheme import HEUN
 from oncology.nodes.standalone import StandaloneNODE
-from oncology.nodes.training_problem import Samples, TrainingProblem
+from oncology.nodes.training_problem import TrainingProblem
 from oncology.optimise import Stop, minimise
 from oncology.surrogate.basis import fit_basis
 from oncology.surrogate.coordinates import SIMILARITY, similarity

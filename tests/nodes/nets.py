@@ -10,9 +10,10 @@ from torch import Tensor
 from oncology.nodes.activation import TANH, Activation
 from oncology.nodes.cost import Cost
 from oncology.nodes.depth import DepthGrid, Kind
+from oncology.nodes.samples import Samples
 from oncology.nodes.scheme import EULER, Scheme
 from oncology.nodes.standalone import StandaloneNODE
-from oncology.nodes.training_problem import Samples, TrainingProblem
+from oncology.nodes.training_problem import TrainingProblem
 from oncology.optimise import Stop, minimise
 
 

@@ -9,8 +9,9 @@ import torch
 from oncology.errors import ConfigError
 from oncology.nodes.activation import activation_named
 from oncology.nodes.cost import Cost, Magnitude
+from oncology.nodes.samples import Samples
 from oncology.nodes.scheme import SCHEMES, scheme_named
-from oncology.nodes.training_problem import Samples, TrainingProblem
+from oncology.nodes.training_problem import TrainingProblem
 from oncology.optimise import Armijo, Stop, minimise, newton_step, root_step, taylor_test
 from tests.nodes.nets import batch, generator, like, net
 
@@ -118,7 +119,7 @@ def test_training_descends_to_a_small_gradient(step, smoothing):
         (lambda: Cost(-1.0), "must be >= 0"),
         (lambda: Cost(0.0, decay=1.0), "no term of the data"),
         (lambda: Samples(torch.zeros(3, 2), torch.zeros(4, 2)), "need \\(K, features\\)"),
-        (lambda: Samples(torch.zeros(0, 2), torch.zeros(0, 2)), "empty"),
+        (lambda: Samples(torch.zeros(0, 2), torch.zeros(0, 2)), "missing"),
         (lambda: Samples(torch.full((1, 2), torch.nan), torch.zeros(1, 2)), "not finite"),
     ],
 )

@@ -9,9 +9,9 @@ import torch
 
 from oncology.nodes.classifier import ModuleClassifier, NODEClassifier
 from oncology.nodes.evaluation import Measures, certified_radii, evaluate
+from oncology.nodes.samples import Samples
 from oncology.nodes.scheme import RK4
 from oncology.nodes.standalone import prototype
-from oncology.nodes.training_problem import Samples
 from oncology.reproduce.digits import DiffeqNet, diffeq_of_size, module_lipschitz, module_radii
 from oncology.reproduce.resnet import PlainResNet, parameter_count
 from oncology.reproduce.trials import SeededTrial, run_trials, summed_up

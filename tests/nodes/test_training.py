@@ -14,8 +14,9 @@ from oncology.nodes.checkpoint import load_model, load_progress, save_model, sav
 from oncology.nodes.cost import Cost
 from oncology.nodes.descent import LBFGS, Adam, StochasticGradient
 from oncology.nodes.optimisers import ConjugateGradients, Iterate, forward_equivalents, rounding_of
+from oncology.nodes.samples import Samples
 from oncology.nodes.training import Noise, Plain, Progress, Robust, TrainingPlan, TrainingStage, start, train
-from oncology.nodes.training_problem import Samples, TrainingProblem
+from oncology.nodes.training_problem import TrainingProblem
 from oncology.optimise import (
     Armijo,
     ConjugateGradient,

@@ -7,7 +7,6 @@ the coefficients kappa_j (c x c) of the kernel functions, above the bias.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,9 +16,11 @@ from torch import Tensor
 from oncology.errors import ConfigError
 from oncology.nodes.activation import TANH, Elementwise
 from oncology.nodes.convolution.image_run import ConvolutionRun, march
+from oncology.nodes.convolution.images import Images, OutputRun, ReadOut
 from oncology.nodes.convolution.kernel_basis import KernelBasis, kernel_gram
 from oncology.nodes.convolution.pooling import PoolingFlow
 from oncology.nodes.convolution.torus import Torus
+from oncology.nodes.cost import Cost, Terminal
 from oncology.nodes.depth import DepthGrid, smooth_weights
 from oncology.nodes.scheme import EULER, Scheme
 from oncology.optimise import Space
@@ -95,16 +96,38 @@ class ConvolutionalNODE:
         step = self.grid.step
         return march(self.activation, self.scheme, step, self.basis, self.pooling, stages, theta, state, torus)
 
+    @property
+    def steps(self) -> int:
+        """Time steps in each depth cell."""
+        return 1
+
+    def solve(self, theta: Tensor, batch: Images, noise: Tensor | None = None) -> OutputRun:
+        """Run a batch of images for its outputs.
+
+        Raises:
+            ConfigError: there is noise of the states, or images have another number of channels.
+        """
+        if noise is not None:
+            raise ConfigError("a convolutional NODE takes no noise of its states; put it on the images")
+        return OutputRun(self.run(theta, self.embed(batch.inputs), batch.torus), ReadOut(self.outputs, self.gain))
+
+    def terminal(self, cost: Cost, targets: Tensor) -> Terminal:
+        """Terms at the end of depth, of the outputs.
+
+        Raises:
+            ConfigError: the cost has a running cost.
+        """
+        if cost.running is not None:
+            raise ConfigError("a convolutional NODE takes no running cost; set it to None")
+        return Terminal(cost, targets, targets, tuple(range(targets.shape[1])), 0.0)
+
     def read(self, state: Tensor) -> Tensor:
         """Outputs (K, outputs): gain times means over the box, which do not depend on the number of pixels."""
-        return self.gain * state[:, list(self.outputs)].flatten(2).mean(-1)
+        return ReadOut(self.outputs, self.gain).read(state)
 
     def write(self, outputs: Tensor, pixels: tuple[int, ...]) -> Tensor:
         """Transpose of `read`: states (K, c, *pixels) of covectors (K, outputs)."""
-        share = (self.gain / math.prod(pixels)) * outputs.reshape(*outputs.shape, *[1] * len(pixels))
-        state = outputs.new_zeros(len(outputs), self.channels, *pixels)
-        state[:, list(self.outputs)] = share.expand(*outputs.shape, *pixels)
-        return state
+        return ReadOut(self.outputs, self.gain).write(outputs, self.channels, pixels)
 
     def space(self, smoothing: float = 0.0, kernel_smoothing: float = 0.0, like: Tensor | None = None) -> Space[Tensor]:
         """Sobolev space of kernels in depth and space, `(I - l_t^2 d_t^2)(I - l_z^2 lap_z)`.

@@ -1,7 +1,6 @@
-"""Training a convolutional NODE: cost, derivative and sensitivity on a batch of images.
+"""Batches of images for training a convolutional NODE, and its run as the cost sees it: by the outputs.
 
-The terms at the end of depth are those of `oncology.nodes.cost`, of the outputs; `optimise.minimise` descends them. The
-problem is stated with integrals, so that its cost converges as the pixels shrink.
+Outputs are integrals over the box, so that the cost converges as the pixels shrink.
 """
 
 from __future__ import annotations
@@ -9,18 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from oncology.errors import ConfigError
-from oncology.nodes.convolution.convolutional import ConvolutionalNODE
-from oncology.nodes.convolution.image_run import ConvolutionAdjoint, ConvolutionRun
+from oncology.nodes.convolution.image_run import ConvolutionAdjoint, ConvolutionRun, ConvolutionTangent
 from oncology.nodes.convolution.torus import Torus
-from oncology.nodes.cost import Cost, Terminal
-from oncology.nodes.depth import apply
-from oncology.optimise import Tangent
+from oncology.nodes.samples import check_samples
 
-__all__ = ["ConvolutionProblem", "Images"]
+__all__ = ["Images", "OutputRun", "OutputTangent", "ReadOut"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +36,8 @@ class Images:
     lengths: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if len(self.inputs) != len(self.targets) or self.inputs.ndim != 2 + len(self.lengths):
-            shapes = f"{tuple(self.inputs.shape)} and {tuple(self.targets.shape)} on a box {self.lengths}"
-            raise ConfigError(f"images and targets of shapes {shapes}; need (K, channels, *pixels) and (K, outputs)")
-        if len(self.inputs) == 0 or not (self.inputs.isfinite().all() and self.targets.isfinite().all()):
-            raise ConfigError("images are missing or hold values that are not finite; mend the data")
+        expected = f"(K, channels, {len(self.lengths)} axes of pixels) and (K, outputs)"
+        check_samples(self.inputs, self.targets, 2 + len(self.lengths), expected)
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -65,103 +57,74 @@ class Images:
         return Images(self.inputs[rows], self.targets[rows], self.lengths)
 
 
-@dataclass(frozen=True, eq=False)
-class ConvolutionProblem:
-    """Cost of weights on a batch of images.
+@dataclass(frozen=True)
+class ReadOut:
+    """How outputs are read from states: gain times means over the box.
 
     Attributes:
-        model: the network.
-        cost: what is minimised, of the outputs; without a running cost.
-        images: the batch.
-        second: whether tangents carry the full second derivative.
-
-    Raises:
-        ConfigError: the cost has a running cost.
+        channels: that are read.
+        gain: factor of the means.
     """
 
-    model: ConvolutionalNODE
-    cost: Cost
-    images: Images
-    second: bool = False
+    channels: tuple[int, ...]
+    gain: float
 
-    def __post_init__(self) -> None:
-        if self.cost.running is not None:
-            raise ConfigError("a convolutional NODE takes no running cost; set it to None")
+    def read(self, state: Tensor) -> Tensor:
+        """Outputs (K, outputs) of states (K, c, *pixels); they do not depend on the number of pixels."""
+        return self.gain * state[:, list(self.channels)].flatten(2).mean(-1)
 
-    @cached_property
-    def terminal(self) -> Terminal:
-        """The cost at the end of depth, of outputs."""
-        targets = self.images.targets
-        return Terminal(self.cost, targets, targets, tuple(range(targets.shape[1])), 0.0)
-
-    @cached_property
-    def penalty(self) -> Tensor | None:
-        """Matrix of the penalties on weights, mu4 (mass) + mu5 (stiffness); (nodes, nodes)."""
-        if self.cost.decay == 0 and self.cost.roughness == 0:
-            return None
-        grid = self.model.grid
-        return (self.cost.decay * grid.mass() + self.cost.roughness * grid.stiffness()).to(self.images.inputs)
-
-    def evaluate(self, theta: Tensor) -> ConvolutionEvaluation:
-        """Run the network on the batch."""
-        state = self.model.embed(self.images.inputs)
-        return ConvolutionEvaluation(self, theta, self.model.run(theta, state, self.images.torus))
+    def write(self, outputs: Tensor, channels: int, pixels: tuple[int, ...]) -> Tensor:
+        """Transpose of `read`: states (K, c, *pixels) of covectors (K, outputs)."""
+        state = outputs.new_zeros(len(outputs), channels, *pixels)
+        spread = outputs.reshape(*outputs.shape, *[1] * len(pixels)) * (self.gain / state[0, 0].numel())
+        state[:, list(self.channels)] = spread.expand(*outputs.shape, *pixels)
+        return state
 
 
 @dataclass(frozen=True, eq=False)
-class ConvolutionEvaluation:
-    """The cost at one set of weights, with its forward run done.
+class OutputTangent:
+    """Derivative of the outputs, with the sensitivity problem that it comes from."""
+
+    whole: ConvolutionTangent
+    final: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class OutputRun:
+    """A run of which the outputs count.
 
     Attributes:
-        problem: the problem.
-        theta: the weights.
-        run: the forward run.
+        whole: the run of the images.
+        readout: of the outputs.
     """
 
-    problem: ConvolutionProblem
-    theta: Tensor
-    run: ConvolutionRun
+    whole: ConvolutionRun
+    readout: ReadOut
 
     @cached_property
-    def outputs(self) -> Tensor:
-        """Outputs of the network, (K, outputs)."""
-        return self.problem.model.read(self.run.final)
-
-    @cached_property
-    def value(self) -> float:
-        """E(theta)."""
-        total = self.problem.terminal.value(self.outputs)
-        if self.problem.penalty is not None:
-            total += 0.5 * float((self.theta * apply(self.problem.penalty, self.theta)).sum())
-        return total
+    def final(self) -> Tensor:
+        """Outputs, (K, outputs)."""
+        return self.readout.read(self.whole.final)
 
     @property
-    def residual(self) -> float:
-        """Root mean square over the images of |y(T) - y|."""
-        return float(torch.linalg.vector_norm(self.outputs - self.problem.images.targets)) / len(self.outputs) ** 0.5
+    def states(self) -> Tensor:
+        """There are none.
 
-    @cached_property
-    def adjoint(self) -> ConvolutionAdjoint:
-        """The adjoint solve, without the penalties."""
-        covector = self.problem.terminal.derivative(self.outputs)
-        return self.run.adjoint(self.problem.model.write(covector, tuple(self.run.final.shape[2:])))
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError("a convolutional NODE takes no running cost; set it to None")
 
-    def derivative(self) -> Tensor:
-        """E'(theta), a dual vector in the shape of the weights."""
-        dual = self.adjoint.theta
-        return dual if self.problem.penalty is None else dual + apply(self.problem.penalty, self.theta)
+    def tangent(self, direction: Tensor) -> OutputTangent:
+        """Sensitivity of the outputs along a direction of the weights."""
+        solved = self.whole.tangent(direction)
+        return OutputTangent(solved, self.readout.read(solved.final))
 
-    def tangent(self, direction: Tensor) -> Tangent:
-        """Curvature of E along a direction of the weights, from one sensitivity solve."""
-        problem = self.problem
-        solved = self.run.tangent(direction)
-        xi = problem.model.read(solved.final)
-        rest = 0.0
-        if problem.penalty is not None:
-            rest = float((direction * apply(problem.penalty, direction)).sum())
-        curvature = rest + problem.terminal.curvature(self.outputs, xi)
-        second = curvature + self.run.second(self.adjoint, solved) if problem.second else None
-        if problem.cost.entropy == 0:
-            return Tangent(curvature, second)
-        slope = float((self.derivative() * direction).sum())
-        return Tangent(curvature, second, problem.terminal.line(self.outputs, xi, slope, rest))
+    def adjoint(self, final: Tensor, along: Tensor | None = None) -> ConvolutionAdjoint:
+        """Adjoint problem of covectors of the outputs."""
+        state = self.whole.final
+        return self.whole.adjoint(self.readout.write(final, state.shape[1], tuple(state.shape[2:])))
+
+    def second(self, adjoint: ConvolutionAdjoint, tangent: OutputTangent) -> float:
+        """Second derivative along the tangent's direction."""
+        return self.whole.second(adjoint, tangent.whole)

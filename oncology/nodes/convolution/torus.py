@@ -76,7 +76,8 @@ class Torus:
     def forward(self, images: Tensor) -> Tensor:
         """Fourier coefficients of real images (..., *pixels): (..., F), half of the spectrum."""
         if self.number > DENSE:
-            return torch.fft.rfftn(images, dim=self._axes).flatten(-self.dimension)
+            spectrum: Tensor = torch.fft.rfftn(images, dim=self._axes).flatten(-self.dimension)
+            return spectrum
         parts = images.flatten(-self.dimension) @ _dense(self.pixels, images.dtype, images.device)[0]
         return torch.view_as_complex(parts.unflatten(-1, (-1, 2)))
 
@@ -84,9 +85,11 @@ class Torus:
         """Real images of Fourier coefficients (..., F)."""
         if self.number > DENSE:
             shape = (*self.pixels[:-1], self.pixels[-1] // 2 + 1)
-            return torch.fft.irfftn(spectrum.unflatten(-1, shape), s=self.pixels, dim=self._axes)
+            images: Tensor = torch.fft.irfftn(spectrum.unflatten(-1, shape), s=self.pixels, dim=self._axes)
+            return images
         parts = torch.view_as_real(spectrum.resolve_conj().contiguous()).flatten(-2)
-        return (parts @ _dense(self.pixels, parts.dtype, parts.device)[1]).unflatten(-1, self.pixels)
+        result: Tensor = (parts @ _dense(self.pixels, parts.dtype, parts.device)[1]).unflatten(-1, self.pixels)
+        return result
 
     @cached_property
     def parseval(self) -> Tensor:
@@ -102,7 +105,8 @@ class Torus:
         """Angular frequencies along an axis in the order of the half spectrum, radian per unit of length."""
         count, length = self.pixels[axis], self.lengths[axis]
         cycles = torch.fft.rfftfreq if axis == self.dimension - 1 else torch.fft.fftfreq
-        return 2.0 * math.pi * cycles(count, d=length / count, dtype=torch.float64)
+        result: Tensor = 2.0 * math.pi * cycles(count, d=length / count, dtype=torch.float64)
+        return result
 
     def transform(self, basis: KernelBasis) -> Tensor:
         """Transforms of kernel functions at the frequencies of the grid, (number, F), complex double.

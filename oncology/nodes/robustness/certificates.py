@@ -127,7 +127,8 @@ def _checked(norm: float) -> float:
 
 
 def _spectral(matrices: Tensor) -> Tensor:
-    return torch.linalg.matrix_norm(matrices, ord=2) * INFLATION
+    result: Tensor = torch.linalg.matrix_norm(matrices, ord=2) * INFLATION
+    return result
 
 
 def _off_diagonal(matrices: Tensor) -> Tensor:
@@ -170,7 +171,8 @@ def logarithmic_norms(net: EulerNet, norm: float = 2.0, vertices: int = VERTICES
 
 def _up(values: Tensor, matrices: Tensor) -> Tensor:
     """Values moved up by far more than their rounding, which is relative to the size of the matrices."""
-    return values + (INFLATION - 1.0) * torch.linalg.matrix_norm(matrices)
+    result: Tensor = values + (INFLATION - 1.0) * torch.linalg.matrix_norm(matrices)
+    return result
 
 
 def continuous_lipschitz(model: StandaloneNODE, theta: Tensor, norm: float = 2.0) -> float:

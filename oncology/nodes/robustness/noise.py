@@ -108,7 +108,10 @@ def measure_robustness(
     )
     distances = _nearest(classifier, inputs, classes, test, source)
     radii, refusal = _certified(classifier, inputs, test.norm)
-    share = lambda kept: float((right & kept).double().mean())  # noqa: E731
+
+    def share(kept: Tensor) -> float:
+        return float((right & kept).double().mean())
+
     return Robustness(
         test=test,
         accuracy=share(right),

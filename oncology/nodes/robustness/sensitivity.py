@@ -233,7 +233,8 @@ def linearised_radius(outputs: Tensor, jacobian: Tensor, norm: float = 2.0) -> T
     classes, margins = margins_of(outputs)
     own = jacobian[torch.arange(len(outputs), device=outputs.device), classes]
     slopes = torch.linalg.vector_norm(own[:, None] - jacobian, ord=dual_order(norm), dim=-1)
-    return (margins / slopes).amin(-1)
+    result: Tensor = (margins / slopes).amin(-1)
+    return result
 
 
 def dual_order(norm: float) -> float:

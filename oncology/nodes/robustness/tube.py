@@ -132,7 +132,8 @@ class _Differences:
     def box(self, radii: Tensor, order: float) -> Tensor:
         """Bound of each component, (K, n, radii)."""
         rows = torch.linalg.vector_norm(self.inputs, ord=order, dim=-1)
-        return rows[..., None] * radii[:, None] + self.errors.abs() @ self.sizes
+        result: Tensor = rows[..., None] * radii[:, None] + self.errors.abs() @ self.sizes
+        return result
 
 
 def tube_holds(

@@ -168,7 +168,8 @@ def length_flow_arc(x: Tensor, time: float, c: float) -> Tensor:
 def torsion(r: Tensor, p: float, radius: float, dimension: int) -> Tensor:
     """P1, `-div(|grad u|^(p-2) grad u) = 1` in a ball, zero on its sphere; (1, n)."""
     power = p / (p - 1.0)
-    return ((p - 1.0) / p * dimension ** (-1.0 / (p - 1.0)) * (radius**power - r**power))[None]
+    result: Tensor = ((p - 1.0) / p * dimension ** (-1.0 / (p - 1.0)) * (radius**power - r**power))[None]
+    return result
 
 
 def smoothed_disc(r: Tensor, weight: float, radius: float, outer: float) -> Tensor:
@@ -192,4 +193,5 @@ def barenblatt(r: Tensor, time: float, p: float, dimension: int, constant: float
     k = 1.0 / (dimension * (p - 2.0) + p)
     q = (p - 2.0) / p * k ** (1.0 / (p - 1.0))
     inside = (constant - q * (r * time**-k) ** (p / (p - 1.0))).clamp(min=0.0)
-    return (time ** (-dimension * k) * inside ** ((p - 1.0) / (p - 2.0)))[None]
+    result: Tensor = (time ** (-dimension * k) * inside ** ((p - 1.0) / (p - 2.0)))[None]
+    return result

@@ -106,7 +106,8 @@ def heat_kernel(points: Tensor, time: float, conductivity: float, started: float
     """
     spread = 4.0 * conductivity * (time + started)
     radius = (points**2).sum(-1)
-    return (math.pi * spread) ** (-0.5 * points.shape[1]) * torch.exp(-radius / spread)[None]
+    result: Tensor = (math.pi * spread) ** (-0.5 * points.shape[1]) * torch.exp(-radius / spread)[None]
+    return result
 
 
 def mode_rate(mode: int, length: float, cells: int | None = None) -> float:

@@ -85,11 +85,13 @@ class NavierStokes(GridEquation):
 
     def spectrum(self, field: Tensor) -> Tensor:
         """Fourier coefficients (..., *modes) of fields (..., *pixels)."""
-        return torch.fft.rfftn(field, dim=tuple(range(-self.dimension, 0)))
+        result: Tensor = torch.fft.rfftn(field, dim=tuple(range(-self.dimension, 0)))
+        return result
 
     def field(self, spectrum: Tensor) -> Tensor:
         """Fields of Fourier coefficients."""
-        return torch.fft.irfftn(spectrum, s=self.grid.shape, dim=tuple(range(-self.dimension, 0)))
+        result: Tensor = torch.fft.irfftn(spectrum, s=self.grid.shape, dim=tuple(range(-self.dimension, 0)))
+        return result
 
     def projected(self, spectrum: Tensor) -> Tensor:
         """Leray's projection of spectra (K, d, *modes): the part without divergence; the mean is kept."""

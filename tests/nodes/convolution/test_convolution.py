@@ -10,7 +10,7 @@ import torch
 from oncology.errors import ConfigError
 from oncology.nodes.activation import TANH, activation_named
 from oncology.nodes.convolution.convolutional import ConvolutionalNODE
-from oncology.nodes.convolution.images import ConvolutionProblem, Images
+from oncology.nodes.convolution.images import Images
 from oncology.nodes.convolution.kernel_basis import GaussianDerivatives, RadialGaussians, Splines, kernel_gram
 from oncology.nodes.convolution.pooling import Contraction, HeatFlow, Restriction, SoftMaxFlow
 from oncology.nodes.convolution.torus import Torus
@@ -18,6 +18,7 @@ from oncology.nodes.cost import Cost, Magnitude
 from oncology.nodes.depth import DepthGrid
 from oncology.nodes.modules import CNODE
 from oncology.nodes.scheme import EULER, HEUN, RK4
+from oncology.nodes.training_problem import TrainingProblem
 from oncology.optimise import dot_test, minimise, taylor_test
 from tests.nodes.nets import generator, like
 
@@ -48,7 +49,7 @@ def pictures(pixels=(8, 12), number=4, seed=3) -> Images:
 @pytest.mark.parametrize("scheme", [EULER, RK4], ids=lambda s: s.name)
 def test_derivatives_of_first_and_second_order(basis, pooling, scheme):
     model = network(basis, pooling, scheme, "linear" if pooling else "constant")
-    problem = ConvolutionProblem(model, Cost(1.0, 0.7, 0.2, 0.1, 0.1), pictures(), second=True)
+    problem = TrainingProblem(model, Cost(1.0, 0.7, 0.2, 0.1, 0.1), pictures(), second=True)
     theta, direction = model.initial(generator(), 0.7), 0.1 * model.initial(generator(6), 1.0)
     here = problem.evaluate(theta)
     slope, tangent = inner(here.derivative(), direction), here.tangent(direction)
@@ -56,8 +57,8 @@ def test_derivatives_of_first_and_second_order(basis, pooling, scheme):
     assert taylor_test(value, theta, direction, slope).rate == pytest.approx(2.0, abs=0.05)
     assert taylor_test(value, theta, direction, slope, tangent.second).rate == pytest.approx(3.0, abs=0.1)
     assert tangent.model(0.0)[1] == pytest.approx(tangent.curvature, rel=1e-12)
-    covector, start = like(here.run.final, 5), like(here.run.start, 7)
-    run = here.run
+    run = here.run.whole
+    covector, start = like(run.final, 5), like(run.start, 7)
     by_theta = dot_test(
         lambda d: run.tangent(d).final, lambda w: run.adjoint(w).theta, direction, covector, inner, inner
     )
@@ -78,7 +79,7 @@ def test_the_cost_does_not_depend_on_the_number_of_pixels(scheme):
         x = 2.0 * math.pi * torch.arange(n, dtype=torch.float64) / n
         image = torch.sin(x)[:, None] * torch.cos(2 * x) + 0.4 * torch.cos(x)
         images = Images(image[None, None], torch.tensor([[1.0, 0.0]], dtype=torch.float64), (1.0, 1.0))
-        values.append(ConvolutionProblem(model, Cost(1.0, 0.3), images).evaluate(theta).value)
+        values.append(TrainingProblem(model, Cost(1.0, 0.3), images).evaluate(theta).value)
     errors = [abs(value - values[-1]) / values[-1] for value in values[:-1]]
     assert errors[0] < 1e-2
     assert errors[1] < 1e-5
@@ -177,7 +178,7 @@ def test_training_descends_and_generalises_to_another_size():
         sign = torch.where(torch.arange(number) % 2 == 0, 1.0, -1.0)[:, None, None]
         return Images((sign * bump)[:, None], torch.eye(2, dtype=torch.float64)[torch.arange(number) % 2], (1.0, 1.0))
 
-    problem = ConvolutionProblem(model, Cost(1.0, decay=1e-4), spots(8, 20, 0))
+    problem = TrainingProblem(model, Cost(1.0, decay=1e-4), spots(8, 20, 0))
     result = minimise(problem, model.initial(generator()), model.space(0.5, 0.05), callback=None)
     assert result.value < 0.05 * result.history[0].value
     for size in (8, 16):
@@ -227,7 +228,7 @@ def test_single_precision_agrees_with_double():
         (lambda: ConvolutionalNODE(2, DepthGrid(1.0, 2), BASES["radial"], (0, 5), (1,)), "from 0 to 1"),
         (lambda: SoftMaxFlow(0.1, 0.0), "both > 0"),
         (lambda: Restriction().target(Torus((6, 8), (1.0, 1.0))), "multiples of 4"),
-        (lambda: ConvolutionProblem(network(), Cost(1.0, running=Magnitude(1.0)), pictures()), "no running cost"),
+        (lambda: TrainingProblem(network(), Cost(1.0, running=Magnitude(1.0)), pictures()), "no running cost"),
         (lambda: Images(torch.zeros(0, 1, 4, 4), torch.zeros(0, 2), (1.0, 1.0)), "missing"),
         (lambda: Images(torch.zeros(2, 1, 4), torch.zeros(2, 2), (1.0, 1.0)), "need"),
     ],
@@ -239,7 +240,7 @@ def test_what_cannot_be_is_refused(wrong, words):
 
 def test_activations_of_other_slopes_work_too():
     model = network(activation=activation_named("smooth-relu"))
-    problem = ConvolutionProblem(model, Cost(1.0), pictures())
+    problem = TrainingProblem(model, Cost(1.0), pictures())
     theta, direction = model.initial(generator(), 0.7), 0.1 * model.initial(generator(6), 1.0)
     slope = inner(problem.evaluate(theta).derivative(), direction)
     assert taylor_test(lambda t: problem.evaluate(t).value, theta, direction, slope).rate > 1.8
