@@ -299,20 +299,9 @@ def _riemann(name: str, title: str, left: float, right: float) -> Inverse:
 
     equation = conservation.ConservationLaw(grid, conservation.engquist_osher)
     known = {"viscosity": column(0.0)}
-    return Inverse(
-        name,
-        title,
-        (left,),
-        1.2,
-        ("initial",),
-        equation,
-        exact,
-        known,
-        (0.8,),
-        80,
-        explicit(EULER),
-        {"initial": exact(0.0)},
-    )
+    names, start = ("initial",), {"initial": exact(0.0)}
+    stepper = explicit(EULER)
+    return Inverse(name, title, (left,), 1.2, names, equation, exact, known, (0.8,), 80, stepper, start)
 
 
 def _fokker_planck() -> Inverse:
