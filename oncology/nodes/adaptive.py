@@ -175,7 +175,7 @@ def integrate(
 ) -> AdaptiveRun:
     """Run a trained network with steps that keep the estimated error of each below a tolerance.
 
-    All samples share their steps; the one with the largest error decides, so that none is worse for its company.
+    All samples share their steps; the one with the largest error decides, so that none loses accuracy by the others.
 
     Args:
         model: the network; its scheme and number of steps are not used.

@@ -168,7 +168,7 @@ def _split(number: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
     """Shuffled rows to learn and to test with."""
     held = round(share * number)
     if not 0 < held < number:
-        raise ConfigError(f"a test share of {share:g} of {number} samples leaves one part empty; take another share")
+        raise ConfigError(f"a test fraction of {share:g} of {number} samples leaves one part empty; take another one")
     order = torch.randperm(number, generator=torch.Generator().manual_seed(seed))
     return order[held:], order[:held]
 

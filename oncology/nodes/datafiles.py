@@ -143,7 +143,7 @@ def read_table(path: Path, column: str | None = None) -> Table:
     features, classes = [], []
     for line, row in rows[1:]:
         if len(row) != len(header):
-            raise DataError(f"{path}, line {line}: {len(row)} cells under a header of {len(header)}; mend the line")
+            raise DataError(f"{path}, line {line}: {len(row)} cells under a header of {len(header)}; correct the line")
         features.append([_number(path, line, header[i], cell) for i, cell in enumerate(row) if i != place])
         classes.append(row[place].strip())
         if not classes[-1]:
@@ -168,5 +168,5 @@ def _number(path: Path, line: int, name: str, cell: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise DataError(f"{path}, line {line}, column {name!r}: {cell!r} is no finite number; mend the cell")
+        raise DataError(f"{path}, line {line}, column {name!r}: {cell!r} is no finite number; correct the cell")
     return value

@@ -1,6 +1,6 @@
-"""What a classifier is worth: accuracy, also under noise and attack, and what can be certified of it.
+"""How good a classifier is: accuracy, also under noise and attack, and what can be certified of it.
 
-Every number is a share of all samples, misclassified ones included, so that networks are compared on the same footing.
+Every number is a fraction of all samples, misclassified ones included, so that networks are compared on equal terms.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class ClassifierScores:
     """What was found; None where nothing can be certified.
 
     Attributes:
-        accuracy: share that gets its class.
+        accuracy: fraction that gets its class.
         noisy: the same under Gaussian noise.
-        attacked: share for which the attack finds no input of another class within the radius.
+        attacked: fraction for which the attack finds no input of another class within the radius.
         distance: median distance of the nearest input of another class that the attack finds; 0 for what is
             misclassified itself, inf if most samples withstand.
-        certified: share that is right and certified within the radius, at most `attacked`.
+        certified: fraction that is right and certified within the radius, at most `attacked`.
         radius: median certified radius; 0 for what is misclassified.
     """
 

@@ -37,7 +37,7 @@ class NetworkFit:
     Attributes:
         net: the trained network, the one that was given.
         value: cost at the end, of the last batch.
-        accuracy: share of the training samples that get their class; nan where targets are values.
+        accuracy: fraction of the training samples that get their class; nan where targets are values.
         iterations: of the optimiser.
         work: solves in forward solves; an adjoint or a sensitivity solve counts two.
         status: why it ended.

@@ -70,7 +70,7 @@ class Visit:
     Attributes:
         theta: weights after it.
         memory: what the optimiser takes to the next visit; plain data that `checkpoint` can store.
-        iterates: one record an iteration.
+        iterates: one record per iteration.
         counts: solves up to the end of it.
         finished: whether nothing more is to be gained on this batch.
     """

@@ -37,8 +37,8 @@ FEATURES, CLASSES, LAYERS, DEPTH = 64, 10, 10, 3.0
 DECAY = 1e-4
 INPUT_NOISE = 0.2
 PENALISED = 0.4
-"""Share of the work that is left for what is counted: the penalty's own solves, one sensitivity and one adjoint solve
-along each probe, are not."""
+"""Fraction of the work that is left for what is counted: the penalty's own solves, one sensitivity and one adjoint
+solve along each probe, are not."""
 RATES = (1e-3, 3e-3, 1e-2)
 TUNING_SEEDS = (100, 101)
 NETWORKS = (

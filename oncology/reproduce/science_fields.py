@@ -16,21 +16,20 @@ import torch
 from torch import Tensor
 
 from oncology.nodes.depth import DepthGrid
-from oncology.optimise import Blocks, Result, Stop, minimise
+from oncology.optimise import Blocks, Result
 from oncology.reproduce.science_direct import column
-from oncology.science.equation_problem import EquationProblem
+from oncology.reproduce.science_recovery import TAU, SoughtField, search
 from oncology.science.equations import heat
 from oncology.science.exponential import ETDRK2
 from oncology.science.grid import Grid, interval
 from oncology.science.node import ScienceNODE
-from oncology.science.observe import Everywhere, Measurement, noisy
 from oncology.science.unknowns import in_space
 
 __all__ = ["FieldRow", "field_row"]
 
 type Sought = Literal["source", "initial"]
 
-CELLS, CONDUCTIVITY, DURATION, TAU = 64, 0.02, 1.0, 1.1
+CELLS, CONDUCTIVITY, DURATION = 64, 0.02, 1.0
 MODES = np.array([0.6, 0.8, -0.5, 0.4, 0.3, -0.2, 0.15, 0.1])
 """Coefficients of the true field in the orthonormal cosine modes 0 to 7 of (0, 1)."""
 
@@ -86,18 +85,21 @@ def field_row(sought: Sought, level: float, seed: int = 0) -> FieldRow:
     basis, singular = _basis(grid), gains(sought)
     truth = torch.from_numpy(MODES) @ basis
     exact = (torch.from_numpy(MODES * singular) @ basis)[None]
-    data = noisy(exact, level, torch.Generator().manual_seed(seed))
     nothing = torch.zeros(CELLS, dtype=torch.float64)
     known = {"conductivity": column(CONDUCTIVITY), "source": nothing, "initial": nothing[None]}
     start = known.pop(sought)
     model = ScienceNODE(heat.Heat(grid), DepthGrid(DURATION, 10), ETDRK2)
     unknown = in_space(sought, start, grid.weights)
-    problem = EquationProblem(model, (unknown,), known, (Measurement(model.count, Everywhere(), data, grid.weights),))
+    title = f"{sought} of the heat equation"
+    field = SoughtField(
+        "H", title, model, unknown, truth.reshape(start.shape), grid.weights, known, lambda time: exact, (DURATION,)
+    )
+    problem = field.problem(level, seed)
+    data = problem.data[0].data
     measured = float(grid.weights[0]) ** 0.5
     mismatch = problem.evaluate(Blocks((truth.reshape(start.shape),))).run.final - exact
     delta = measured * math.hypot(float((data - exact).norm()), float(mismatch.norm()))
-    stop = Stop(noise_level=delta, tau=TAU, max_iterations=500)
-    result = minimise(problem, problem.start, problem.space, stop=stop)
+    result = search(problem, delta)
     found = result.x.parts[0].reshape(-1)
     coefficients = (basis @ (grid.weights * found)).numpy()
     seen = (basis @ (grid.weights * data[0])).numpy() / singular

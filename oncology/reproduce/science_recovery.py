@@ -30,7 +30,7 @@ from oncology.science.runge_kutta import BACKWARD_EULER, explicit
 from oncology.science.unknowns import INITIAL, Unknown, in_depth, in_space
 from oncology.science.variational import brachistochrone as fall
 
-__all__ = ["FIELDS", "RecoveredField", "SoughtField", "recover"]
+__all__ = ["FIELDS", "TAU", "RecoveredField", "SoughtField", "recover", "search"]
 
 TAU = 1.1
 """Safety factor of the discrepancy principle."""
@@ -107,6 +107,17 @@ class RecoveredField:
         return self.field.unknown.coordinates(self.field.truth)
 
 
+def search(problem: EquationProblem, noise: float) -> Result[Blocks]:
+    """Conjugate gradients that stop by the discrepancy principle.
+
+    Args:
+        problem: the problem.
+        noise: norm of noise and discretisation error, in that of the weighted residuals.
+    """
+    stop = Stop(noise_level=noise, tau=TAU, max_iterations=500)
+    return minimise(problem, problem.start, problem.space, stop=stop)
+
+
 def recover(field: SoughtField, level: float, seed: int = 0) -> RecoveredField:
     """Find the field.
 
@@ -118,8 +129,7 @@ def recover(field: SoughtField, level: float, seed: int = 0) -> RecoveredField:
     problem = field.problem(level, seed)
     truth = field.unknown.coordinates(field.truth)
     there = problem.evaluate(Blocks((truth,)))
-    stop = Stop(noise_level=there.residual, tau=TAU, max_iterations=500)
-    result = minimise(problem, problem.start, problem.space, stop=stop)
+    result = search(problem, there.residual)
     roots = field.weights.sqrt().numpy()
     size = float(np.linalg.norm(roots * truth.reshape(-1).numpy()))
     wrong = float(np.linalg.norm(roots * (result.x.parts[0] - truth).reshape(-1).numpy()))

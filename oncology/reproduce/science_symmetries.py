@@ -160,7 +160,7 @@ def driven_curve() -> Identifiability:
 
 
 def slide() -> Identifiability:
-    """(viii) A bead on a wire by the share of its time: (g, T) and (g / c^2, c T) look the same."""
+    """(viii) A bead on a wire by the fraction of its time: (g, T) and (g / c^2, c T) look the same."""
     angle, cells = fall.cycloid_angle(1.0, 1.2), 10
     depth = DepthGrid(1.0, cells)
     radius = 1.2 / (1.0 - math.cos(angle))

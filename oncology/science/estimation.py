@@ -18,7 +18,7 @@ from oncology.science.equation_problem import EquationProblem, Scalars
 __all__ = ["CoefficientEstimate", "Identifiability", "estimate", "identifiability"]
 
 EXACTLY_ZERO = 1e-6
-"""Singular values below this share of the largest one are zero in exact arithmetic."""
+"""Singular values below this fraction of the largest one are zero in exact arithmetic."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,7 +33,7 @@ def test_coefficients_are_recovered(case: Inverse):
     exact, noisy = case.rows((0.0, 0.05))
     assert max(abs(error) for error in exact.errors.values()) < 0.05
     assert noisy.recovered, noisy.deviations
-    # what is left is noise and discretisation error, less the share of the noise that looks like another coefficient
+    # what is left is noise and discretisation error, less the fraction of the noise that looks like another coefficient
     left = math.hypot(noisy.noise, exact.fit.residual)
     values = case.equation.size if case.seen is None else len(case.seen)
     fitted = len(case.coefficients) * FARTHEST**2 / (len(case.times) * values)

@@ -166,7 +166,7 @@ class ProjectedGradient:
         norm: 2 or inf, of the ball.
         iterations: moves from each start.
         restarts: number of starts.
-        length: of a move, as a share of the radius; it shrinks to a tenth of it towards the end.
+        length: of a move, as a fraction of the radius; it shrinks to a tenth of it towards the end.
         bounds: lowest and highest value of an input, or None.
 
     Raises:
@@ -251,7 +251,7 @@ def _towards(rival: Tensor, classes: Tensor, outputs: Tensor) -> Tensor:
 def noisy_accuracy(
     classifier: Classifier, inputs: Tensor, classes: Tensor, deviation: float, source: torch.Generator, draws: int = 10
 ) -> float:
-    """Share of samples that keep their true class under Gaussian noise of the inputs.
+    """Fraction of samples that keep their true class under Gaussian noise of the inputs.
 
     Args:
         classifier: outputs.

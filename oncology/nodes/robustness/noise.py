@@ -60,10 +60,10 @@ class Robustness:
 
     Attributes:
         test: what was asked for.
-        accuracy: share of samples that are classified right.
-        noisy: share under noise, for each deviation.
-        attacked: share that is right and that no attack breaks within each radius.
-        certified: share that is right and cannot be broken within each radius; None without certificates.
+        accuracy: fraction of samples that are classified right.
+        noisy: fraction under noise, for each deviation.
+        attacked: fraction that is right and that no attack breaks within each radius.
+        certified: fraction that is right and cannot be broken within each radius; None without certificates.
         distances: to the nearest input of another class that was found, (K,); 0 where the sample is wrong, inf where
             none was found.
         linearised: linearised radius, (K,): an estimate.

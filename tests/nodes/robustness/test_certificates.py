@@ -91,7 +91,7 @@ def test_a_trained_network_keeps_its_classes_inside_and_loses_some_not_far_outsi
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_tube_approaches_the_linearised_radius_for_small_margins(norm):
-    """Inputs moved towards the boundary: the share of the linearised radius that is certified tends to one."""
+    """Inputs moved towards the boundary: the fraction of the linearised radius that is certified tends to one."""
     model, theta, samples = trained()
     classifier = NODEClassifier(model, theta)
     classes = classifier.outputs(samples.inputs).argmax(-1)
