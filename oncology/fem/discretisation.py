@@ -34,7 +34,7 @@ _DISPERSION = {1: 1.0 / 12.0, 2: 1.0 / 8.0, 3: 0.18}
 _MOST = 0.7
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Discretisation:
     """Matrices and index maps of one mesh on one communicator.
 
@@ -81,6 +81,9 @@ class Discretisation:
     input_cells: np.ndarray
     vertex_count: int
     cell_count: int
+
+    def __repr__(self) -> str:
+        return f"Discretisation({self.vertex_count} vertices, {self.cell_count} cells, {self.comm.size} ranks)"
 
     @property
     def owned(self) -> int:

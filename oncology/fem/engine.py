@@ -189,9 +189,9 @@ class FiniteElements:
     """
 
     mesh: TetMesh
-    case: Case | None = None
+    case: Case | None = field(default=None, repr=False)
     law: GrowthLaw = field(default_factory=Logistic)
-    comm: Any = None
+    comm: Any = field(default=None, repr=False)
     tolerance: float = 1e-8
     core: ModelEngine = field(init=False, repr=False)
 

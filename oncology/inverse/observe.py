@@ -6,7 +6,7 @@ they are averaged over cells once an engine is chosen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -48,7 +48,7 @@ class FixedData:
     """
 
     days: tuple[float, ...]
-    observations: tuple[Observation, ...]
+    observations: tuple[Observation, ...] = field(repr=False)
 
     def on(self, space: CellSpace) -> tuple[Observation, ...]:
         """Return them."""
@@ -64,7 +64,7 @@ class ScanData:
         tracer: observe the tracer images too.
     """
 
-    case: Case
+    case: Case = field(repr=False)
     tracer: bool = False
 
     @property

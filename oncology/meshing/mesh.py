@@ -29,7 +29,7 @@ FORMAT = 1
 ROUTES = ("stuffing", "lattice", "imported", "voxel")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TetMesh:
     """Tetrahedra of positive volume with the tissue in each.
 
@@ -64,6 +64,9 @@ class TetMesh:
             )
         if self.route not in ROUTES:
             raise MeshError(f"mesh route {self.route!r} is unknown: use one of {', '.join(ROUTES)}")
+
+    def __repr__(self) -> str:
+        return f"TetMesh({len(self.points)} vertices, {len(self.cells)} cells, {self.size:g} mm, {self.route})"
 
     @cached_property
     def volumes(self) -> NDArray[np.float64]:

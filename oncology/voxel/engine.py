@@ -113,7 +113,7 @@ class Voxels:
         used: (v,) tissue voxels that are vertices of the mesh, in its order.
     """
 
-    case: Case
+    case: Case = field(repr=False)
     size: float = 2.5
     law: GrowthLaw = field(default_factory=Logistic)
     margin: float = 25.0
