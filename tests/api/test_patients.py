@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -13,26 +14,10 @@ import oncology as onc
 from oncology.errors import ArgumentError, ConfigError
 from oncology.imaging import read_volume
 
-EXAMPLE = Path(__file__).parents[2] / "data" / "sub-example01"
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "data" / "sub-example01"
 COARSE = 7.0  # mm
-POSTCARD = """
-import oncology as onc
-
-case = onc.read_case("sub-01")
-print(case.check())
-
-fit = onc.fit(case, size=2.5)
-print(fit)
-fit.estimate.proliferation.value, fit.estimate.proliferation.interval
-fit.to_dataframe(); fit.density(day=30.0)
-fit.to_pyvista(day=30.0)
-forecast = fit.predict(days=[30, 60, 90], samples=100)
-forecast.volume("whole")
-fit.save("sub-01-fit"); fit.report("page.html"); fit.plot.growth(); fit.view()
-fit = onc.load("sub-01-fit")
-tumour = onc.Tumour(diffusion_white=.2, diffusion_grey=.02, proliferation=.02, seed=(30, -20, 28), onset=-300)
-grown = onc.simulate(case, tumour, days=[0, 45])
-"""
+POSTCARD = re.findall(r"(?ms)^```py\n(.*?)^```", (ROOT / "docs" / "python.md").read_text(encoding="utf-8"))[0]
 
 
 @pytest.fixture(scope="module")
