@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import oncology as onc
 
-EXAMPLE = Path(__file__).parents[2] / "data" / "sub-example01"
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "data" / "sub-example01"
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +44,12 @@ def test_scalars_come_back_and_say_what_they_know(case, engine):
 
 @pytest.mark.slow
 def test_the_postcard(case):
-    mesh = onc.mesh(case, size=8.0)
-    engine = onc.FiniteElements(mesh, case, law=onc.Logistic())
-    unknowns = onc.Scalars() + onc.Field("diffusion", onc.Matern(sd=0.5, length=30.0))
-    problem = onc.InverseProblem(engine, onc.observe(case), unknowns)
-    solution = onc.solve(problem)
-    posterior = onc.laplace(problem, solution)
+    """As printed in docs/composing.md, on the example and on larger cells."""
+    text = re.findall(r"(?ms)^```py\n(.*?)^```", (ROOT / "docs" / "composing.md").read_text(encoding="utf-8"))[0]
+    names: dict[str, Any] = {}
+    exec(text.replace('"sub-01"', repr(str(EXAMPLE))).replace("size=2.5", "size=8.0"), names)
+    mesh, engine, problem = names["mesh"], names["engine"], names["problem"]
+    solution, posterior = names["solution"], names["posterior"]
     count = 7 + len(mesh.points)
     assert posterior.sd().shape == (count,) and posterior.identified.shape == (count,)
     assert posterior.sample(2, seed=0).shape == (2, count)
