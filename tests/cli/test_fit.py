@@ -132,8 +132,8 @@ def test_densities_lie_in_the_space_of_the_scans(folder, fitted, estimate):
         assert image.same_grid(session.whole)
         assert image.data.dtype == np.float32
         assert 0.0 <= image.data.min() < 0.01 and 0.6 < image.data.max() <= 1.0
-        for region, rim in (("whole", 0.25), ("core", 0.60)):
-            model, scan = image.data > rim, getattr(session, region).data
+        for region, threshold in (("whole", 0.25), ("core", 0.60)):
+            model, scan = image.data > threshold, getattr(session, region).data
             dice = 2.0 * (model & scan).sum() / (model.sum() + scan.sum())
             assert dice == pytest.approx(estimate["dice"][session.id][region], abs=1e-9)
 
@@ -262,12 +262,12 @@ def test_resumed_run_goes_on_from_the_last_accepted_iterate(folder, killed, esti
     assert cli.run(line(folder, "killed", "--no-report", "--resume")) == 0
     records = log_of(folder / "killed")
     assert records[: len(killed)] == killed
-    stopped, went_on = killed[-1], records[len(killed)]
-    assert went_on["stage"] == stopped["stage"]
-    for name in LOGGED:
-        # the iterate itself, or the one before where the kill fell between log and checkpoint
-        candidates = [record[name] for record in killed[-2:]]
-        assert any(np.allclose(went_on[name], candidate, rtol=1e-9) for candidate in candidates), name
+    went_on = records[len(killed)]
+    # the iterate itself, or the one before where the kill fell between log and checkpoint
+    assert any(
+        went_on["stage"] == record["stage"] and all(np.allclose(went_on[n], record[n], rtol=1e-9) for n in LOGGED)
+        for record in killed[-2:]
+    )
     assert not list(folder.glob("killed.tmp-*"))
     assert not (folder / "killed" / "checkpoint.json").exists()
     resumed = json.loads((folder / "killed" / "estimate.json").read_text())

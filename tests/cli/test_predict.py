@@ -34,7 +34,7 @@ SOME = "target_isodensity_day-"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A case of two sessions of spheres and a later recurrence at their rim, and its fit."""
+    """A case of two sessions of spheres and a later recurrence at their boundary, and its fit."""
     path = tmp_path_factory.mktemp("predict")
     patch = pytest.MonkeyPatch()
     patch.setenv("ONCOLOGY_CACHE", str(path / "cache"))
@@ -88,11 +88,11 @@ def test_densities_and_volumes_grow(folder, predicted, content):
     days = [read_volume(predicted / f"density_day-{day}.nii.gz") for day in (40, 45, 50)]
     assert all(later.data.sum() > earlier.data.sum() for earlier, later in pairwise(days))
     volumes = content["volumes"]
-    for region, rim in (("whole", 0.25), ("core", 0.60)):
+    for region, threshold in (("whole", 0.25), ("core", 0.60)):
         low, value, high = (np.array(volumes[region][end]) for end in ("low_ml", "volume_ml", "high_ml"))
         assert (np.diff(value) > 0.0).all() and (low <= value).all() and (value <= high).all()
         for day, image in zip((40.0, 45.0, 50.0), days, strict=True):
-            counted = (image.data > rim).sum() * image.voxel_volume / 1e3
+            counted = (image.data > threshold).sum() * image.voxel_volume / 1e3
             assert value[volumes["days"].index(day)] == pytest.approx(counted, rel=0.05)
     estimate = json.loads((folder / "fit" / "estimate.json").read_text())
     for region, found in estimate["volumes_ml"]["ses-02"].items():
@@ -104,8 +104,8 @@ def test_densities_and_volumes_grow(folder, predicted, content):
 def test_deviations_are_those_of_a_rim(predicted):
     density, spread = (read_volume(predicted / f"{kind}_day-50.nii.gz").data for kind in ("density", "density-sd"))
     assert spread.min() >= 0.0 and np.isfinite(spread).all()
-    rim = (density > 0.15) & (density < 0.7)
-    assert spread[rim].mean() > 5.0 * spread[density < 1e-4].mean()
+    front = (density > 0.15) & (density < 0.7)
+    assert spread[front].mean() > 5.0 * spread[density < 1e-4].mean()
 
 
 def test_the_table_holds_the_curves(predicted, content):
@@ -367,8 +367,8 @@ def test_a_tumour_of_another_solver_is_where_it_was_predicted(tmp_path, monkeypa
     assert cli.run(["predict", str(tmp_path / "fit"), *words]) == 0
     predicted = read_volume(tmp_path / "out" / "density_day-75.nii.gz")
     volumes = json.loads((tmp_path / "out" / "prediction.json").read_text())["volumes"]
-    for region, rim in (("whole", 0.25), ("core", 0.60)):
-        model, real = predicted.data > rim, later > rim
+    for region, threshold in (("whole", 0.25), ("core", 0.60)):
+        model, real = predicted.data > threshold, later > threshold
         assert 2.0 * (model & real).sum() / (model.sum() + real.sum()) > 0.97, region
         low, high = (volumes[region][end][-1] for end in ("low_ml", "high_ml"))
         wanted = real.sum() * predicted.voxel_volume / 1e3
