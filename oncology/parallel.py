@@ -6,10 +6,20 @@ import os
 from collections.abc import Callable, MutableMapping
 from typing import Any, Protocol
 
-__all__ = ["Alone", "Broadcaster", "Communicator", "launched_rank", "launched_size", "on_root", "set_launch_defaults"]
+__all__ = [
+    "Alone",
+    "Broadcaster",
+    "Communicator",
+    "launched_rank",
+    "launched_size",
+    "on_root",
+    "set_launch_defaults",
+    "threads_of_rank",
+]
 
 _RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")
 _SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _LOCAL_SIZE_VARIABLES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
 
 
@@ -109,19 +119,31 @@ def launched_size(environment: MutableMapping[str, str] = os.environ) -> int:
     return _first_integer(environment, _SIZE_VARIABLES) or 1
 
 
+def threads_of_rank(environment: MutableMapping[str, str] = os.environ) -> int:
+    """Return how many threads a rank gets: the cores it may run on over the ranks that share them, at least one.
+
+    A launcher that binds ranks to cores has divided them already: then fewer are left than the machine has.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    bound = cores < (os.cpu_count() or 1)
+    local = _first_integer(environment, _LOCAL_SIZE_VARIABLES) or _first_integer(environment, _SIZE_VARIABLES) or 1
+    return max(1, cores if bound else cores // local)
+
+
 def set_launch_defaults(environment: MutableMapping[str, str] = os.environ) -> None:
     """Choose what MPI and the linear algebra read when they load, unless the user has chosen.
 
-    On one node only shared memory and the loopback are used: UCX would otherwise probe network devices, which
-    fails or stalls inside containers. With several ranks each runs one thread, or they compete for the cores.
-    MPICH's own message about an abort is switched off: whoever aborts has already said why.
+    It has to run before numpy and torch are imported, which fix their numbers of threads then: ranks with a thread for
+    every core would compete for the cores. On one node only shared memory and the loopback are used: UCX would
+    otherwise probe network devices, which fails or stalls inside containers. MPICH's own message about an abort is
+    switched off: whoever aborts has already said why.
     """
     size = _first_integer(environment, _SIZE_VARIABLES)
     local = _first_integer(environment, _LOCAL_SIZE_VARIABLES)
     nodes = _first_integer(environment, ("SLURM_JOB_NUM_NODES",)) or 1
     if nodes == 1 and (size is None or local is None or local == size):
         environment.setdefault("UCX_TLS", "self,sm,tcp")
-    if size is not None and size > 1:
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-            environment.setdefault(name, "1")
+    if not any(name in environment for name in _THREAD_VARIABLES):
+        for name in _THREAD_VARIABLES:
+            environment[name] = str(threads_of_rank(environment))
     environment.setdefault("MPIR_CVAR_SUPPRESS_ABORT_MESSAGE", "1")

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from oncology.parallel import threads_of_rank
+
 __all__ = ["Finding", "doctor", "examine", "renders"]
 
 OLDEST_PYTHON = (3, 12)
@@ -175,7 +177,10 @@ def _rendering() -> Finding:
 
 def _machine() -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    on_one, on_two = threads_of_rank({}), threads_of_rank({"PMI_SIZE": "2"})
+    threads = os.environ.get("OMP_NUM_THREADS") or f"{on_one} on one rank, {on_two} each on two"
     yield Finding("cores", True, str(cores), needed=False)
+    yield Finding("threads", True, threads, needed=False)
     try:
         memory = re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())
     except OSError:

@@ -17,7 +17,7 @@ from cyclopts import App, CycloptsError
 
 from oncology import __version__
 from oncology.cli.runtime import Ended, exit_status, report_error
-from oncology.parallel import launched_rank
+from oncology.parallel import launched_rank, set_launch_defaults
 
 __all__ = ["COMMANDS", "build_app", "main", "run"]
 
@@ -91,6 +91,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Run the command line of this process and exit; under a launcher only rank 0 writes to standard output."""
+    set_launch_defaults()
     if launched_rank() > 0:
         sys.stdout = open(os.devnull, "w")
     sys.exit(run(sys.argv[1:]))

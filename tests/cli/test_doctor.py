@@ -18,7 +18,7 @@ def test_a_fit_can_run_here():
     done = subprocess.run([sys.executable, "-m", "oncology", "doctor"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "A fit can run here." in done.stdout
-    for name in ("Python", "C compiler", "DOLFINx", "solve, 1 rank", "HDF5", "3-D pictures", "cores"):
+    for name in ("Python", "C compiler", "DOLFINx", "solve, 1 rank", "HDF5", "3-D pictures", "cores", "threads"):
         assert any(line.startswith("ok") and name in line for line in done.stdout.splitlines()), done.stdout
 
 

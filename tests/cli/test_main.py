@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -113,7 +114,39 @@ def test_shared_memory_is_chosen_on_one_node_only(given, transport):
     environment = dict(given)
     set_launch_defaults(environment)
     assert environment.get("UCX_TLS") == transport
-    assert ("OMP_NUM_THREADS" in environment) == ("PMI_SIZE" in given or "OMPI_COMM_WORLD_SIZE" in given)
+
+
+@pytest.mark.parametrize(
+    ("given", "affinity", "threads"),
+    [
+        ({}, 8, "8"),
+        ({"PMI_SIZE": "2", "MPI_LOCALNRANKS": "2"}, 8, "4"),
+        ({"PMI_SIZE": "16", "MPI_LOCALNRANKS": "16"}, 8, "1"),
+        ({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_LOCAL_SIZE": "2"}, 8, "4"),
+        ({"PMI_SIZE": "4", "MPI_LOCALNRANKS": "4"}, 2, "2"),  # bound by the launcher to two of the eight cores
+        ({"OMP_NUM_THREADS": "3"}, 8, "3"),
+    ],
+)
+def test_threads_share_the_cores_of_a_node(monkeypatch, given, affinity, threads):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(affinity)))
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    environment = dict(given)
+    set_launch_defaults(environment)
+    assert environment["OMP_NUM_THREADS"] == threads
+    assert environment.get("OPENBLAS_NUM_THREADS", threads) == threads
+
+
+def test_threads_are_chosen_before_anything_that_fixes_their_number():
+    """In a plain shell a rank of two runs half of the cores' threads, though the command imports numpy."""
+    code = "import sys; sys.argv = ['oncology', '--version']\n"
+    code += "from oncology.cli import main\nassert 'numpy' not in sys.modules\n"
+    code += "try:\n    main.main()\nexcept SystemExit:\n    pass\n"
+    code += "import os, numpy, threadpoolctl\n"
+    code += "print(max(p['num_threads'] for p in threadpoolctl.threadpool_info()), os.environ['OMP_NUM_THREADS'])"
+    clean = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    clean |= {"PMI_SIZE": "64", "MPI_LOCALNRANKS": "64", "PMI_RANK": "0"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=clean)
+    assert done.stdout.split()[-2:] == ["1", "1"]
 
 
 def test_module_and_command_are_the_same():
