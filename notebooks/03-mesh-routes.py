@@ -21,19 +21,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.collections import PolyCollection
 
-from oncology.fem.patient import MeshChoice, meshed_engine
-from oncology.fem.runtime import world
-from oncology.imaging import Case
+import oncology as onc
 from oncology.meshing import build_mesh
 from oncology.meshing.dihedral import dihedral_range
 from oncology.model.fractions import volume_fraction
-from oncology.model.growth import Logistic
-from oncology.model.tumour import Tumour
 
 plt.rcParams["figure.dpi"] = 65
 SIZE = 5.0  # mm
 COLOURS = {"stuffing": "#0072B2", "lattice": "#D55E00"}
-case = Case.read("../data/sub-example01")
+case = onc.read_case("../data/sub-example01")
 built = {route: build_mesh(case.white, case.grey, SIZE, route) for route in COLOURS}
 print(f"{'':10}{'cells':>8}{'white, ml':>11}{'grey, ml':>10}{'total error':>13}{'worst angles, degrees':>24}")
 for route, (_, report) in built.items():
@@ -83,16 +79,16 @@ plt.show()
 # %% [markdown]
 # ## The same tumour on both
 #
-# The true parameters of the example patient, on the neighbourhood of the tumour.
+# The true parameters of the example patient, on meshes of the neighbourhood of the tumour.
 
 # %%
 truth = json.loads((case.root / "truth.json").read_text())
 rates = {name: truth[name] for name in ("diffusion_white", "diffusion_grey", "proliferation")}
-tumour = Tumour(**rates, seed=tuple(truth["seed_mm"]), onset=-260.0)
+tumour = onc.Tumour(**rates, seed=tuple(truth["seed_mm"]), onset=-260.0)
 thresholds = (case.thresholds.oedema, case.thresholds.core)
 volumes = {}
 for route in built:
-    engine = meshed_engine(world(), case, MeshChoice(SIZE, route), Logistic()).engine
+    engine = onc.FiniteElements(onc.mesh(case, SIZE, route=route), case, law=onc.Logistic())
     space, run = engine.space, engine.run(tumour, engine.plan(tumour, case.days))
     corners = [space.to_cells(density) for density in run.densities]
     volumes[route] = 1e-3 * np.array([[space.volumes @ volume_fraction(u, t)[0] for t in thresholds] for u in corners])

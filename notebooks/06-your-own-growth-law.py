@@ -56,8 +56,8 @@ class Allee:
         for _ in range(self.steps):
             k, dk = 0.0 * u, 0.0 * u
             sums, d_sums = 0.0, 0.0
-            for share, weight in ((0.0, 1.0), (0.5, 2.0), (0.5, 2.0), (1.0, 1.0)):
-                place, d_place = u + share * h * k, slope + share * h * dk
+            for fraction, weight in ((0.0, 1.0), (0.5, 2.0), (0.5, 2.0), (1.0, 1.0)):
+                place, d_place = u + fraction * h * k, slope + fraction * h * dk
                 k, dk = self.rate(place), self.slope(place) * d_place
                 sums, d_sums = sums + weight * k, d_sums + weight * dk
             u, slope = u + h / 6.0 * sums, slope + h / 6.0 * d_sums
