@@ -22,36 +22,27 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 
-from oncology.fem.patient import FiniteElementEngines
-from oncology.fem.runtime import world
-from oncology.imaging import Case
-from oncology.inverse.estimate import combinations, parameter_quantities
-from oncology.inverse.fit import FitSettings, fit_case
+import oncology as onc
 from oncology.model.fractions import volume_fraction
 
 plt.rcParams["figure.dpi"] = 65
 TRUTH = {"diffusion_white": 0.20, "proliferation": 0.025}  # data/sub-example01/truth.json
-both = Case.read("../data/sub-example01")
+both = onc.read_case("../data/sub-example01")
 cases = {"one scan": replace(both, sessions=both.sessions[:1]), "two scans": both}
 
 # %% [markdown]
 # ## Fits to one scan and to both
 #
-# The same settings; 5 mm elements are coarse, and enough for what we are after.
+# The same settings; 5 mm elements are coarse, and enough for what we are after. "Identified" means that the data
+# determine the value; otherwise it comes from the prior.
 
 # %%
-fits = {name: fit_case(FiniteElementEngines(world()), case, FitSettings(size=5.0)) for name, case in cases.items()}
-tables = {}
-for name, fit in fits.items():
-    tables[name] = {
-        **parameter_quantities(fit.unknowns, fit.posterior),
-        **combinations(fit.unknowns, fit.posterior),
-    }
-    print(f"{name:22}{'value':>9} {'unit':<11}{'95 % interval':<20}determined by the data")
-    for quantity in tables[name].values():
-        interval = "{:.3g} to {:.3g}".format(*quantity.interval)
-        mark = "yes" if quantity.identified else "no"
-        print(f"  {quantity.name:20}{quantity.value:9.3g} {quantity.unit:<11}{interval:<20}{mark}")
+fits = {name: onc.fit(case, size=5.0) for name, case in cases.items()}
+for fit in fits.values():
+    width = fit.estimate.infiltration_length
+    print(fit)
+    print("front width sqrt(D/rho): {:.2f} mm, {:.2f} to {:.2f} mm".format(width.value, *width.interval))
+    print(f"front width identified: {'yes' if width.identified else 'no'}\n")
 
 # %% [markdown]
 # With one scan neither $D_w$ nor $\rho$ is determined: their intervals are those of the prior. What the scan does
@@ -62,8 +53,9 @@ figure, panel = plt.subplots(figsize=(5.2, 4.0), layout="constrained")
 circle = np.linspace(0.0, 2.0 * np.pi, 200)
 for (name, fit), colour in zip(fits.items(), ("#56B4E9", "#0072B2"), strict=True):
     pick = [0, 2]  # ln D_w and ln rho
-    root = np.linalg.cholesky(fit.posterior.covariance[np.ix_(pick, pick)])
-    ellipse = fit.posterior.mean[pick, None] + 2.4477 * root @ [np.cos(circle), np.sin(circle)]
+    mean, covariance = (np.array(fit.estimate.posterior[key]) for key in ("mean", "covariance"))
+    root = np.linalg.cholesky(covariance[np.ix_(pick, pick)])
+    ellipse = mean[pick, None] + 2.4477 * root @ [np.cos(circle), np.sin(circle)]
     panel.fill(*np.exp(ellipse), color=colour, alpha=0.5, label=f"{name}, 95 %")
 spread = np.array([0.03, 1.2])
 ratio = TRUTH["proliferation"] / TRUTH["diffusion_white"]
@@ -77,24 +69,39 @@ plt.show()
 # ## Singular values
 #
 # In units of the prior, the data's information has these singular values: how many times better the data know a
-# direction of the unknowns than the prior does. Below one the prior knows better.
+# direction of the unknowns than the prior does. Below one the prior knows better. The posterior precision is the sum of
+# the two, so that the data's part is the posterior's without the prior's.
+
 
 # %%
+def information(estimate):
+    """Return the data's information in units of the prior: variance of prior over data, directions, the prior's sd.
+
+    Below 1e-4 the data say nothing, and rounding errors decide.
+    """
+    sd = np.array([estimate.prior[name]["sd"] for name in estimate.posterior["names"]])
+    precision = sd[:, None] * np.linalg.inv(estimate.posterior["covariance"]) * sd
+    strengths, directions = np.linalg.eigh(precision - np.eye(len(sd)))
+    return np.maximum(strengths, 1e-4), directions, sd
+
+
 figure, panel = plt.subplots(figsize=(5.5, 3.0), layout="constrained")
 for (name, fit), mark, colour in zip(fits.items(), ("s", "o"), ("#56B4E9", "#0072B2"), strict=True):
-    panel.semilogy(np.arange(1, 8), np.sqrt(fit.posterior.strengths), mark + "-", color=colour, label=name)
+    strengths = information(fit.estimate)[0][::-1]
+    panel.semilogy(np.arange(1, 8), np.sqrt(strengths), mark + "-", color=colour, label=name)
 panel.axhline(1.0, color="#666666", ls=":")
 panel.set(xlabel="direction", ylabel="prior sd over data sd")
 panel.legend(frameon=False)
 plt.show()
 speeds = {}
 for name, fit in fits.items():
-    # along this one of the unknowns everything gets faster while the first scan stays as it is
-    names = list(fit.unknowns.names)
+    # along this direction of the unknowns everything gets faster while the first scan stays as it is
+    names = fit.estimate.posterior["names"]
     faster = np.zeros(len(names))
     for unknown, sign in (("ln_diffusion_white", 1.0), ("ln_proliferation", 1.0), ("ln_duration", -1.0)):
         faster[names.index(unknown)] = sign / np.sqrt(3.0)
-    speeds[name] = fit.posterior.data_sd(faster)
+    strengths, directions, sd = information(fit.estimate)
+    speeds[name] = np.sqrt(((directions.T @ (sd * faster)) ** 2 / strengths).sum())
     print(f"{name}: sd of the logarithm of the pace, from the data alone: {speeds[name]:.2g}")
 
 # %% [markdown]
@@ -104,8 +111,9 @@ for name, fit in fits.items():
 # depends on $Dt$ and $\rho t$ only), on day 42 it does not.
 
 # %%
-fit = fits["two scans"]
-fast = fit.unknowns.tumour(fit.identified.x)
+estimate = fits["two scans"].estimate
+rates = {name: estimate.scalar(name).value for name in ("diffusion_white", "diffusion_grey", "proliferation")}
+fast = onc.Tumour(**rates, seed=estimate.seed.value, onset=estimate.onset.value)
 slow = replace(  # onset counts from day 0, the day of the first scan
     fast,
     diffusion_white=0.5 * fast.diffusion_white,
@@ -113,7 +121,8 @@ slow = replace(  # onset counts from day 0, the day of the first scan
     proliferation=0.5 * fast.proliferation,
     onset=2.0 * fast.onset,
 )
-engine, space = fit.level.engine, fit.level.space
+engine = onc.FiniteElements(onc.mesh(both, size=5.0), both, law=onc.Logistic())
+space = engine.space
 tumours = {
     name: engine.run(tumour, engine.plan(tumour, both.days)).densities
     for name, tumour in (("as fitted", fast), ("half as fast, twice as old", slow))
@@ -154,13 +163,13 @@ plt.show()
 # ## The main numbers
 
 # %%
-one, two = tables["one scan"], tables["two scans"]
-assert not one["diffusion_white"].identified and not one["proliferation"].identified
-assert one["infiltration_length"].identified
-low, high = one["infiltration_length"].interval
+one, two = fits["one scan"].estimate, fits["two scans"].estimate
+assert not one.diffusion_white.identified and not one.proliferation.identified
+assert one.infiltration_length.identified
+low, high = one.infiltration_length.interval
 assert low < np.sqrt(TRUTH["diffusion_white"] / TRUTH["proliferation"]) < high
 for name, true in TRUTH.items():
-    low, high = two[name].interval
-    assert two[name].identified and low < true < high
+    low, high = two.scalar(name).interval
+    assert two.scalar(name).identified and low < true < high
 assert speeds["one scan"] > 5.0 * speeds["two scans"]
 assert dice[0] > 0.99 and dice[1] < 0.9
