@@ -95,11 +95,11 @@ right = run.final[:, :2].argmax(-1) == test.classes
 inputs, classes = test.inputs[right][:200], test.classes[right][:200]
 radius = certified_radius(model, theta, model.run(theta, model.embed(inputs)))
 attack, factors = ProjectedGradient(), (1.0, 1.1, 1.3, 2.0)
-shares = []
+fractions = []
 for factor in factors:
     source = torch.Generator().manual_seed(1)
-    shares.append(float(attack(classifier, inputs, classes, factor * radius, source).succeeded.double().mean()))
-    print(f"{factor:g} x the certified radius: {shares[-1]:.1%} of the attacks succeed")
+    fractions.append(float(attack(classifier, inputs, classes, factor * radius, source).succeeded.double().mean()))
+    print(f"{factor:g} x the certified radius: {fractions[-1]:.1%} of the attacks succeed")
 print(f"median certified radius {float(radius.median()):.3f}")
 
 # %% [markdown]
@@ -110,4 +110,4 @@ assert accuracy > 0.97
 assert results["conjugate gradients, H1"].history[-1].value < results["steepest descent, H1"].history[-1].value
 assert roughness["conjugate gradients, H1"] < roughness["conjugate gradients, L2"]
 assert float(radius.median()) > 0.0
-assert shares[0] == 0.0 and shares[-1] > 0.0
+assert fractions[0] == 0.0 and fractions[-1] > 0.0

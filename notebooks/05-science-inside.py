@@ -87,7 +87,7 @@ for axis, title in zip(axes, ("science in the core", "physics in the loss"), str
         axis.plot(x, found, color=colour, lw=1.2, label=f"day {day:.0f}")
     axis.plot(x, data[0], ".", color="black", ms=2, label="data, day 20")
     axis.set(title=title, xlabel="place (mm)", ylim=(-0.15, 1.25))
-axes[0].set_ylabel("cell density (share of the capacity)")
+axes[0].set_ylabel("cell density (fraction of the capacity)")
 axes[1].legend(frameon=False)
 plt.show()
 
