@@ -209,5 +209,5 @@ class VoxelStep:
 
 
 def _survive(u: torch.Tensor, fraction: float) -> torch.Tensor:
-    """Scale a density in place."""
-    return u if fraction == 1.0 else u.mul_(fraction)
+    """Return what survives; never in place, since a law's flow may return its argument."""
+    return u if fraction == 1.0 else fraction * u
