@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from oncology.api.trainfile import config_for, kind_of, trained_config
 from oncology.cli.output import progress
-from oncology.cli.trainfile import config_for, kind_of, trained_config
+from oncology.cli.runtime import stoppable
 from oncology.errors import ConfigError
-from oncology.parallel import launched_rank
+from oncology.parallel import Alone, launched_rank
 from oncology.results.folder import output_folder
 
 __all__ = ["evaluate", "snode", "surrogate", "train"]
@@ -41,7 +42,7 @@ def snode(
         overwrite: Replace results that an earlier run left in --out.
         resume: Go on from the last checkpoint of a run that was stopped.
     """
-    from oncology.cli.snode import CHECKPOINT, dataset_of, run_training, write_config
+    from oncology.api.snode import CHECKPOINT, dataset_of, run_training, write_config
     from oncology.nodes.device import device_named
 
     if launched_rank() > 0:
@@ -50,7 +51,8 @@ def snode(
     with output_folder(out, overwrite=overwrite, resume=resume, checkpoint=CHECKPOINT) as work:
         used, samples = device_named(device), dataset_of(settings)
         write_config(settings, samples, used, work)
-        metrics = run_training(settings, samples, used, work, resume)
+        with progress() as show, stoppable(Alone()) as leave_if_asked:
+            metrics = run_training(settings, samples, used, work, resume, show, leave_if_asked)
     _print(metrics)
 
 
@@ -141,7 +143,7 @@ def evaluate(
         device: auto, cpu or cuda.
         report: File for the same numbers as JSON.
     """
-    from oncology.cli.snode import evaluate_folder
+    from oncology.api.snode import evaluate_folder
     from oncology.nodes.device import device_named
 
     if launched_rank() > 0:

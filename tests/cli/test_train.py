@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from oncology.api.trainfile import DEFAULTS, SnodeConfig, config_for
 from oncology.cli import main as cli
-from oncology.cli.trainfile import DEFAULTS, SnodeConfig, config_for
 from oncology.nodes import checkpoint
 from oncology.nodes.checkpoint import load_model
 from oncology.nodes.data import synthetic

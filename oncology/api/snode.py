@@ -1,4 +1,4 @@
-"""What `oncology train snode` does: settings into objects, training with checkpoints, results into a folder."""
+"""Training of a standalone NODE from settings: objects from a file, checkpoints, results into a folder."""
 
 from __future__ import annotations
 
@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from oncology import __version__
-from oncology.cli.output import progress
-from oncology.cli.runtime import stoppable
-from oncology.cli.trainfile import SnodeConfig, kind_of
+from oncology.api.trainfile import SnodeConfig, kind_of
 from oncology.errors import ConfigError, DataError, OutputError
-from oncology.parallel import Alone
 from oncology.results.folder import json_lines
 
 if TYPE_CHECKING:
@@ -34,7 +31,6 @@ CHECKPOINT = "checkpoint.pt"
 MODEL = "model.pt"
 HISTORY = "history.jsonl"
 SAVING = 10.0  # seconds between checkpoints within an epoch
-ALONE = Alone()
 
 
 def dataset_of(config: SnodeConfig) -> Dataset:
@@ -143,8 +139,29 @@ def optimiser_of(config: SnodeConfig) -> Optimiser:
     return ConjugateGradients(direction, search(proposals[o.step]), o.iterations)
 
 
-def run_training(config: SnodeConfig, data: Dataset, device: str, work: Path, resume: bool) -> dict[str, Any]:
-    """Train and evaluate a network, and write everything into a working folder; return the metrics."""
+def run_training(
+    config: SnodeConfig,
+    data: Dataset,
+    device: str,
+    work: Path,
+    resume: bool = False,
+    tell: Callable[[str, float | None], None] = lambda text, fraction: None,
+    leave: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Train and evaluate a network, and write everything into a working folder; return the metrics.
+
+    Args:
+        config: settings.
+        data: what to learn from, and what to evaluate on.
+        device: "cpu" or "cuda".
+        work: folder for checkpoint, model, history and metrics.
+        resume: continue from the checkpoint, if there is one.
+        tell: called with what is going on and which fraction of it is done.
+        leave: called after every checkpoint; may raise to end the training there.
+
+    Raises:
+        OutputError: the checkpoint belongs to other settings.
+    """
     from oncology.nodes.checkpoint import load_progress, save_model, save_progress
     from oncology.nodes.device import seeded_weights
     from oncology.nodes.training import start, train
@@ -160,23 +177,23 @@ def run_training(config: SnodeConfig, data: Dataset, device: str, work: Path, re
         here = start(model, theta, plan)
     _cut_history(work / HISTORY, here.iterations)
     started, saved, passed = time.perf_counter(), time.perf_counter(), (here.stage, here.epoch)
-    with json_lines(work / HISTORY) as record, progress() as show, stoppable(ALONE) as leave_if_asked:
+    with json_lines(work / HISTORY) as record:
 
         def after_visit(now: Progress, iterates: tuple[Iterate, ...]) -> None:
             nonlocal saved, passed
             _record(record, now, iterates)
-            show(
+            tell(
                 f"stage {passed[0] + 1}/{len(plan.stages)}, epoch {passed[1] + 1}: cost {now.value:.5g}",
                 _done(now, plan),
             )
             if (now.stage, now.epoch) != passed or time.perf_counter() - saved > SAVING:
                 saved, passed = time.perf_counter(), (now.stage, now.epoch)
                 save_progress(work / CHECKPOINT, now, setting)
-                leave_if_asked()
+                leave()
 
         end = train(data.train, problem_of(config), plan, here, after_visit)
         seconds = time.perf_counter() - started
-        show("evaluation")
+        tell("evaluation", None)
         metrics = measure(config, end.model, end.theta, data)
     from oncology.nodes.optimisers import forward_equivalents
 
@@ -194,7 +211,7 @@ def run_training(config: SnodeConfig, data: Dataset, device: str, work: Path, re
 
 
 def _done(now: Progress, plan: TrainingPlan) -> float:
-    """Share of the epochs that are over."""
+    """Return the fraction of the epochs that are over."""
     past = sum(stage.epochs for stage in plan.stages[: now.stage])
     return (past + now.epoch) / max(1, sum(stage.epochs for stage in plan.stages))
 
@@ -232,7 +249,7 @@ def _finite(metrics: dict[str, Any]) -> dict[str, Any]:
 def measure(
     config: SnodeConfig, model: StandaloneNODE, theta: Weights, data: Dataset, test: Samples | None = None
 ) -> dict[str, Any]:
-    """Return what the network is worth on the test samples, and its accuracy on those it has learnt."""
+    """Return the measures of the network on the test samples, and its accuracy on those it has learnt."""
     from oncology.nodes.classifier import NODEClassifier
     from oncology.nodes.evaluation import Measures, evaluate
 
@@ -264,7 +281,7 @@ def write_config(config: SnodeConfig, data: Dataset, device: str, work: Path) ->
 
 
 def evaluate_folder(folder: Path, data: str | None, config: SnodeConfig, device: str) -> dict[str, Any]:
-    """Return what a trained network is worth, on its own test samples or on other data.
+    """Return the measures of a trained network, on its own test samples or on other data.
 
     Raises:
         ConfigError: the folder holds no trained network.
@@ -289,7 +306,7 @@ def evaluate_folder(folder: Path, data: str | None, config: SnodeConfig, device:
 
 
 def _of_table(config: SnodeConfig, model: StandaloneNODE, theta: Weights) -> dict[str, Any]:
-    """Return what the network is worth on all samples of a CSV file."""
+    """Return the measures of the network on all samples of a CSV file."""
     from oncology.nodes.data import Dataset, FeatureScaling, table_to_test
 
     learnt = config.learnt
