@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 
 __all__ = ["Pullback", "Solve", "by_adjoint"]
 
@@ -37,7 +38,7 @@ class _Adjointed(torch.autograd.Function):
         return (None, *context.pull(covector))
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@_disable_dynamo  # `torch.compiler.disable` is the same, and loads the compiler for over a second
 def by_adjoint(solve: Solve, *inputs: Tensor) -> Tensor:
     """Result of a solve, differentiated by its own adjoint; once.
 
