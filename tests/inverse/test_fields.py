@@ -51,7 +51,7 @@ def problem_on(engine: ModelEngine, sd: float = 0.5, noise: float = 0.05) -> Inv
 def test_gradient_and_curvature_have_their_taylor_rates(comm):
     problem = problem_on(engine_on(comm))
     x = 0.2 * problem.map.prior.sample(np.random.default_rng(0).standard_normal(len(problem.map.start)))
-    assert taylor_test_problem(problem, x, length=0.3, precision=1e-11).rates == pytest.approx((1, 2, 3), abs=0.12)
+    assert taylor_test_problem(problem, x, length=0.03, precision=1e-11).rates == pytest.approx((1, 2, 3), abs=0.12)
 
 
 @pytest.mark.mpi
