@@ -108,7 +108,7 @@ def test_results_and_page_are_those_of_a_fit(folder, fitted):
     assert results.mesh.route == "stuffing"
     assert results.config["settings"]["engine"] == "surrogate"
     page = (fitted / "report.html").read_text(encoding="utf-8")
-    assert "Found with a surrogate" in page and "corrected" in page
+    assert "<h3>Neural surrogate</h3>" in page and "corrected the estimate" in page
     assert f"{RUNS} runs of logistic growth in the brain of case" in page
 
 
