@@ -6,14 +6,13 @@ engine does to reach the vertices of other ranks hides behind `spread` and its t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CellSpace", "cell_gradients", "simplex_volumes"]
+__all__ = ["CellSpace", "cell_gradients"]
 
 Vector = NDArray[np.float64]
 
@@ -94,15 +93,3 @@ def cell_gradients(space: CellSpace, densities: Vector) -> Vector:
     edges = corners[:, 1:] - corners[:, :1]
     differences = densities[:, 1:] - densities[:, :1]
     return np.asarray(np.linalg.solve(edges, differences[..., None])[..., 0])
-
-
-def simplex_volumes(points: Vector, cells: NDArray[np.int64]) -> Vector:
-    """Return the volumes (m,) of simplices, mm^d.
-
-    Example:
-        >>> simplex_volumes(np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), np.array([[0, 1, 2]]))
-        array([1.])
-    """
-    corners = points[cells]
-    edges = corners[:, 1:] - corners[:, :1]
-    return np.asarray(np.abs(np.linalg.det(edges)) / math.factorial(points.shape[1]))

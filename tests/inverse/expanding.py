@@ -18,7 +18,8 @@ from oncology.inverse.observe import FixedData
 from oncology.inverse.problem import InverseProblem
 from oncology.inverse.scalars import ScalarMap
 from oncology.meshing.lattice import kuhn_cells
-from oncology.model.cells import CellSpace, simplex_volumes
+from oncology.meshing.topology import cell_volumes
+from oncology.model.cells import CellSpace
 from oncology.model.tumour import Tumour, TumourChange
 
 REGIONS = {"whole": 0.25, "core": 0.60}
@@ -32,7 +33,7 @@ def box(half: float, count: int) -> CellSpace:
     points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     boxes = np.stack(np.meshgrid(*[np.arange(count)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     cells = kuhn_cells(boxes, np.full(3, count + 1))
-    return CellSpace(points, cells, simplex_volumes(points, cells))
+    return CellSpace(points, cells, np.abs(cell_volumes(points, cells)))
 
 
 @dataclass(frozen=True)

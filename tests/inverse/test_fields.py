@@ -19,7 +19,7 @@ from oncology.inverse.misfit import CellDensity
 from oncology.inverse.observe import FixedData
 from oncology.inverse.priors import MaternPrior, matern_coefficients
 from oncology.inverse.problem import InverseProblem
-from oncology.inverse.solve import solve, taylor_test_problem
+from oncology.inverse.solve import residual_noise, solve, taylor_test_problem
 from oncology.inverse.unknowns import Field, Matern, Scalars
 from oncology.model.seed import Seed
 from oncology.model.tumour import Tumour
@@ -90,6 +90,19 @@ def test_posterior_is_that_of_dense_algebra(comm):
     draws = post.sample(400, seed=1)
     np.testing.assert_allclose(draws.std(axis=0), np.sqrt(np.diag(covariance)), rtol=0.2)
     np.testing.assert_allclose(draws.mean(axis=0), found.x, atol=4.0 * np.sqrt(np.diag(covariance).max() / 400))
+
+
+@pytest.mark.mpi
+def test_noise_is_the_misfit_for_each_block_that_holds_any(comm):
+    """A square of 60 mm has 36 blocks of 10 mm; where nothing is missed on one half, 18 of them count."""
+    engine = engine_on(comm, 12)
+    run = engine.run(TUMOUR, engine.plan(TUMOUR, DAYS), keep=False)
+    means = [engine.space.to_cells(u).mean(axis=1) for u in run.densities]
+    for wrong, blocks in ((np.ones(len(engine.space.cells)), 36), (1.0 * (engine.space.centres[:, 0] < 0.0), 18)):
+        data = FixedData(DAYS, tuple(CellDensity(k, mean + 0.5 * wrong) for k, mean in enumerate(means)))
+        here = InverseProblem(engine, data, Given(TUMOUR), 1.0).evaluate(np.empty(0))
+        assert residual_noise(here) == pytest.approx(here.misfit / blocks, rel=1e-6)
+        assert here.misfit == pytest.approx(2 * 0.25 * 100.0 * blocks, rel=1e-3)
 
 
 @pytest.mark.mpi
