@@ -4,12 +4,14 @@
 `g = 1 - p_w`. The geometric mean is near to what a mixed cell lets through; the arithmetic mean, its upper bound, lets
 fronts run along ribbons of grey matter that are hardly wider than a cell. phi makes up for the speed of a front in a
 lumped stencil of spacing h, which is `min_k (4 D/h^2 sinh^2(k h / 2) + rho) / k > 2 sqrt(D rho)`: with phi D in place
-of D the two agree. In white matter the corrected mass does that already, hence the weight g.
+of D the two agree, for old fronts or for those of a given age. In white matter the corrected mass does that already,
+hence the weight g.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,27 +26,50 @@ _SMALL = 1e-4  # of s, below which the series is exact to rounding
 _LARGEST_ROOT = 600.0  # sqrt(s): beyond, sinh overflows and the front does not move at all
 
 
-def front_factor(s: Vector) -> tuple[Vector, Vector]:
-    """Return the factor phi(s) for which a lumped stencil has the speed `2 sqrt(D rho)`, and its derivative by s.
+def front_factor(s: Vector, age: float = np.inf) -> tuple[Vector, Vector]:
+    """Return the factor phi(s) for which a lumped stencil has the front speed of the equation, and its derivative by s.
 
-    With x = k h at the minimum over k, `sqrt(s) / 2 = x - tanh(x/2)` and `phi = sqrt(s) / sinh(x)`; x is found by
-    Newton's method, whose function is increasing and has one root.
+    Fronts reach their final speed slowly: at time t after onset they are slower by `3 / (2 k t)`, k the decay ahead of
+    the front (Bramson, Memoirs of the AMS 285, 1983; Ebert and van Saarloos, Physica D 146, 2000, section 1.2), and in
+    the stencil by more than in the equation, since its k is smaller. With x = k h, `y = x - tanh(x/2)` and
+    `c = 3 / (2 age)` the speeds agree where `sqrt(s) = (2 - c) / (1/y - c/x)` and `phi = s / (2 y sinh(x))`. x comes
+    from a table and two steps of Newton's method.
 
     Args:
         s: `rho h^2 / D`, >= 0, dimensionless, of any shape.
+        age: `rho t` of the fronts, above 2.25; infinite: they have their final speed `2 sqrt(D rho)`.
     """
-    s = np.asarray(s, dtype=float)
+    s, late = np.asarray(s, dtype=float), 1.5 / age
     root = np.clip(np.sqrt(s), np.sqrt(_SMALL), _LARGEST_ROOT)
-    x = np.minimum(root, 0.5 * root + 1.0)
-    for _ in range(5):
-        t = np.tanh(0.5 * x)
-        x = x - (x - t - 0.5 * root) / (0.5 + 0.5 * t**2)
-    phi = root / np.sinh(x)
-    # d ln phi / d ln s = 1/2 - coth(x) dx / d ln s, with dx / d ln s = sqrt(s) / (4 (1/2 + tanh^2(x/2) / 2))
-    slope = phi / root**2 * (0.5 - root / np.tanh(x) / (2.0 + 2.0 * np.tanh(0.5 * x) ** 2))
+    x = np.interp(root, *_table(late))
+    for _ in range(2):
+        value, by_x, _ = _root(x, late)
+        x = x - (value - root) / by_x
+    _, by_x, (y, y_by_x, sinh) = _root(x, late)
+    phi = root**2 / (2.0 * y * sinh)
+    # d ln phi / d ln s = 1 - d ln(y sinh(x)) / d ln s
+    slope = phi / root**2 * (1.0 - 0.5 * root * (y_by_x / y + np.sqrt(1.0 + (1.0 / sinh) ** 2)) / by_x)
     small = s < _SMALL
-    series = 1.0 - s / 12.0 + s**2 / 90.0
-    return np.where(small, series, phi), np.where(small, -1.0 / 12.0 + s / 45.0, slope)
+    first = (3.0 * late - 2.0) / (12.0 * (2.0 - late))
+    second = (35.0 * late**2 - 96.0 * late + 32.0) / (720.0 * (2.0 - late) ** 2)
+    return np.where(small, 1.0 + s * (first + s * second), phi), np.where(small, first + 2.0 * s * second, slope)
+
+
+@cache
+def _table(late: float) -> tuple[Vector, Vector]:
+    """Return sqrt(s) and x = k h so densely that two steps of Newton's method from between them are exact."""
+    x = np.geomspace(0.5 * np.sqrt(_SMALL), _LARGEST_ROOT, 2000)
+    return _root(x, late)[0], x
+
+
+def _root(x: Vector, late: float) -> tuple[Vector, Vector, tuple[Vector, Vector, Vector]]:
+    """Return sqrt(s) at x = k h with its derivative, and y, its derivative, and sinh(x)."""
+    grown = np.expm1(x)
+    tanh = grown / (grown + 2.0)  # of x / 2
+    y, y_by_x = x - tanh, 0.5 * (1.0 + tanh**2)
+    inverse = 1.0 / y - late / x
+    by_x = (2.0 - late) * (y_by_x / y**2 - late / x**2) / inverse**2
+    return (2.0 - late) / inverse, by_x, (y, y_by_x, 0.5 * grown * (1.0 + 1.0 / (grown + 1.0)))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -56,6 +81,7 @@ class TissueCells:
         white: (v,) white-matter fraction of each voxel, 0..1.
         grey: (v,) grey-matter fraction, 0..1; raised where a voxel holds hardly any tissue.
         spacing_squared: (m,) h^2 of the stencil of each cell, mm^2.
+        age: of the fronts, `rho t` (`front_factor`).
         white_mean: (m,) white-matter fraction of each cell.
     """
 
@@ -63,6 +89,7 @@ class TissueCells:
     white: Vector
     grey: Vector
     spacing_squared: Vector
+    age: float = np.inf
     white_mean: Vector = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,7 +117,7 @@ class TissueCells:
         diffusivity = white * self.white + grey * self.grey
         mean = np.exp(self.averaging @ np.log(diffusivity))
         weight = 1.0 - self.white_mean
-        phi, slope = front_factor(proliferation * self.spacing_squared / mean)
+        phi, slope = front_factor(proliferation * self.spacing_squared / mean, self.age)
         by_mean = 1.0 - weight + weight * (phi - slope * proliferation * self.spacing_squared / mean)
         by_white, by_grey = (mean * (self.averaging @ (part / diffusivity)) for part in (self.white, self.grey))
         return np.array([by_white * by_mean, by_grey * by_mean, weight * self.spacing_squared * slope])

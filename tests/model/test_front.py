@@ -10,24 +10,28 @@ from scipy.optimize import minimize_scalar
 from oncology.model.front import TissueCells, front_factor
 
 
+@pytest.mark.parametrize("age", [np.inf, 6.0])
 @pytest.mark.parametrize("length", [0.5, 0.7, 1.0, 2.0, 4.0])
-def test_speed_of_a_lumped_stencil_is_that_of_the_equation(length):
+def test_speed_of_a_lumped_stencil_is_that_of_the_equation(length, age):
+    """The final speed, less `3 / (2 k t)` at the time t of that age, k the decay ahead of the front."""
     spacing, rho = 2.5, 0.04
     diffusion = rho * length**2
-    factor = float(front_factor(np.array(rho * spacing**2 / diffusion))[0])
+    factor = float(front_factor(np.array(rho * spacing**2 / diffusion), age)[0])
 
     def speed(k: float) -> float:
         return (4.0 * factor * diffusion / spacing**2 * np.sinh(0.5 * k * spacing) ** 2 + rho) / k
 
     slowest = minimize_scalar(speed, bounds=(1e-3, 20.0 / spacing), method="bounded", options={"xatol": 1e-12})
-    assert slowest.fun == pytest.approx(2.0 * np.sqrt(diffusion * rho), rel=1e-9)
+    late = 1.5 * rho / age
+    assert slowest.fun - late / slowest.x == pytest.approx(2.0 * rho * length - late * length, rel=1e-7)
 
 
-@given(st.floats(-12.0, 12.0))
-def test_slope_of_the_front_factor(log_s):
+@pytest.mark.parametrize("age", [np.inf, 6.0])
+@given(log_s=st.floats(-12.0, 12.0))
+def test_slope_of_the_front_factor(age, log_s):
     s = np.exp(np.array([log_s]))
     step = 1e-4 * s
-    (up, _), (down, _), (_, slope) = (front_factor(s + k * step) for k in (1, -1, 0))
+    (up, _), (down, _), (_, slope) = (front_factor(s + k * step, age) for k in (1, -1, 0))
     assert (up - down) / (2.0 * step) == pytest.approx(slope, rel=2e-6, abs=1e-9)
 
 
