@@ -87,7 +87,7 @@ def resample_to(volume: Volume, like: Volume, order: Order = 1, outside: float =
         A volume on the grid of `like`; the data itself where the two grids are the same.
     """
     if volume.same_grid(like):
-        return Volume(volume.data, like.affine, volume.path)
+        return Volume(volume.data, like.affine, volume.path, volume.notes)
     dtype = volume.data.dtype if order == 0 else np.result_type(volume.data.dtype, np.float32)
     source = np.ascontiguousarray(volume.data)
     data = np.empty((*like.shape, *source.shape[3:]), dtype=dtype)
@@ -97,7 +97,7 @@ def resample_to(volume: Volume, like: Volume, order: Order = 1, outside: float =
     for i in range(nx):
         x, y, z = (to_voxel[a, 0] * i + to_voxel[a, 1] * j + to_voxel[a, 2] * k + to_voxel[a, 3] for a in range(3))
         data[i] = _at_voxels(source, x, y, z, order, outside).reshape(data.shape[1:])
-    return Volume(data, like.affine, volume.path)
+    return Volume(data, like.affine, volume.path, volume.notes)
 
 
 def cell_average(

@@ -7,9 +7,7 @@ may compare two images by index.
 
 from __future__ import annotations
 
-import gzip
 import os
-import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,19 +16,14 @@ from typing import Any, cast
 import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from oncology.errors import ImageError, OutputError
+from oncology.imaging.nifti import affine_of, one_line, open_nifti, voxels_of
 
 __all__ = ["Volume", "canonical", "read_volume", "write_volume"]
 
 nib: Any = nibabel  # its own type hints are incomplete
-
-GZIP_MAGIC = b"\x1f\x8b"
-UNITS_OF_LENGTH = {1: "metre", 3: "micrometre"}  # xyzt_units codes other than 0 (unknown) and 2 (millimetre)
-MIN_FLATNESS = 1e-6  # |det| over the product of the column lengths, below which an affine counts as singular
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +35,7 @@ class Volume:
             xx, xy, xz, yy, yz, zz along the RAS axes.
         affine: (4, 4), voxel index (centre) to RAS mm; flips, rotations and anisotropic voxels are allowed.
         path: the file it came from, for messages.
+        notes: what is odd about that file, in sentences without its name.
 
     Example:
         >>> volume = Volume(np.zeros((2, 2, 2)), np.diag([-1.0, 2.0, 3.0, 1.0]))
@@ -54,6 +48,7 @@ class Volume:
     data: NDArray[Any]
     affine: NDArray[np.float64]
     path: Path | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -99,7 +94,7 @@ class Volume:
 
     def with_data(self, data: NDArray[Any]) -> Volume:
         """The same grid with other values."""
-        return Volume(data, self.affine, self.path)
+        return Volume(data, self.affine, self.path, self.notes)
 
 
 def canonical(volume: Volume) -> Volume:
@@ -122,32 +117,30 @@ def read_volume(path: str | Path, dtype: DTypeLike | None = np.float32) -> Volum
             (label images).
 
     Returns:
-        A volume of shape (nx, ny, nz), or (nx, ny, nz, nt) for a 4-D file; trailing axes of length one are dropped.
+        A volume of shape (nx, ny, nz), or (nx, ny, nz, nt) for a 4-D file, or (nx, ny, nz, 1, nc) for NIfTI's vectors
+        and matrices; trailing axes of length one are dropped.
 
     Raises:
         ImageError: the file is missing, truncated, damaged or not NIfTI; its affine is missing, singular or not in
             mm; it has fewer than three axes; its voxels are colours, complex, NaN or infinite.
     """
     path = Path(path)
-    image = _open(path)
-    affine = _affine(path, image)
+    image, notes = open_nifti(path)
+    affine, more = affine_of(path, image)
     if image.get_data_dtype().kind not in "biuf":
         raise ImageError(
             f"{path}: voxels of type {image.get_data_dtype()} cannot be used: save one real number per voxel"
         )
-    try:
-        scaled = image.dataobj.get_unscaled() if _is_label_like(image, dtype) else image.get_fdata(dtype=dtype or float)
-        data = np.array(scaled, order="C")
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise ImageError(f"{path}: truncated or damaged ({_one_line(error)}): copy or convert it again") from error
+    data = voxels_of(path, image, dtype or float, _is_label_like(image, dtype))
     while data.ndim > 3 and data.shape[-1] == 1:
         data = data[..., 0]
-    if data.ndim not in (3, 4) or 0 in data.shape:
+    matrix = data.ndim == 5 and data.shape[3] == 1  # NIfTI's vectors and matrices have their components as fifth axis
+    if not (data.ndim in (3, 4) or matrix) or 0 in data.shape:
         raise ImageError(f"{path}: has shape {data.shape}, expected three axes: extract one volume (fslroi, mrconvert)")
     if data.dtype.kind == "f" and not np.isfinite(data).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(data))[0])
         raise ImageError(f"{path}: voxel {where} is {data[where]}: replace NaN and infinite voxels (fslmaths -nan)")
-    return Volume(data, affine, path)
+    return Volume(data, affine, path, (*notes, *more))
 
 
 def write_volume(path: str | Path, volume: Volume, dtype: DTypeLike) -> None:
@@ -169,57 +162,13 @@ def write_volume(path: str | Path, volume: Volume, dtype: DTypeLike) -> None:
         nib.save(image, temporary)
         os.replace(temporary, path)
     except (OSError, ImageFileError) as error:
-        raise OutputError(f"{path}: cannot be written ({_one_line(error)}): choose another folder or name") from error
+        raise OutputError(f"{path}: cannot be written ({one_line(error)}): choose another folder or name") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-
-
-def _open(path: Path) -> Any:
-    """The image with its bytes in memory; gzip's checksum finds truncation that a header alone does not show."""
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such file: put it there or correct the path") from error
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({_one_line(error)}): check the path and its permissions") from error
-    try:
-        if raw[:2] == GZIP_MAGIC:
-            raw = gzip.decompress(raw)
-    except (EOFError, OSError, zlib.error) as error:
-        raise ImageError(f"{path}: truncated or damaged ({_one_line(error)}): copy or convert it again") from error
-    header_size = (int.from_bytes(raw[:4], "little"), int.from_bytes(raw[:4], "big"))
-    kind = nib.Nifti2Image if 540 in header_size else nib.Nifti1Image
-    try:
-        return kind.from_bytes(raw)
-    except (ImageFileError, HeaderDataError, WrapStructError, ValueError, OSError, EOFError) as error:
-        raise ImageError(f"{path}: not a NIfTI image ({_one_line(error)}): convert it (dcm2niix, mrconvert)") from error
-
-
-def _affine(path: Path, image: Any) -> NDArray[np.float64]:
-    """The affine in mm, refused where the header does not state one."""
-    header = image.header
-    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
-        raise ImageError(
-            f"{path}: header has neither sform nor qform, so left and right are unknown: set one (fslorient)"
-        )
-    unit = int(header["xyzt_units"]) & 7
-    if unit in UNITS_OF_LENGTH:
-        raise ImageError(f"{path}: affine is in {UNITS_OF_LENGTH[unit]}s, expected mm: save it again in millimetres")
-    affine = np.array(image.affine, dtype=float)
-    columns = affine[:3, :3]
-    scale = float(np.prod(np.linalg.norm(columns, axis=0)))
-    if not np.isfinite(affine).all() or not abs(np.linalg.det(columns)) > MIN_FLATNESS * scale:
-        rows = np.array2string(columns, separator=",", precision=4).replace("\n", "")
-        raise ImageError(f"{path}: affine {rows} is singular, so voxels have no volume: repair sform and qform")
-    return affine
 
 
 def _is_label_like(image: Any, dtype: DTypeLike | None) -> bool:
     """Whether the stored integers may be used as they are: integers were asked for and the header does not scale."""
     slope, intercept = image.dataobj.slope, image.dataobj.inter
     return dtype is None and image.get_data_dtype().kind in "iu" and slope == 1 and intercept == 0
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
