@@ -6,7 +6,8 @@ fault of the folder raises one `CaseError` or `ImageError` with a one-line messa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,12 +15,14 @@ import numpy as np
 from scipy import ndimage
 
 from oncology.errors import CaseError, ImageError
-from oncology.imaging.casefile import CaseFile, read_case_file
+from oncology.imaging.casefile import SAME_DAY, CaseFile, TensorSection, read_case_file
 from oncology.imaging.describe import case_table
-from oncology.imaging.labels import LabelTable, indicator, read_labels
+from oncology.imaging.labels import LabelTable, read_labels
+from oncology.imaging.naming import find_image, find_images, session_folder, spellings
 from oncology.imaging.plausibility import Remarks, examine
 from oncology.imaging.resample import resample_to
-from oncology.imaging.tensor import Axes, read_tensor
+from oncology.imaging.session import Session, labelled_cavity, make_session, with_states
+from oncology.imaging.tensor import read_tensor
 from oncology.imaging.tissue import (
     brain_hull,
     check_inside_brain,
@@ -33,6 +36,8 @@ from oncology.model.treatment import Resection, Treatment
 
 __all__ = ["Case", "Session", "Thresholds"]
 
+STILL_THERE = 0.5  # fraction of a core in the scan right after its resection, above which it was not resected
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -45,27 +50,6 @@ class Thresholds:
 
     oedema: float
     core: float
-
-
-@dataclass(frozen=True, eq=False)
-class Session:
-    """One scan of a patient; sessions may have different grids.
-
-    Attributes:
-        id: BIDS name, "ses-01".
-        day: days from the origin of `case.toml`.
-        whole: mask of every tumour label.
-        core: mask of necrosis and enhancing tumour; empty where the tumour has neither (a low-grade glioma).
-        labels: the segmentation, unchanged.
-        pet: tracer uptake in the file's unit, if there is one.
-    """
-
-    id: str
-    day: float
-    whole: Volume
-    core: Volume
-    labels: Volume
-    pet: Volume | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,9 +115,14 @@ class Case:
         subject, labels = case_file.subject.id, case_file.labels.build()
         white, grey = (_tissue_map(root, subject, tissue) for tissue in ("WM", "GM"))
         white, grey = join_maps(white, grey)
-        sessions = tuple(_session(root, subject, entry.id, entry.day, labels) for entry in case_file.session)
-        _check_sessions(sessions, white, grey)
-        treatments = _treatments(root, case_file, sessions, white)
+        read = [
+            _session(root, subject, entry.id, day, labels)
+            for entry, day in zip(case_file.session, case_file.days, strict=True)
+        ]
+        _check_sessions(read, white, grey)
+        treatments = _treatments(root, case_file, read, white)
+        said = [entry.core for entry in case_file.session]
+        sessions = with_states(read, said, treatments, str(root / "case.toml"))
         white, fraction = reassign(white, grey, [session.whole for session in sessions])
         return cls(
             id=subject,
@@ -143,7 +132,7 @@ class Case:
             white=white,
             grey=grey,
             t1=_t1(root, subject, white),
-            tensor=_tensor(root, subject, case_file.tensor.axes, white),
+            tensor=_tensor(root, subject, case_file.tensor, white),
             sessions=sessions,
             treatments=treatments,
             reassigned_fraction=fraction,
@@ -174,39 +163,37 @@ class Case:
         return min([self.sessions[0].day, *(treatment.day for treatment in self.treatments)])
 
 
-def _required(path: Path, what: str) -> Path:
-    if not path.is_file():
-        raise CaseError(f"{path}: {what} is missing: put it there (layout in data/README.md)")
-    return path
+def _session(root: Path, subject: str, name: str, day: float, table: LabelTable) -> Session:
+    folder, stems = session_folder(root, name), _stems(subject, name)
+    path = find_image(folder / "anat", stems, "desc-tumor_dseg", f"segmentation of {name}")
+    labels = read_labels(read_volume(path, dtype=None), table)
+    return make_session(name, day, labels, table, _pet(folder / "pet", stems))
+
+
+def _stems(subject: str, session: str | None = None) -> tuple[str, ...]:
+    """How the names of a subject's files, or of a session's, may start."""
+    subjects = spellings("sub-", subject)
+    if session is None:
+        return subjects
+    return tuple(f"{start}_{scan}" for start in subjects for scan in spellings("ses-", session))
 
 
 def _tissue_map(root: Path, subject: str, tissue: str) -> Volume:
-    path = root / "anat" / f"sub-{subject}_label-{tissue}_probseg.nii.gz"
-    return check_probability(read_volume(_required(path, f"probability map of {tissue}")))
+    path = find_image(root / "anat", _stems(subject), f"label-{tissue}_probseg", f"probability map of {tissue}")
+    return check_probability(read_volume(path))
 
 
-def _session(root: Path, subject: str, session: str, day: float, table: LabelTable) -> Session:
-    stem = f"sub-{subject}_{session}"
-    path = _required(root / session / "anat" / f"{stem}_desc-tumor_dseg.nii.gz", f"segmentation of {session}")
-    labels = read_labels(read_volume(path, dtype=None), table)
-    return Session(
-        id=session,
-        day=day,
-        whole=labels.with_data(labels.data > 0),
-        core=labels.with_data(indicator(labels.data, table.core)),
-        labels=labels,
-        pet=_pet(root / session / "pet", stem),
-    )
+def _optional(folder: Path, stems: tuple[str, ...], ending: str) -> Path | None:
+    """An image that need not be there; one of several is no choice that can be made here."""
+    return find_image(folder, stems, ending, "image") if find_images(folder, stems, ending) else None
 
 
-def _pet(folder: Path, stem: str) -> Volume | None:
+def _pet(folder: Path, stems: tuple[str, ...]) -> Volume | None:
     """The only tracer image of a session; its tracer may have any name."""
-    found = sorted(folder.glob(f"{stem}_trc-*_pet.nii.gz"))
-    if not found:
+    path = _optional(folder, stems, "pet")
+    if path is None:
         return None
-    if len(found) > 1:
-        raise CaseError(f"{folder}: holds {len(found)} PET images, allowed is one: keep {found[0].name} or the other")
-    pet = _scalar(read_volume(found[0]))
+    pet = _scalar(read_volume(path))
     if float(pet.data.min()) == float(pet.data.max()):
         raise ImageError(
             f"{pet.name}: uptake is {float(pet.data.min()):g} everywhere: leave the file out or replace it"
@@ -215,19 +202,19 @@ def _pet(folder: Path, stem: str) -> Volume | None:
 
 
 def _t1(root: Path, subject: str, white: Volume) -> Volume | None:
-    path = root / "anat" / f"sub-{subject}_T1w.nii.gz"
-    if not path.is_file():
+    path = _optional(root / "anat", _stems(subject), "T1w")
+    if path is None:
         return None
     t1 = _scalar(read_volume(path))
     check_overlap(t1, white, "tissue maps")
     return t1
 
 
-def _tensor(root: Path, subject: str, axes: Axes, white: Volume) -> Volume | None:
-    path = root / "dwi" / f"sub-{subject}_model-DTI_param-tensor_dwimap.nii.gz"
-    if not path.is_file():
+def _tensor(root: Path, subject: str, section: TensorSection, white: Volume) -> Volume | None:
+    path = _optional(root / "dwi", _stems(subject), "model-DTI_param-tensor_dwimap")
+    if path is None:
         return None
-    tensor = read_tensor(read_volume(path), axes)
+    tensor = read_tensor(read_volume(path), section.axes, section.order)
     check_overlap(tensor, white, "tissue maps")
     return tensor
 
@@ -240,7 +227,7 @@ def _scalar(volume: Volume) -> Volume:
     return volume
 
 
-def _check_sessions(sessions: tuple[Session, ...], white: Volume, grey: Volume) -> None:
+def _check_sessions(sessions: Sequence[Session], white: Volume, grey: Volume) -> None:
     hull = brain_hull(white, grey)
     for session in sessions:
         check_overlap(session.labels, white, "tissue maps")
@@ -249,27 +236,51 @@ def _check_sessions(sessions: tuple[Session, ...], white: Volume, grey: Volume) 
             check_overlap(session.pet, white, "tissue maps")
 
 
-def _treatments(root: Path, case_file: CaseFile, sessions: tuple[Session, ...], white: Volume) -> tuple[Treatment, ...]:
-    """The treatments by day; every resection has a cavity, as a mask or as the core of an earlier session."""
-    treatments = sorted((entry.build(root) for entry in case_file.treatment), key=lambda treatment: treatment.day)
-    for treatment in treatments:
+def _treatments(root: Path, case_file: CaseFile, sessions: Sequence[Session], white: Volume) -> tuple[Treatment, ...]:
+    """The treatments by day; every resection has a cavity that can be found (`oncology.imaging.placement`)."""
+    treatments = []
+    for entry in case_file.treatment:
+        treatment = entry.build(root)
         if isinstance(treatment, Resection):
-            _check_resection(treatment, root, sessions, white)
-    return tuple(treatments)
+            if treatment.day in case_file.days_with_two:
+                treatment = replace(treatment, day=treatment.day + 0.5 * SAME_DAY)
+            _check_resection(treatment, root / "case.toml", sessions, white)
+        treatments.append(treatment)
+    return tuple(sorted(treatments, key=lambda treatment: treatment.day))
 
 
-def _check_resection(resection: Resection, root: Path, sessions: tuple[Session, ...], white: Volume) -> None:
-    if resection.mask is None:
+def _check_resection(resection: Resection, toml: Path, sessions: Sequence[Session], white: Volume) -> None:
+    """Refuse a resection without a cavity, or one that the scan of the same day contradicts."""
+    if resection.mask is not None:
+        if not resection.mask.is_file() and not resection.mask.is_symlink():
+            raise CaseError(
+                f"{resection.mask}: mask of the resection cavity is missing: put it there (layout in data/README.md)"
+            )
+        cavity = _scalar(read_volume(resection.mask, dtype=None))
+        if not cavity.data.any() or not np.isin(cavity.data, (0, 1)).all():
+            raise ImageError(
+                f"{cavity.name}: resection cavity must hold 0 and 1, and some 1: make it a mask (fslmaths -bin)"
+            )
+        check_overlap(cavity, white, "tissue maps")
+    elif labelled_cavity(sessions, resection) is None:
         before = [session for session in sessions if session.day < resection.day]
         if not before or not before[-1].core.data.any():
             what = f"{before[-1].id} has no core" if before else "no session is earlier"
-            raise CaseError(
-                f"{root / 'case.toml'}: resection on day {resection.day:g} has no mask and {what}: give a mask"
-            )
+            raise CaseError(f"{toml}: resection on day {resection.day:g} has no mask and {what}: give a mask")
+    _check_same_day(resection, toml, sessions)
+
+
+def _check_same_day(resection: Resection, toml: Path, sessions: Sequence[Session]) -> None:
+    """Refuse a scan on the day of a resection, after another one on that day, that shows the core still in place."""
+    before = [session for session in sessions if session.day < resection.day]
+    after = [session for session in sessions if resection.day < session.day < resection.day + 1.0]
+    if not before or not after or not before[-1].core.data.any():
         return
-    cavity = _scalar(read_volume(_required(resection.mask, "mask of the resection cavity"), dtype=None))
-    if not cavity.data.any() or not np.isin(cavity.data, (0, 1)).all():
-        raise ImageError(
-            f"{cavity.name}: resection cavity must hold 0 and 1, and some 1: make it a mask (fslmaths -bin)"
+    first, second = before[-1], after[0]
+    later = resample_to(second.core.with_data(second.core.data.astype(np.uint8)), first.core, order=0).data > 0
+    left = float(later[first.core.data].mean())
+    if left > STILL_THERE:
+        raise CaseError(
+            f"{toml}: {second.id} is on the same day as the resection but shows {left:.0%} of the core of {first.id} "
+            "still there: give the sessions in the order before, after, or their days as fractions (0.5 is 12 hours)"
         )
-    check_overlap(cavity, white, "tissue maps")

@@ -6,8 +6,8 @@ one-line message.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -24,16 +24,29 @@ from pydantic import (
 )
 
 from oncology.errors import CaseError
-from oncology.imaging.labels import MAX_LABEL, NAMED_TABLES, LabelTable
+from oncology.imaging.casetext import count_dates, read_toml
+from oncology.imaging.labels import MAX_LABEL, LabelTable
+from oncology.imaging.naming import SESSION_NAME, SUBJECT_NAME
+from oncology.imaging.session import State
+from oncology.imaging.tables import NAMED_TABLES, named_table
+from oncology.imaging.tensor import Order
 from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection, Treatment
 
-__all__ = ["CaseFile", "read_case_file"]
+__all__ = ["SAME_DAY", "CaseFile", "TensorSection", "read_case_file"]
 
 # The descriptions are the remedy in every message about the key: "give ...".
-Day = Annotated[float, Field(allow_inf_nan=False, description="a finite number of days")]
+Day = Annotated[
+    float,
+    Field(allow_inf_nan=False, description="a finite number of days, or a date such as 2023-11-05 without quotes"),
+]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False, description="a positive number")]
 Density = Annotated[float, Field(gt=0.0, lt=1.0, description="a cell density between 0 and 1, both excluded")]
 Values = Annotated[tuple[int, ...], Field(description=f"an integer in 1..{MAX_LABEL}, or a list of several")]
+
+
+SAME_DAY = 0.01  # day, a quarter of an hour: from a scan before surgery to the one after it on the same day
+LONGEST = 36525.0  # day, a hundred years: a calendar beyond this is a typing error
+MOST_DOSE = 200.0  # Gy: more is centigray
 
 
 class _Section(BaseModel):
@@ -41,16 +54,23 @@ class _Section(BaseModel):
 
 
 class SubjectSection(_Section):
-    """`[subject]`: the BIDS label after `sub-`, letters and digits."""
+    """`[subject]`: the name after `sub-`, as BIDS or a data set writes it."""
 
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9]+$", description="letters and digits")]
+    id: Annotated[str, Field(pattern=SUBJECT_NAME, description="letters and digits, with - or _ in between, in quotes")]
+
+    @field_validator("id")
+    @classmethod
+    def _without_prefix(cls, value: str) -> str:
+        if value.startswith("sub-"):
+            raise ValueError(f"{value!r} begins with the 'sub-' of the file names: give {value.removeprefix('sub-')!r}")
+        return value
 
 
 class NamedLabels(_Section):
     """`labels = "brats2021"`, also written `[labels]` with `table = "brats2021"` (or `name`)."""
 
-    table: Literal["brats2017", "brats2021"] = Field(
-        validation_alias=AliasChoices("table", "name"), description="'brats2017' or 'brats2021'"
+    table: str = Field(
+        validation_alias=AliasChoices("table", "name"), description=f"one of {', '.join(NAMED_TABLES)}, in quotes"
     )
 
     @model_validator(mode="before")
@@ -59,16 +79,21 @@ class NamedLabels(_Section):
         return {"table": value} if isinstance(value, str) else value
 
     def build(self) -> LabelTable:
-        """Return the table of this name."""
-        return NAMED_TABLES[self.table]
+        """Return the table of this name.
+
+        Raises:
+            CaseError: there is none.
+        """
+        return named_table(self.table)
 
 
 class ExplicitLabels(_Section):
-    """`[labels]` with one value or a list of values per class; an empty list for a class that does not occur."""
+    """`[labels]` with one value or a list of values per class; a class that does not occur is left out."""
 
-    necrosis: Values
-    oedema: Values
-    enhancing: Values
+    necrosis: Values = ()
+    oedema: Values = ()
+    enhancing: Values = ()
+    cavity: Values = ()
 
     @field_validator("*", mode="before")
     @classmethod
@@ -77,7 +102,7 @@ class ExplicitLabels(_Section):
 
     def build(self) -> LabelTable:
         """Return the table; it checks its own values."""
-        return LabelTable(self.necrosis, self.oedema, self.enhancing)
+        return LabelTable(self.necrosis, self.oedema, self.enhancing, cavity=self.cavity)
 
 
 def _form_of_labels(value: object) -> str:
@@ -105,10 +130,22 @@ class ThresholdSection(_Section):
 
 
 class SessionSection(_Section):
-    """`[[session]]`: a scan; `day` in days from any origin shared by the whole file."""
+    """`[[session]]`: a scan; `day` in days from any origin shared by the whole file, or a date.
 
-    id: Annotated[str, Field(pattern=r"^ses-[A-Za-z0-9]+$", description="'ses-' and letters or digits")]
+    `core` says of a core that the segmentation does not show whether there is none or whether nobody segmented it.
+    """
+
+    id: Annotated[
+        str,
+        Field(pattern=SESSION_NAME, description="'ses-' and letters or digits, with - or _ in between, in quotes"),
+    ]
     day: Day
+    core: State | None = Field(default=None, description="'drawn', 'empty' or 'not segmented'")
+
+    @field_validator("id")
+    @classmethod
+    def _with_prefix(cls, value: str) -> str:
+        return value if value.startswith("ses-") else f"ses-{value}"
 
 
 class RadiotherapySection(_Section):
@@ -116,7 +153,10 @@ class RadiotherapySection(_Section):
 
     kind: Literal["radiotherapy"]
     day: Day
-    dose_gy: Positive
+    dose_gy: Annotated[
+        float,
+        Field(gt=0.0, le=MOST_DOSE, description=f"a positive number of Gy, at most {MOST_DOSE:g} (6000 cGy are 60)"),
+    ]
     fractions: Annotated[int, Field(ge=1, le=100, description="an integer in 1..100")]
     alpha: Positive = Radiotherapy.alpha
     alpha_beta: Positive = Radiotherapy.alpha_beta
@@ -158,9 +198,10 @@ TreatmentSection = Annotated[RadiotherapySection | ChemotherapySection | Resecti
 
 
 class TensorSection(_Section):
-    """`[tensor]`: axes of the diffusion tensor's components, see `oncology.imaging.tensor`."""
+    """`[tensor]`: order and axes of the diffusion tensor's components, see `oncology.imaging.tensor`."""
 
     axes: Literal["fsl", "voxel", "ras"] = Field(default="fsl", description="'fsl', 'voxel' or 'ras'")
+    order: Order | None = Field(default=None, description="'fsl', 'mrtrix', 'dipy' or 'ants'")
 
 
 class CaseFile(_Section):
@@ -181,13 +222,45 @@ class CaseFile(_Section):
         double = next((name for name in ids if ids.count(name) > 1), None)
         if double is not None:
             raise ValueError(f"session id {double} occurs twice: give each session its own id")
-        for before, after in zip(self.session, self.session[1:], strict=False):
-            if after.day <= before.day:
+        operated = {entry.day for entry in self.treatment if isinstance(entry, ResectionSection)}
+        for before, after in pairwise(self.session):
+            if after.day < before.day or (after.day == before.day and after.day not in operated):
                 raise ValueError(
                     f"{after.id} (day {after.day:g}) must be later than {before.id} (day {before.day:g}): "
-                    "sort the sessions by day and correct equal days"
+                    "sort the sessions by day and correct equal days; two scans on the same day need fractions of a "
+                    "day (0.5 is 12 hours), or the resection between them"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _within_a_lifetime(self) -> CaseFile:
+        first, last = self.session[0], self.session[-1]
+        if last.day - first.day > LONGEST:
+            raise ValueError(
+                f"{first.id} and {last.id} are {last.day - first.day:.0f} days apart, more than 100 years: "
+                "give days, not seconds, or dates such as 2023-11-05 without quotes"
+            )
+        early = next((entry for entry in self.treatment if entry.day < last.day - LONGEST), None)
+        if early is not None:
+            raise ValueError(
+                f"{early.kind} on day {early.day:g} is more than 100 years before {last.id} (day {last.day:g}): "
+                "correct its day"
+            )
+        return self
+
+    @property
+    def days(self) -> tuple[float, ...]:
+        """Day of each session, strictly ascending: a second scan on one day comes shortly after the first."""
+        days: list[float] = []
+        for session in self.session:
+            shifted = days and session.day <= days[-1]
+            days.append(days[-1] + SAME_DAY if shifted else session.day)
+        return tuple(days)
+
+    @property
+    def days_with_two(self) -> frozenset[float]:
+        """Days with a scan before a resection and one after it."""
+        return frozenset(before.day for before, after in pairwise(self.session) if before.day == after.day)
 
 
 Location = tuple[int | str, ...]
@@ -211,12 +284,8 @@ def read_case_file(path: Path) -> CaseFile:
         CaseError: the file is missing, is not TOML, has unknown or missing keys, or a value out of range; one line
             that names file, key, value and remedy.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CaseError(f"{path}: no such file: every case folder needs a case.toml (see data/README.md)") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CaseError(f"{path}: not readable as TOML ({error}): correct the file") from error
+    content = read_toml(path)
+    count_dates(path, content)
     try:
         case_file = CaseFile.model_validate(content)
         case_file.labels.build()

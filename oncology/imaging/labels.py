@@ -1,7 +1,7 @@
-"""What the values of a segmentation mean: necrosis, oedema and enhancing tumour.
+"""What the values of a segmentation mean: necrosis, oedema, enhancing tumour, and the cavity of a resection.
 
-The named tables are those of the BraTS challenges (Menze et al. 2015; Bakas et al. 2017; Baid et al. 2021); any
-other convention is a user-defined `LabelTable`, in which a class may have several values.
+A class may have several values or none: a table without core, or without oedema, says that this region was not
+segmented. Tables of public data sets are in `oncology.imaging.tables`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from oncology.errors import CaseError, ImageError
 from oncology.imaging.volume import Volume
 
-__all__ = ["BRATS2017", "BRATS2021", "NAMED_TABLES", "LabelTable", "read_labels"]
+__all__ = ["LabelTable", "indicator", "read_labels"]
 
 MAX_LABEL = 32767
+ROUNDING = 1e-3  # of a label: integers that went through a scale factor
 
 
 @dataclass(frozen=True)
@@ -31,21 +32,23 @@ class LabelTable:
         enhancing: values of the enhancing tumour.
         name: for reports.
         alternatives: values of which an image may contain only one.
+        cavity: values of the cavity of a resection, which is no tumour.
 
     Raises:
-        CaseError: a value is not in 1..32767 or stands for two classes, or there is no value at all.
+        CaseError: a value is not in 1..32767 or stands for two classes, or there is no value of a tumour at all.
     """
 
-    necrosis: tuple[int, ...]
-    oedema: tuple[int, ...]
-    enhancing: tuple[int, ...]
+    necrosis: tuple[int, ...] = ()
+    oedema: tuple[int, ...] = ()
+    enhancing: tuple[int, ...] = ()
     name: str = "explicit"
     alternatives: tuple[int, ...] = ()
+    cavity: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        values = self.necrosis + self.oedema + self.enhancing
-        if not values:
-            raise CaseError("labels: no value is given: give necrosis, oedema and enhancing")
+        if not self.whole:
+            raise CaseError("labels: no value is given: give those of necrosis, oedema and enhancing that occur")
+        values = self.whole + self.cavity
         for value in values:
             if not 1 <= value <= MAX_LABEL:
                 raise CaseError(f"labels: value {value} is outside 1..{MAX_LABEL} (0 is background): correct the table")
@@ -63,17 +66,11 @@ class LabelTable:
         return self.necrosis + self.oedema + self.enhancing
 
 
-BRATS2017 = LabelTable(necrosis=(1,), oedema=(2,), enhancing=(4,), name="brats2017")
-# The 2021 cohort is in circulation with enhancing tumour as 4 (first release) and as 3 (from the 2023 release on).
-BRATS2021 = LabelTable(necrosis=(1,), oedema=(2,), enhancing=(3, 4), name="brats2021", alternatives=(3, 4))
-NAMED_TABLES = {table.name: table for table in (BRATS2017, BRATS2021)}
-
-
 def read_labels(volume: Volume, table: LabelTable) -> Volume:
     """Check a segmentation against its table and store it as small integers.
 
     Args:
-        volume: 3-D image, integers or floats with integer values.
+        volume: 3-D image, integers or floats with integer values (within 1e-3).
         table: what the values mean.
 
     Returns:
@@ -86,20 +83,25 @@ def read_labels(volume: Volume, table: LabelTable) -> Volume:
     data = volume.data
     if data.ndim != 3:
         raise ImageError(f"{volume.name}: has shape {data.shape}, expected 3-D: extract one volume (fslroi, mrconvert)")
-    if data.dtype.kind == "f" and not np.array_equal(data, np.rint(data)):
-        value = float(data[data != np.rint(data)].flat[0])
-        raise ImageError(f"{volume.name}: label {value:g} is no integer: resample labels with nearest neighbour")
-    unknown = _first_unknown(data, table.whole)
+    if data.dtype.kind == "f":
+        integers = np.rint(data)
+        broken = np.abs(data - integers) > ROUNDING
+        if broken.any():
+            value = float(data[broken].flat[0])
+            raise ImageError(f"{volume.name}: label {value:g} is no integer: resample labels with nearest neighbour")
+        data = integers
+    unknown = _first_unknown(data, table.whole + table.cavity)
     if unknown is not None:
-        known = ", ".join(str(value) for value in sorted(table.whole))
+        known = ", ".join(str(value) for value in sorted(table.whole + table.cavity))
         raise ImageError(f"{volume.name}: label {unknown} is not in the table (0, {known}): add it to [labels]")
     labels = data.astype(np.int16)
-    if not labels.any():
+    if not indicator(labels, table.whole).any():
         raise ImageError(f"{volume.name}: segmentation is empty: leave this session out or segment it")
     present = [value for value in table.alternatives if (labels == value).any()]
     if len(present) > 1:
         raise ImageError(
-            f"{volume.name}: {table.name} allows one of the labels {present}, not both: give an explicit [labels]"
+            f"{volume.name}: {table.name} allows one of the labels {present}, not both: if {present[-1]} is the cavity "
+            'of a resection, give [labels] table = "brats2024-posttreatment", else list the values in [labels]'
         )
     return volume.with_data(labels)
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from oncology.imaging.case import Case
 from oncology.imaging.resample import sample
+from oncology.imaging.session import labelled_cavity
 from oncology.imaging.tensor import to_matrices
 from oncology.imaging.volume import Volume, read_volume
 from oncology.model.treatment import Resection
@@ -19,12 +20,18 @@ Vector = NDArray[np.float64]
 
 
 def cavity_at(case: Case, resection: Resection, points: Vector) -> Vector:
-    """Return the indicator (0..1) of a resection's cavity at points (n, 3), mm."""
+    """Return the indicator (0..1) of a resection's cavity at points (n, 3), mm.
+
+    The cavity is the mask that is given, else the one that the first scan after the resection has a label for, else the
+    core of the last scan before it.
+    """
     if resection.mask is not None:
         mask = read_volume(resection.mask)
-        return sample(mask.with_data((mask.data > 0.5).astype(float)), points)
-    before = [session for session in case.sessions if session.day < resection.day][-1]
-    return sample(before.core.with_data(before.core.data.astype(float)), points)
+        cavity = mask.with_data(mask.data > 0.5)
+    else:
+        labelled = labelled_cavity(case.sessions, resection)
+        cavity = labelled or [session for session in case.sessions if session.day < resection.day][-1].core
+    return sample(cavity.with_data(cavity.data.astype(float)), points)
 
 
 def surviving_fractions(case: Case, points: Vector) -> dict[int, Vector]:

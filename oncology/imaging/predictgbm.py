@@ -54,8 +54,9 @@ def find_patients(folder: Path) -> tuple[BenchmarkPatient, ...]:
     """
     if not folder.is_dir():
         raise CaseError(f"{folder}: no such folder: give the one with NNNNN-gm.nii.gz and its companions")
-    own = sorted(folder.glob(f"*{SEGMENTATION}"))
-    found = own or sorted(folder.glob(f"*/*{SEGMENTATION}"))
+    # names that begin with a dot are twins that macOS leaves on shared disks
+    own = sorted(folder.glob(f"[!.]*{SEGMENTATION}"))
+    found = own or sorted(folder.glob(f"[!.]*/[!.]*{SEGMENTATION}"))
     if not found:
         raise CaseError(f"{folder}: holds no NNNNN{SEGMENTATION}: give a folder of the PREDICT-GBM layout")
     patients = tuple(BenchmarkPatient(path.name.removesuffix(SEGMENTATION), path.parent) for path in found)

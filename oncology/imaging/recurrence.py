@@ -10,6 +10,7 @@ import numpy as np
 from oncology.errors import ImageError
 from oncology.imaging.case import Case
 from oncology.imaging.labels import indicator
+from oncology.imaging.naming import spellings
 from oncology.imaging.volume import Volume, read_volume
 
 __all__ = ["Recurrence", "find_recurrences"]
@@ -38,9 +39,13 @@ def find_recurrences(case: Case, given: Path | None = None) -> tuple[Recurrence,
     """
     if given is not None:
         return (_recurrence(given.name.partition(".")[0], given),)
-    fitted = {session.id for session in case.sessions}
-    paths = sorted(case.root.glob(f"ses-*/anat/sub-{case.id}_ses-*_desc-tumor_mask.nii.gz"))
-    return tuple(_recurrence(path.parts[-3], path) for path in paths if path.parts[-3] not in fitted)
+    fitted = {name for session in case.sessions for name in spellings("ses-", session.id)}
+    found = {}
+    for subject in spellings("sub-", case.id):
+        for path in case.root.glob(f"ses-*/anat/{subject}_ses-*_desc-tumor_mask.nii*"):
+            if path.parts[-3] not in fitted and path.name.endswith((".nii", ".nii.gz")):
+                found[path] = path.parts[-3]
+    return tuple(_recurrence(found[path], path) for path in sorted(found))
 
 
 def _recurrence(name: str, path: Path) -> Recurrence:

@@ -207,14 +207,16 @@ def _finish(
 
 
 def _whole_overlap(identified: Identified) -> float:
-    """Return the smallest Dice overlap of the whole tumour over the sessions, of cell fractions."""
+    """Return the smallest Dice overlap of the sessions, of cell fractions: of the whole tumour, or of cores alone."""
     here = identified.here
     space = here.problem.space
+    regions = {observation.region for observation in here.problem.observations}
+    region = "whole" if "whole" in regions else "core"
     sums = np.array(
         [
             overlap(space.volumes, seen.residual[:, 0] + observation.fractions, observation.fractions)
             for observation, seen in zip(here.problem.observations, here.seen, strict=True)
-            if isinstance(observation, MaskObservation) and observation.region == "whole"
+            if isinstance(observation, MaskObservation) and observation.region == region
         ]
     )
     both, either = space.total(sums).T

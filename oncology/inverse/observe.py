@@ -97,12 +97,12 @@ def observe(case: Case, tracer: bool = False) -> ScanData:
 
 
 def _masks(case: Case, space: CellSpace) -> list[MaskObservation]:
-    """Return the segmented regions as cell fractions."""
+    """Return the regions that were segmented as cell fractions."""
     given = {"whole": case.thresholds.oedema, "core": case.thresholds.core}
     return [
         MaskObservation(region, index, given[region], cell_average(mask, space.points, space.cells, order=0))
         for index, session in enumerate(case.sessions)
-        for region, mask in (("whole", session.whole), ("core", session.core))
+        for region, mask in session.regions.items()
     ]
 
 

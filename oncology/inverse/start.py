@@ -93,10 +93,12 @@ def starting_points(case: Case, unknowns: ScalarMap, given: Mapping[str, float])
         given: thresholds by region, 0..1.
     """
     whole = [radius(session.whole) for session in case.sessions]
-    core = radius(case.sessions[-1].core)
     inner, outer = case.thresholds.core, case.thresholds.oedema
     shape = _FRONT * (math.log(outer**-0.5 - 1.0) - math.log(inner**-0.5 - 1.0))
-    width = float(np.clip((whole[-1] - core) / shape, 0.7, 8.0))
+    width = math.sqrt(_MEDIANS[0] / _MEDIANS[2])
+    both = [session for session in case.sessions if len(session.regions) > 1]
+    if both:
+        width = float(np.clip((radius(both[-1].whole) - radius(both[-1].core)) / shape, 0.7, 8.0))
     days = [session.day for session in case.sessions]
     median_speed = 2.0 * math.sqrt(_MEDIANS[0] * _MEDIANS[2])
     speed = median_speed

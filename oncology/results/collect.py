@@ -63,10 +63,10 @@ def collect(
         for session, values in zip(case.sessions, sessions, strict=True):
             assert values is not None
             predicted = densities[session.id] = session_density(case, mesh, values, session.whole)
-            regions = {"whole": (session.whole, thresholds["oedema"]), "core": (session.core, thresholds["core"])}
+            levels = {"whole": thresholds["oedema"], "core": thresholds["core"]}
             agreements[session.id] = {
-                region: compare(mask, predicted.with_data(predicted.data > threshold))
-                for region, (mask, threshold) in regions.items()
+                region: compare(mask, predicted.with_data(predicted.data > levels[region]))
+                for region, mask in session.regions.items()
             }
         content = _estimate(case, engine, fit, agreements, comm.size)
         for name, value in (further or {}).items():

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from oncology.errors import CaseError
-from oncology.imaging import BRATS2017, BRATS2021
-from oncology.imaging.casefile import read_case_file
+from oncology.imaging import BRATS2017, BRATS2021, LabelTable
+from oncology.imaging.casefile import SAME_DAY, read_case_file
+from oncology.imaging.tables import NAMED_TABLES
 from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection
 
 GOOD = """
@@ -56,6 +57,80 @@ def test_named_table_as_a_plain_key(tmp_path):
     assert read_case_file(write(tmp_path, plain)).labels.build() == BRATS2017
 
 
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("BraTS2021", "brats2021"),
+        ("brats 2018", "brats2017"),
+        ("BraTS2023-GLI", "brats2023-glioma"),
+        ("BraTS-2024_GLI", "brats2024-posttreatment"),
+        ("Task01_BrainTumour", "msd-task01"),
+        ("HD-GLIO-AUTO", "hd-glio"),
+        ("UCSF-PDGM", "ucsf-pdgm"),
+        ("PREDICT-GBM", "predict-gbm"),
+        ("LUMIERE DeepBraTumIA", "lumiere-deepbratumia"),
+    ],
+)
+def test_spellings_of_the_named_tables(tmp_path, written, name):
+    named = GOOD.replace("necrosis = 1\noedema = [2, 3]\nenhancing = 4", f'table = "{written}"')
+    assert read_case_file(write(tmp_path, named)).labels.build() == NAMED_TABLES[name]
+
+
+@pytest.mark.parametrize("written", ["BraTS2023", "brats2024", "LUMIERE", "brats"])
+def test_a_name_that_stands_for_several_tables_is_no_choice(tmp_path, written):
+    named = GOOD.replace("necrosis = 1\noedema = [2, 3]\nenhancing = 4", f'table = "{written}"')
+    with pytest.raises(CaseError, match=rf"labels.table = '{written}'.*tables are brats2017, brats2021, .*predict-gbm"):
+        read_case_file(write(tmp_path, named))
+
+
+def test_a_table_needs_only_the_classes_that_exist(tmp_path):
+    two = GOOD.replace("necrosis = 1\noedema = [2, 3]\nenhancing = 4", "oedema = 1\nenhancing = 2\ncavity = [3, 4]")
+    assert read_case_file(write(tmp_path, two)).labels.build() == LabelTable((), (1,), (2,), cavity=(3, 4))
+
+
+@pytest.mark.parametrize("name", ["Patient-001", "BraTS2021_00042", "BraTS-GLI-00000-000", "01"])
+def test_names_as_data_sets_write_them(tmp_path, name):
+    assert read_case_file(write(tmp_path, GOOD.replace("peer01", name))).subject.id == name
+
+
+@pytest.mark.parametrize("name", ["week-000-1", "ses-week-000-1", "02", "2019_06"])
+def test_sessions_as_data_sets_write_them(tmp_path, name):
+    case = read_case_file(write(tmp_path, GOOD.replace("ses-02", name)))
+    assert case.session[1].id == f"ses-{name.removeprefix('ses-')}"
+
+
+def test_dates_are_counted_from_the_first_session(tmp_path):
+    text = GOOD.replace("day = 0\n", "day = 2023-11-05\n").replace("day = 45.2", "day = 2023-12-20T12:00:00")
+    case = read_case_file(write(tmp_path, text + RADIOTHERAPY.replace("day = 1", "day = 2023-11-04")))
+    assert case.days == (0.0, 45.5)
+    assert case.treatment[0].day == -1.0
+
+
+def test_two_scans_around_the_resection_of_one_day(tmp_path):
+    text = GOOD.replace("day = 45.2", "day = 0") + '[[session]]\nid = "ses-03"\nday = 30\n'
+    case = read_case_file(write(tmp_path, text + '[[treatment]]\nkind = "resection"\nday = 0\n'))
+    assert case.days == (0.0, SAME_DAY, 30.0)
+    assert case.days_with_two == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("encoded", "says"),
+    [
+        (GOOD.encode("utf-16"), "UTF-16"),
+        (b"# Gr\xf6\xdfe\n" + GOOD.encode(), "byte 0xf6 in line 1 is not UTF-8"),
+    ],
+)
+def test_other_encodings_are_named(tmp_path, encoded, says):
+    (tmp_path / "case.toml").write_bytes(encoded)
+    with pytest.raises(CaseError, match=f"{says}.*save it .*UTF-8"):
+        read_case_file(tmp_path / "case.toml")
+
+
+def test_marks_and_line_ends_of_windows_do_not_matter(tmp_path):
+    (tmp_path / "case.toml").write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
+    assert read_case_file(tmp_path / "case.toml").subject.id == "peer01"
+
+
 def test_treatments(tmp_path):
     text = """
 [[treatment]]
@@ -100,8 +175,8 @@ RADIOTHERAPY = '\n[[treatment]]\nkind = "radiotherapy"\nday = 1\ndose_gy = 60\nf
     ("old", "new", "message"),
     [
         ("[subject]", "colour = 1\n[subject]", "unknown key colour: allowed here are subject, labels, thresholds,"),
-        ('id = "ses-02"', 'id = "ses-02"\ndya = 1', "unknown key session[2].dya: allowed here are id, day"),
-        ("day = 45.2", "dya = 45.2", "unknown key session[2].dya: allowed here are id, day (and 1 more)"),
+        ('id = "ses-02"', 'id = "ses-02"\ndya = 1', "unknown key session[2].dya: allowed here are id, day, core"),
+        ("day = 45.2", "dya = 45.2", "unknown key session[2].dya: allowed here are id, day, core (and 1 more)"),
         ("core = 0.6", "core = 0.6\ntumor = 1", "unknown key thresholds.tumor: allowed here are oedema, core"),
         ("enhancing = 4", "enhancing = 4\nedema = 2", "unknown key labels.edema"),
         ("core = 0.6\n", "", "key thresholds.core is missing: give a cell density"),
@@ -128,7 +203,33 @@ RADIOTHERAPY = '\n[[treatment]]\nkind = "radiotherapy"\nday = 1\ndose_gy = 60\nf
         ("day = 45.2", "day = inf", "session[2].day = inf is not allowed: give a finite number of days"),
         ("day = 45.2", "day = true", "session[2].day = True"),
         ('id = "ses-02"', 'id = "ses-01"', "session id ses-01 occurs twice"),
-        ('id = "ses-02"', 'id = "02"', "session[2].id = '02' is not allowed: give 'ses-' and letters or digits"),
+        (
+            'id = "ses-02"',
+            'id = "ses/02"',
+            "session[2].id = 'ses/02' is not allowed: give 'ses-' and letters or digits",
+        ),
+        ('id = "ses-02"', 'id = "01"', "session id ses-01 occurs twice"),
+        (
+            'id = "peer01"',
+            "id = 42",
+            "subject.id = 42 is not allowed: give letters and digits, with - or _ in between, in quotes",
+        ),
+        ('id = "peer01"', 'id = "peer 01"', "subject.id = 'peer 01' is not allowed: give letters and digits"),
+        ('id = "peer01"', 'id = "sub-peer01"', "'sub-peer01' begins with the 'sub-' of the file names: give 'peer01'"),
+        ("day = 45.2", "day = 45.2\ncore = 'gone'", "give 'drawn', 'empty' or 'not segmented'"),
+        ("day = 45.2", "day = 2023-11-05", "session[1].day = 0 stands beside dates"),
+        (
+            "day = 45.2",
+            "day = 20231105",
+            "session[2].day = 20231105 looks like a date: write 2023-11-05 without quotes",
+        ),
+        ("day = 45.2", "day = 1.6e9", "ses-01 and ses-02 are 1600000000 days apart, more than 100 years"),
+        (
+            "day = 45.2",
+            "day = 45.2\n" + RADIOTHERAPY.replace("day = 1", "day = -1e5"),
+            "radiotherapy on day -100000 is",
+        ),
+        ("day = 45.2", "day = 45.2\n" + RADIOTHERAPY.replace("60", "6000"), "at most 200 (6000 cGy are 60)"),
         ('id = "peer01"', 'id = "../peer"', "subject.id = '../peer' is not allowed: give letters and digits"),
         ("necrosis = 1", "necrosis = 4", "value 4 is given more than once"),
         ("necrosis = 1", "necrosis = 0", "value 0 is outside 1..32767"),
@@ -137,11 +238,12 @@ RADIOTHERAPY = '\n[[treatment]]\nkind = "radiotherapy"\nday = 1\ndose_gy = 60\nf
             "necrosis = 1.5",
             "labels.necrosis[1] = 1.5 is not allowed: give an integer in 1..32767, or a list",
         ),
-        ("necrosis = 1\n", "", "key labels.necrosis is missing"),
+        ("necrosis = 1\noedema = [2, 3]\nenhancing = 4", "cavity = 4", "labels: no value is given"),
+        ("enhancing = 4", "enhancing = 4\ncavity = 4", "value 4 is given more than once"),
         (
             "necrosis = 1\noedema = [2, 3]\nenhancing = 4",
             'table = "brats1999"',
-            "labels.table = 'brats1999' is not allowed: give 'brats2017' or 'brats2021'",
+            "labels.table = 'brats1999': there is no such table, perhaps brats2017; tables are brats2017, brats2021,",
         ),
         ("core = 0.6", "core = 0.6 0.7", "not readable as TOML"),
         (
@@ -164,7 +266,7 @@ RADIOTHERAPY = '\n[[treatment]]\nkind = "radiotherapy"\nday = 1\ndose_gy = 60\nf
         (
             'id = "ses-02"\nday = 45.2',
             "",
-            "key session[2].id is missing: give 'ses-' and letters or digits (and 1 more)",
+            "key session[2].id is missing: give 'ses-' and letters or digits, with - or _ in between, in quotes (and 1",
         ),
         ('[subject]\nid = "peer01"', 'subject = "peer01"', "subject = 'peer01' is not allowed: give id ="),
         (

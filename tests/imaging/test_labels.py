@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from oncology.errors import CaseError, ImageError
 from oncology.imaging import BRATS2017, BRATS2021, LabelTable, Volume
 from oncology.imaging.labels import indicator, read_labels
+from oncology.imaging.tables import NAMED_TABLES
 
 
 def image(*values: float, dtype: type = np.uint8) -> Volume:
@@ -49,6 +50,25 @@ def test_named_tables():
         read_labels(image(0, 1, 3, 4), BRATS2021)
     with pytest.raises(ImageError, match="label 3 is not in the table"):
         read_labels(image(0, 1, 3, 4), BRATS2017)
+
+
+def test_integers_that_went_through_a_scale_factor():
+    read = read_labels(image(0, 0.99999, 2.0004, 4.0, dtype=np.float64), BRATS2017)
+    assert read.data.ravel().tolist() == [0, 1, 2, 4]
+    with pytest.raises(ImageError, match=r"label 1\.99\d* is no integer"):
+        read_labels(image(0, 1.99, 2, dtype=np.float32), BRATS2017)
+
+
+def test_a_cavity_is_labelled_but_no_tumour():
+    table = NAMED_TABLES["brats2024-posttreatment"]
+    assert read_labels(image(0, 1, 4), table).data.tolist() == [[[0, 1, 4]]]
+    assert 4 not in table.whole
+    with pytest.raises(ImageError, match="segmentation is empty"):
+        read_labels(image(0, 4), table)
+    with pytest.raises(
+        ImageError, match=r"\[3, 4\], not both: if 4 is the cavity of a resection, give .*posttreatment"
+    ):
+        read_labels(image(0, 3, 4), BRATS2021)
 
 
 def test_interpolated_labels():
