@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, MutableMapping
 from typing import Any, Protocol
 
@@ -37,6 +38,9 @@ class Broadcaster(Protocol):
     def bcast(self, obj: Any, root: int = 0) -> Any:
         """Return rank `root`'s object on every rank."""
 
+    def Ibarrier(self) -> Any:
+        """Return a request that completes once every rank has called this."""
+
 
 class Communicator(Broadcaster, Protocol):
     """What commands and output folders ask of an MPI communicator (mpi4py's names)."""
@@ -49,6 +53,14 @@ class Communicator(Broadcaster, Protocol):
 
     def Abort(self, errorcode: int = 0) -> Any:
         """End every rank now."""
+
+
+class _Done:
+    """A request that is complete (mpi4py's names)."""
+
+    def Test(self) -> bool:
+        """Return that it is."""
+        return True
 
 
 class Alone:
@@ -68,6 +80,10 @@ class Alone:
     def Barrier(self) -> None:
         """Return at once."""
 
+    def Ibarrier(self) -> Any:
+        """Return a request that is complete."""
+        return _Done()
+
     def Dup(self) -> Alone:
         """Return a communicator of this process alone."""
         return Alone()
@@ -77,10 +93,19 @@ class Alone:
         raise SystemExit(errorcode)
 
 
+def _wait(request: Any) -> None:
+    """Wait for a request: attentive for a millisecond or so, then at longer and longer intervals up to 5 ms."""
+    pause = 0.0
+    while not request.Test():
+        time.sleep(pause)
+        pause = min(pause + 2e-5, 5e-3)
+
+
 def on_root[T](comm: Broadcaster | None, function: Callable[[], T]) -> T:
     """Run a function on rank 0 only and return its result, or raise its error, on every rank.
 
-    For what touches files or is cheap and serial: reading a case, meshing, making a folder.
+    For what touches files or is cheap and serial: reading a case, meshing, making a folder. The others sleep meanwhile,
+    where MPI itself would keep a core busy with waiting: rank 0 and what it starts may need that core.
 
     Args:
         comm: Communicator, collective over all its ranks; None runs the function here.
@@ -98,6 +123,7 @@ def on_root[T](comm: Broadcaster | None, function: Callable[[], T]) -> T:
             result = function()
         except Exception as raised:
             error = raised
+    _wait(comm.Ibarrier())
     result, error = comm.bcast((result, error))
     if error is not None:
         raise error

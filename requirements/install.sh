@@ -127,3 +127,5 @@ else
 fi
 install -r requirements/oracle.txt
 "$uv" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+# Bytecode for what a fit loads: half of its start, and an environment may forbid Python to write it later.
+.venv/bin/python requirements/bytecode.py

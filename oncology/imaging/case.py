@@ -12,11 +12,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from oncology.errors import CaseError, ImageError
 from oncology.imaging.casefile import SAME_DAY, CaseFile, TensorSection, read_case_file
 from oncology.imaging.describe import case_table
+from oncology.imaging.distance import distance_from
 from oncology.imaging.labels import LabelTable, read_labels
 from oncology.imaging.naming import find_image, find_images, session_folder, spellings
 from oncology.imaging.plausibility import Remarks, examine
@@ -142,6 +142,9 @@ class Case:
     def tumour_distance(self) -> Volume:
         """Distance of every voxel of the tissue maps from the union of all segmentations, mm.
 
+        More than 50 mm beyond the box around the segmentations, the distance from that box stands for it, which is
+        smaller: a margin that wide also takes in the corners.
+
         Raises:
             CaseError: no segmentation reaches the grid of the tissue maps.
         """
@@ -150,7 +153,7 @@ class Case:
             union |= resample_to(session.whole, self.white, order=0).data > 0.5
         if not union.any():
             raise CaseError(f"{self.root}: the segmentations miss the grid of the tissue maps: check their affines")
-        return self.white.with_data(ndimage.distance_transform_edt(~union, sampling=self.white.voxel_sizes))
+        return self.white.with_data(distance_from(union, self.white.voxel_sizes))
 
     @property
     def days(self) -> tuple[float, ...]:

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from oncology.errors import ImageError, OutputError
 from oncology.imaging.nifti import affine_of, one_line, open_nifti, voxels_of
 
-__all__ = ["Volume", "canonical", "read_volume", "write_volume"]
+__all__ = ["Volume", "canonical", "extent", "read_volume", "write_volume"]
 
 nib: Any = nibabel  # its own type hints are incomplete
 
@@ -95,6 +95,22 @@ class Volume:
     def with_data(self, data: NDArray[Any]) -> Volume:
         """The same grid with other values."""
         return Volume(data, self.affine, self.path, self.notes)
+
+
+def extent(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
+    """Return the smallest box of voxels that holds a mask (nx, ny, nz), as slices; empty where the mask is.
+
+    Example:
+        >>> mask = np.zeros((4, 4, 4), dtype=bool)
+        >>> mask[1, 2, 0] = mask[2, 2, 3] = True
+        >>> extent(mask)
+        (slice(1, 3, None), slice(2, 3, None), slice(0, 4, None))
+    """
+    plane = mask.any(axis=2)
+    occupied = (plane.any(axis=1), plane.any(axis=0), mask.any(axis=(0, 1)))
+    ends = [np.flatnonzero(axis)[[0, -1]] if axis.any() else np.array([0, -1]) for axis in occupied]
+    first, second, third = (slice(int(low), int(high) + 1) for low, high in ends)
+    return first, second, third
 
 
 def canonical(volume: Volume) -> Volume:

@@ -16,6 +16,7 @@ from scipy import ndimage
 from oncology.errors import CaseError
 from oncology.imaging.case import Case
 from oncology.imaging.resample import cell_average, sample
+from oncology.imaging.volume import Volume, extent
 from oncology.inverse.misfit import MaskObservation, Observation, TracerObservation
 from oncology.model.cells import CellSpace
 
@@ -100,10 +101,22 @@ def _masks(case: Case, space: CellSpace) -> list[MaskObservation]:
     """Return the regions that were segmented as cell fractions."""
     given = {"whole": case.thresholds.oedema, "core": case.thresholds.core}
     return [
-        MaskObservation(region, index, given[region], cell_average(mask, space.points, space.cells, order=0))
+        MaskObservation(region, index, given[region], _filled(mask, space))
         for index, session in enumerate(case.sessions)
         for region, mask in session.regions.items()
     ]
+
+
+def _filled(mask: Volume, space: CellSpace) -> Vector:
+    """Return the fraction of each cell inside a mask, (m,); only cells that meet the box around it are sampled."""
+    box = extent(mask.data)
+    position = mask.voxel(space.points)[space.cells]
+    low = np.array([side.start for side in box]) - 0.5
+    high = np.array([side.stop for side in box]) - 0.5
+    near = np.flatnonzero(((position.max(axis=1) >= low) & (position.min(axis=1) <= high)).all(axis=1))
+    result = np.zeros(len(space.cells))
+    result[near] = cell_average(mask, space.points, space.cells[near], order=0)
+    return result
 
 
 def _tracers(case: Case, space: CellSpace) -> list[TracerObservation]:

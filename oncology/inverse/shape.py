@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, sparse
+from scipy import sparse
 from scipy.spatial import cKDTree
 
 from oncology.inverse.maps import Change, Inputs
@@ -194,6 +194,8 @@ def fit_shape(
         sharpness: of the misfits to go through.
         iterations: most iterations for each of them.
     """
+    from scipy.optimize import minimize  # most tumours need no correction
+
     z, runs, misfit = np.array(unknowns.start), 0, math.nan
     data = FixedData(days, masks)
     for sharp in sharpness:
@@ -203,7 +205,7 @@ def fit_shape(
             here = problem.evaluate(z)
             return here.value, here.derivative()
 
-        result = optimize.minimize(
+        result = minimize(
             cost,
             z,
             jac=True,

@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from oncology.imaging.case import Case
 from oncology.imaging.resample import sample
-from oncology.imaging.volume import Volume
+from oncology.imaging.volume import Volume, extent
 from oncology.inverse.misfit import TRACER
 from oncology.inverse.priors import GaussianPrior
 from oncology.inverse.scalars import ScalarMap
@@ -116,8 +116,10 @@ def _seeds(case: Case) -> list[Vector]:
     """Return candidate seeds: the deepest point of the core, its centre, the centre of the whole tumour; in tissue."""
     first = case.sessions[0]
     dense = first.core if first.core.data.any() else first.whole
-    depth = ndimage.distance_transform_edt(np.pad(dense.data, 1), sampling=dense.voxel_sizes)[1:-1, 1:-1, 1:-1]
-    deepest = dense.world(np.array([np.unravel_index(int(depth.argmax()), depth.shape)]))[0]
+    box = extent(dense.data)
+    depth = ndimage.distance_transform_edt(np.pad(dense.data[box], 1), sampling=dense.voxel_sizes)[1:-1, 1:-1, 1:-1]
+    corner = [side.start for side in box]
+    deepest = dense.world(np.add(np.unravel_index(int(depth.argmax()), depth.shape), corner)[None])[0]
     inside = first.whole.world(np.argwhere(first.whole.data))
     tissue = sample(case.white, inside) + sample(case.grey, inside) > 0.5
     allowed = inside[tissue] if tissue.any() else inside

@@ -11,8 +11,8 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import meshio
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +23,9 @@ from oncology.meshing.domain import Box, Domain, brain_domain
 from oncology.meshing.mesh import TetMesh
 from oncology.meshing.quality import QualityReport, measure_quality, quality_problem
 from oncology.meshing.topology import cell_volumes, compact, oriented
+
+if TYPE_CHECKING:
+    import meshio
 
 __all__ = ["TissueTags", "import_mesh"]
 
@@ -95,6 +98,8 @@ def import_mesh(
 
 def _read(path: Path) -> meshio.Mesh:
     """What meshio makes of a file; it prints and may leave the interpreter on a file it cannot parse."""
+    import meshio  # takes long to load, and most fits read no mesh
+
     if not path.is_file():
         raise MeshError(f"{path}: no such mesh file: check the path")
     try:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from oncology.imaging.volume import Volume
+from oncology.imaging.volume import Volume, extent
 
 __all__ = ["Raster", "locate", "rasterise"]
 
@@ -121,13 +121,17 @@ def _extended(raster: Raster, tissue: Mask, reach: float, like: Volume) -> Raste
     """Give tissue voxels near the covered ones the weights of their nearest covered voxel."""
     covered = np.zeros(raster.shape, dtype=bool)
     covered.ravel()[raster.voxels] = True
-    rim = np.argwhere(covered & ~ndimage.binary_erosion(covered))
-    wanted = np.argwhere(tissue & ~covered)
-    if not len(rim) or not len(wanted):
+    steps = np.ceil(reach / like.voxel_sizes).astype(int) + 1
+    box = tuple(slice(max(side.start - n, 0), side.stop + n) for side, n in zip(extent(covered), steps, strict=True))
+    corner, inner = [side.start for side in box], covered[box]
+    around = ndimage.maximum_filter(inner.view(np.uint8), size=tuple(2 * steps + 1), mode="constant") > 0
+    boundary = np.argwhere(inner & ~ndimage.binary_erosion(inner)) + corner
+    wanted = np.argwhere(tissue[box] & around & ~inner) + corner
+    if not len(boundary) or not len(wanted):
         return raster
-    distance, nearest = cKDTree(like.world(rim)).query(like.world(wanted), distance_upper_bound=reach + ROUND_OFF)
+    distance, nearest = cKDTree(like.world(boundary)).query(like.world(wanted), distance_upper_bound=reach + ROUND_OFF)
     near = np.isfinite(distance)
-    row = np.searchsorted(raster.voxels, np.ravel_multi_index(tuple(rim[nearest[near]].T), raster.shape))
+    row = np.searchsorted(raster.voxels, np.ravel_multi_index(tuple(boundary[nearest[near]].T), raster.shape))
     return Raster(
         raster.shape,
         np.concatenate([raster.voxels, np.ravel_multi_index(tuple(wanted[near].T), raster.shape)]),

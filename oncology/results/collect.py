@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import oncology
-from oncology.imaging import Case
-from oncology.imaging.metrics import compare
+from oncology.imaging import Case, Volume
+from oncology.imaging.metrics import dice, volume_ml
 from oncology.inverse.estimate import combinations, parameter_quantities, seed_sd
 from oncology.model.laws import law_name, law_parameters
 from oncology.model.trajectory import Trajectory
 from oncology.parallel import on_root
 from oncology.results.files import Results
 from oncology.results.fitted import FittedTumour, fitted_tumour, plain_treatment, posterior_content, shape_content
-from oncology.results.images import session_density
+from oncology.results.images import session_densities
 from oncology.results.schema import SCHEMA, Estimate
 from oncology.results.versions import versions
 
@@ -59,15 +60,16 @@ def collect(
         density = np.stack([frame for frame in frames if frame is not None]).astype(np.float32)
         meta: dict[str, float | str] = {"case": case.id, "version": oncology.__version__}
         trajectory = Trajectory(course.days[kept], density, mesh.fingerprint, meta)
-        densities, agreements, thresholds = {}, {}, _thresholds(case, fit)
-        for session, values in zip(case.sessions, sessions, strict=True):
-            assert values is not None
-            predicted = densities[session.id] = session_density(case, mesh, values, session.whole)
-            levels = {"whole": thresholds["oedema"], "core": thresholds["core"]}
-            agreements[session.id] = {
-                region: compare(mask, predicted.with_data(predicted.data > levels[region]))
+        thresholds = _thresholds(case, fit)
+        densities = session_densities(case, mesh, [values for values in sessions if values is not None])
+        levels = {"whole": thresholds["oedema"], "core": thresholds["core"]}
+        agreements = {
+            session.id: {
+                region: _agreement(mask, densities[session.id], levels[region])
                 for region, mask in session.regions.items()
             }
+            for session in case.sessions
+        }
         content = _estimate(case, engine, fit, agreements, comm.size)
         for name, value in (further or {}).items():
             content[name] = _joined(content.get(name), value)
@@ -89,6 +91,20 @@ def collect(
     return Results(None, estimate, case, {}, light, fit.level.mesh, tuple(log), config)
 
 
+@dataclass(frozen=True)
+class _Agreement:
+    """Scan against model in one region: overlap 0..1 (None where both are empty) and volumes, mL."""
+
+    dice: float | None
+    reference_ml: float
+    predicted_ml: float
+
+
+def _agreement(scan: Volume, density: Volume, threshold: float) -> _Agreement:
+    predicted = density.with_data(density.data > threshold)
+    return _Agreement(dice(scan.data, predicted.data), volume_ml(scan), volume_ml(predicted))
+
+
 def _joined(before: Any, added: Any) -> Any:
     """Add entries to a table and items to a list; replace anything else."""
     if isinstance(before, dict) and isinstance(added, Mapping):
@@ -96,7 +112,9 @@ def _joined(before: Any, added: Any) -> Any:
     return [*before, *added] if isinstance(before, list) else added
 
 
-def _estimate(case: Case, engine: Engines, fit: CaseFit, agreements: dict[str, Any], ranks: int) -> dict[str, Any]:
+def _estimate(
+    case: Case, engine: Engines, fit: CaseFit, agreements: Mapping[str, Mapping[str, _Agreement]], ranks: int
+) -> dict[str, Any]:
     """Return the content of `estimate.json` that follows from the fit alone."""
     unknowns, posterior, tumour = fit.unknowns, fit.posterior, fit.tumour
     scalars = parameter_quantities(unknowns, posterior)

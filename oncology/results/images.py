@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from oncology.meshing import TetMesh
 from oncology.meshing.raster import Raster, locate
 from oncology.model.trajectory import Trajectory
 
-__all__ = ["density_image", "on_day", "session_density", "tissue_raster"]
+__all__ = ["density_image", "on_day", "session_densities", "session_density", "tissue_raster"]
 
 _FAINTEST = 1e-12  # density below which log-odds are cut
 
@@ -20,6 +21,22 @@ _FAINTEST = 1e-12  # density below which log-odds are cut
 def session_density(case: Case | None, mesh: TetMesh, values: NDArray[np.floating[Any]], like: Volume) -> Volume:
     """Return a P1 density (nv,) on the voxels of an image, clipped to [0, 1]."""
     return density_image(tissue_raster(case, mesh, like), values, like)
+
+
+def session_densities(case: Case, mesh: TetMesh, values: Sequence[NDArray[np.floating[Any]]]) -> dict[str, Volume]:
+    """Return P1 densities (nv,), one for each session, on the voxels of that session's segmentation.
+
+    Sessions on one grid share the search for the cells of its voxels.
+    """
+    rasters: list[tuple[Volume, Raster]] = []
+    densities = {}
+    for session, density in zip(case.sessions, values, strict=True):
+        raster = next((raster for grid, raster in rasters if grid.same_grid(session.whole)), None)
+        if raster is None:
+            raster = tissue_raster(case, mesh, session.whole)
+            rasters.append((session.whole, raster))
+        densities[session.id] = density_image(raster, density, session.whole)
+    return densities
 
 
 def tissue_raster(case: Case | None, mesh: TetMesh, like: Volume) -> Raster:

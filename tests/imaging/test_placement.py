@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from oncology.imaging import Case
 from oncology.imaging.placement import cavity_at, surviving_fractions, tensors_at
@@ -85,6 +86,17 @@ def test_distances_are_those_from_the_union_of_all_segmentations(case):
     assert (distance.data[away < 17.0] == 0.0).all()
     far = (away > 25.0) & (away < 40.0)
     np.testing.assert_allclose(distance.data[far], away[far] - 18.0, atol=2.0)
+
+
+def test_distances_are_exact_near_the_tumour_and_never_too_large(case):
+    """Against SciPy's transform of the whole grid; 50 mm around the segmentations is near."""
+    union = np.logical_or.reduce([session.whole.data for session in case.sessions])
+    exact = ndimage.distance_transform_edt(~union, sampling=case.white.voxel_sizes)
+    found = case.tumour_distance.data
+    np.testing.assert_allclose(found[exact <= 50.0], exact[exact <= 50.0], atol=1e-9)
+    assert (found <= exact + 1e-9).all()
+    assert (found[exact > 50.0] > 50.0).all()
+    assert (exact > 60.0).any()
 
 
 def test_a_mask_that_is_not_there_is_named(case):
