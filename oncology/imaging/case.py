@@ -18,6 +18,7 @@ from oncology.imaging.casefile import SAME_DAY, CaseFile, TensorSection, read_ca
 from oncology.imaging.describe import case_table
 from oncology.imaging.distance import distance_from
 from oncology.imaging.labels import LabelTable, read_labels
+from oncology.imaging.metrics import volume_ml
 from oncology.imaging.naming import find_image, find_images, session_folder, spellings
 from oncology.imaging.plausibility import Remarks, examine
 from oncology.imaging.resample import resample_to
@@ -36,6 +37,8 @@ from oncology.model.treatment import Resection, Treatment
 
 __all__ = ["Case", "Session", "Thresholds"]
 
+FEWEST_SLICES = 3  # voxels along an axis of a segmentation
+FEWEST_VOXELS, LEAST_ML = 8, 0.03  # of a tumour; a ball of 2 mm radius has 0.03 mL
 STILL_THERE = 0.5  # fraction of a core in the scan right after its resection, above which it was not resected
 
 
@@ -94,6 +97,10 @@ class Case:
 
         See `oncology.imaging.plausibility`; what makes a fit impossible is an error of `read` already.
         """
+        return self._remarks
+
+    @cached_property
+    def _remarks(self) -> Remarks:
         return examine(self)
 
     @classmethod
@@ -233,10 +240,28 @@ def _scalar(volume: Volume) -> Volume:
 def _check_sessions(sessions: Sequence[Session], white: Volume, grey: Volume) -> None:
     hull = brain_hull(white, grey)
     for session in sessions:
+        _check_size(session)
         check_overlap(session.labels, white, "tissue maps")
         check_inside_brain(session.whole, hull, white, grey)
         if session.pet is not None:
             check_overlap(session.pet, white, "tissue maps")
+
+
+def _check_size(session: Session) -> None:
+    """Refuse a tumour, or an image, that is too small for a shape to be seen in it."""
+    name, slices = session.labels.name, min(session.labels.shape)
+    if slices < FEWEST_SLICES:
+        raise ImageError(
+            f"{name}: has {slices} voxel{'s' * (slices > 1)} along one axis, growth needs a volume of "
+            f"{FEWEST_SLICES} slices or more: export the whole image"
+        )
+    voxels = int(session.whole.data.sum())
+    volume = volume_ml(session.whole)
+    if voxels < FEWEST_VOXELS or volume < LEAST_ML:
+        raise ImageError(
+            f"{name}: the tumour has {voxels} voxel{'s' * (voxels > 1)} ({volume:.2g} mL), too small for a fit, "
+            f"which needs {FEWEST_VOXELS} voxels and {LEAST_ML:g} mL: check the segmentation, or leave this session out"
+        )
 
 
 def _treatments(root: Path, case_file: CaseFile, sessions: Sequence[Session], white: Volume) -> tuple[Treatment, ...]:

@@ -1,6 +1,7 @@
 """What is odd about a case before any fit: sentences that name the value, what is usual, and what to look at.
 
-Nothing here is an error. Each check is a function of the case that yields sentences; `CHECKS` lists them.
+Nothing here is an error. Each check is a function of the case that yields sentences; `CHECKS` lists them. Those of
+files, labels and maps are in `oncology.imaging.plausibility_images`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from oncology.imaging.metrics import volume_ml
+from oncology.imaging.plausibility_images import files, label_order, maps, thickness
 from oncology.imaging.resample import resample_to
+from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection
 from oncology.text import number, plain
 
 if TYPE_CHECKING:
@@ -27,11 +30,11 @@ CLOSE, APART = 7.0, 365.0  # days between sessions: usual range
 FALL = 0.1  # fraction of the volume by which it may fall without a remark
 FASTEST = 1.0  # mm/day of the equivalent radius
 FOCUS = 0.05  # fraction of the whole tumour from which a separate piece counts as a focus
-THICK = 3.0  # mm, voxel edge
 SMALL, LARGE = 0.5, 200.0  # mL, usual range of a whole tumour
-BRAIN = (500.0, 2200.0)  # mL, usual range of white and grey matter together
 LITTLE_OEDEMA = 0.98  # fraction of the whole tumour that is core
-UNKNOWN_TISSUE = 0.5  # fraction of the tumour without a tissue class
+FAR = 3652.5  # day from the scans, beyond which a treatment is unlikely
+MOST_DOSE = 100.0  # Gy
+MOST_KILL = 1.0  # 1/day
 
 
 class Remarks(tuple[str, ...]):
@@ -68,7 +71,8 @@ def _sessions(case: Case) -> Iterator[str]:
         )
     for before, after in pairwise(case.sessions):
         days = after.day - before.day
-        if not CLOSE <= days <= APART:
+        surgery = any(isinstance(t, Resection) and before.day < t.day < after.day for t in case.treatments)
+        if not (CLOSE <= days <= APART or (surgery and days < CLOSE)):
             yield (
                 f"{before.id} and {after.id} are {plain(days)} days apart, usual are {CLOSE:g} to {APART:g}: "
                 "check their days in case.toml"
@@ -82,12 +86,15 @@ def _overlap(case: Case) -> Iterator[str]:
         common = int(np.count_nonzero(later & before.whole.data))
         smaller = min(np.count_nonzero(later), np.count_nonzero(before.whole.data))
         if not common:
-            yield f"{before.id} and {after.id} do not overlap: check affines and registration of the sessions"
+            yield (
+                f"{before.id} and {after.id} do not overlap: the tumour cannot have moved: "
+                "register the sessions to each other, and check their affines (a flip of left and right?)"
+            )
         elif common < 0.5 * smaller:
             part = 100.0 * common / smaller
             yield (
                 f"{before.id} and {after.id} overlap by only {part:.0f} % of the smaller tumour: "
-                "check the registration of the sessions"
+                "register the sessions to each other"
             )
 
 
@@ -97,12 +104,14 @@ def _growth(case: Case) -> Iterator[str]:
         treated = any(before.day <= treatment.day < after.day for treatment in case.treatments)
         for region in ("whole", "core"):
             first, second = (volume_ml(getattr(session, region)) for session in (before, after))
-            if second < (1.0 - FALL) * first and not treated:
+            if 0.0 < second < (1.0 - FALL) * first and not treated:
                 what = "whole tumour" if region == "whole" else "core"
                 yield (
                     f"{after.id}: the {what} shrinks from {number(first)} to {number(second)} mL without treatment: "
                     "check order and labels of the sessions, or add the treatment to case.toml"
                 )
+        if before.whole.same_grid(after.whole) and np.array_equal(before.labels.data, after.labels.data):
+            yield f"{after.id}: has the same segmentation as {before.id}: check that each session has its own"
         first, second = (_radius(session) for session in (before, after))
         speed = (second - first) / (after.day - before.day)
         if speed > FASTEST:
@@ -139,7 +148,8 @@ def _touches(mask: NDArray[np.bool_]) -> bool:
 def _foci(case: Case) -> Iterator[str]:
     """Tumours in several pieces: one seed grows into one piece."""
     for session in case.sessions:
-        pieces, count = ndimage.label(session.whole.data, structure=np.ones((3, 3, 3)))
+        (box,) = ndimage.find_objects(session.whole.data.astype(np.uint8))
+        pieces, count = ndimage.label(session.whole.data[box], structure=np.ones((3, 3, 3)))
         sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
         large = int((sizes >= FOCUS * sizes.sum()).sum())
         if large > 1:
@@ -153,8 +163,8 @@ def _regions(case: Case) -> Iterator[str]:
         if (session.core.data & ~session.whole.data).any():
             yield f"{session.id}: the core reaches outside the whole tumour: check the label table"
         if not core:
-            yield f"{session.id}: has no core: only the boundary of the whole tumour is fitted"
-        elif core > LITTLE_OEDEMA * whole:
+            yield from _missing_core(case, session)
+        elif core > LITTLE_OEDEMA * whole and session.whole_state == "drawn":
             yield f"{session.id}: {100 * core / whole:.0f} % of the tumour is core: check whether oedema is labelled"
         if not SMALL <= whole <= LARGE:
             yield (
@@ -163,24 +173,50 @@ def _regions(case: Case) -> Iterator[str]:
             )
 
 
-def _images(case: Case) -> Iterator[str]:
-    """Thick slices, and tissue maps that hold no whole brain."""
-    volumes = {"tissue maps": case.white} | {session.id: session.labels for session in case.sessions}
-    for name, volume in volumes.items():
-        if volume.voxel_sizes.max() > THICK:
-            sizes = " × ".join(f"{size:.3g}" for size in volume.voxel_sizes)
-            yield f"{name}: voxels of {sizes} mm are thick, at most {THICK:g} mm are advised: resample from thin slices"
-    tissue = float((case.white.data + case.grey.data).sum()) * case.white.voxel_volume / 1e3
-    if not BRAIN[0] <= tissue <= BRAIN[1]:
+def _missing_core(case: Case, session: Session) -> Iterator[str]:
+    """How a core that the segmentation does not show was read, and what to write if that is wrong."""
+    if not case.labels.core:
+        yield f"{session.id}: the label table has no core: only the boundary of the whole tumour is fitted"
+    elif session.core_state == "empty":
+        yield f'{session.id}: has no core, which counts as seen to be empty (core = "empty", or a resection)'
+    else:
+        before = [other.id for other in case.sessions if other.day < session.day and other.core.data.any()]
+        gone = f"has no core although {before[-1]} has one and no resection is given" if before else "has no core"
         yield (
-            f"tissue maps: hold {number(tissue)} mL of white and grey matter, usual are {BRAIN[0]:g} to {BRAIN[1]:g}: "
-            "check the maps and their voxel size"
-        )
-    if case.reassigned_fraction > UNKNOWN_TISSUE:
-        yield (
-            f"tissue maps: say neither white nor grey matter for {100 * case.reassigned_fraction:.0f} % of the tumour, "
-            "which is taken as white matter: use maps that were filled in under the tumour"
+            f"{session.id}: {gone}: taken as not segmented, so that only the boundary of the whole tumour is fitted; "
+            'segment it, add the resection, or write core = "empty" under its [[session]] if there is none'
         )
 
 
-CHECKS: tuple[Callable[[Case], Iterator[str]], ...] = (_sessions, _overlap, _growth, _cut, _foci, _regions, _images)
+def _treatments(case: Case) -> Iterator[str]:
+    """Doses, kill rates and days that are typing errors more often than treatments."""
+    first, last = case.sessions[0].day, case.sessions[-1].day
+    for treatment in case.treatments:
+        kind, day = type(treatment).__name__.lower(), plain(treatment.day)
+        if not first - FAR <= treatment.day <= last + FAR:
+            yield f"{kind} on day {day} is more than ten years from the scans: check its day in case.toml"
+        if isinstance(treatment, Radiotherapy) and treatment.dose_gy > MOST_DOSE:
+            yield (
+                f"{kind} on day {day}: a dose of {plain(treatment.dose_gy)} Gy is above {MOST_DOSE:g} Gy: "
+                "check dose_gy in case.toml (Gy, not cGy)"
+            )
+        if isinstance(treatment, Chemotherapy) and treatment.rate > MOST_KILL:
+            yield (
+                f"{kind} on day {day}: a kill rate of {plain(treatment.rate)} /day is above {MOST_KILL:g} /day: "
+                "check rate in case.toml (1/day, not per cent)"
+            )
+
+
+CHECKS: tuple[Callable[[Case], Iterator[str]], ...] = (
+    files,
+    _sessions,
+    _overlap,
+    _growth,
+    _cut,
+    _foci,
+    _regions,
+    label_order,
+    thickness,
+    maps,
+    _treatments,
+)

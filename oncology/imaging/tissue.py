@@ -18,7 +18,7 @@ from oncology.imaging.volume import Volume
 
 __all__ = ["brain_hull", "check_inside_brain", "check_overlap", "check_probability", "join_maps", "reassign"]
 
-TOLERANCE = 1e-3  # of one probability: rounding of scaled integers
+TOLERANCE = 0.0201  # of one probability: overshoot of splines, rounding of scaled integers
 SUM_TOLERANCE = 0.02  # of white + grey: rounding of both, and resampling
 TISSUE = 0.5  # white + grey above this is brain tissue
 HULL_BLOCK = 4.0  # mm

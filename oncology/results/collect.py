@@ -169,7 +169,7 @@ def _estimate(
             for name, q in joined.items()
         ],
         "not_identified": [name for name, entry in parameters.items() if not entry["identified"]],
-        "warnings": [*fit.warnings, *course.run.notes],
+        "warnings": [*case.check(), *fit.warnings, *course.run.notes],
         "density_range": list(course.run.extremes),
         "cut_density": fit.cut_density,
         "single_seed_overlap": fit.overlap,

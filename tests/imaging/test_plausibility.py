@@ -31,7 +31,12 @@ def test_nothing_is_said_of_an_ordinary_case(tmp_path):
         ((LATER, replace(FIRST, id="ses-03", day=80.0)), "the whole tumour shrinks"),
         ((LATER, replace(LATER, id="ses-03", day=80.0, core=6.0)), "the core shrinks"),
         ((replace(FIRST, whole=9.0, core=4.0), replace(LATER, day=8.0)), "grows by 1.38 mm/day"),
-        ((replace(FIRST, core=0.0), LATER), "ses-01: has no core"),
+        ((replace(FIRST, core=0.0), LATER), "ses-01: has no core: taken as not segmented"),
+        (
+            (LATER, replace(LATER, id="ses-03", day=80.0, core=0.0)),
+            "has no core although ses-02 has one and no resection",
+        ),
+        ((FIRST, replace(FIRST, id="ses-02", day=40.0)), "ses-02: has the same segmentation as ses-01"),
         ((replace(FIRST, core=14.0), LATER), "check whether oedema is labelled"),
         ((replace(FIRST, whole=4.0, core=3.1), replace(LATER, day=60.0)), "usual are 0.5 to 200"),
     ],
@@ -56,7 +61,7 @@ def moved(case: Case, shift: int) -> Case:
 
 def test_sessions_that_do_not_overlap(tmp_path):
     case = case_of(tmp_path, FIRST, LATER)
-    assert any("do not overlap: check affines" in remark for remark in moved(case, 14).check())
+    assert any("do not overlap: the tumour cannot have moved: register" in remark for remark in moved(case, 14).check())
     assert any("% of the smaller tumour" in remark for remark in moved(case, 9).check())
 
 
