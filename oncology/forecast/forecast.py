@@ -109,19 +109,14 @@ def forecast_linearised(
     tell("estimate", 0.0)
     course = _course(engine, tumour, x, days, keep=True)
     levels = {region: _level(tumour, x, region) for region in tumour.thresholds}
-    volumes = {region: _volumes(space, course.observations, level) for region, (level, _) in levels.items()}
-    squares = {region: np.zeros(len(days)) for region in levels}
-    variances = {day: np.zeros(len(space.owned)) for day in shown}
-    for number, direction in enumerate(tumour.deviations.T):
-        tell(f"tangent {number + 1} of {len(x)}", (1.0 + number) / (1.0 + len(x)))
-        tangents = _tangents(engine, course, tumour.unknowns.tangent(x, direction).tumour)
-        for day, tangent in zip(days, tangents, strict=True):
-            if day in variances:
-                variances[day] += tangent**2
-        for region, (_, raised) in levels.items():
-            squares[region] += _volume_slopes(space, volumes[region], tangents, raised @ direction) ** 2
-    bands = {region: _linear_band(v.volume, np.sqrt(squares[region])) for region, v in volumes.items()}
-    deviations = {day: np.sqrt(variance) for day, variance in variances.items()}
+    tell(f"tangents along {len(x)} directions", 0.3)
+    directions = tumour.deviations.T
+    tangents = _tangents(engine, course, [tumour.unknowns.tangent(x, direction).tumour for direction in directions])
+    deviations = {day: np.linalg.norm(tangents[days.index(day)], axis=0) for day in shown}
+    bands = {}
+    for region, (level, raised) in levels.items():
+        slopes = _volume_slopes(space, course.observations, level, tangents, directions @ raised)
+        bands[region] = _linear_band(_volumes(space, course.observations, level), np.linalg.norm(slopes, axis=1))
     return Forecast(days, course.observations, deviations, bands, course.frame_days, tuple(course.frames))
 
 
@@ -162,13 +157,13 @@ def forecast_ensemble(
         redrawn += again
         observations = _course(engine, tumour, x, days, keep=False).observations
         for region in tumour.thresholds:
-            drawn[region][number] = _volumes(engine.space, observations, _level(tumour, x, region)[0]).volume
+            drawn[region][number] = _volumes(engine.space, observations, _level(tumour, x, region)[0])
         for day, first, density in zip(days, course.observations, observations, strict=True):
             if day in sums:
                 sums[day] += np.stack([density - first, (density - first) ** 2])
     bands = {}
     for region, values in drawn.items():
-        estimate = _volumes(engine.space, course.observations, _level(tumour, tumour.mean, region)[0]).volume
+        estimate = _volumes(engine.space, course.observations, _level(tumour, tumour.mean, region)[0])
         median, low, high = np.quantile(values, _QUANTILES, axis=0)
         bands[region] = Band(estimate, low, high, median)
     deviations = {
@@ -204,14 +199,17 @@ def _course(engine: Engine, tumour: FittedTumour, x: Vector, days: tuple[float, 
     )
 
 
-def _tangents(engine: Engine, course: _Course, change: TumourChange) -> tuple[Vector, ...]:
-    """Return the derivatives of the observations of a run along a change of rates, seed and onset."""
+def _tangents(engine: Engine, course: _Course, changes: Sequence[TumourChange]) -> tuple[Vector, ...]:
+    """Return the derivatives of the observations of a run along k changes of rates, seed and onset, (k, owned) each."""
     if course.before is None:
-        return tuple(day[0] for day in engine.tangent(course.after, [change]))
-    *early, last = (day[0] for day in engine.tangent(course.before, [change]))
+        return engine.tangent(course.after, changes)
+    *early, last = engine.tangent(course.before, changes)
     corrected = reshape_slope(course.before.densities[-1], course.corrected) * last
-    later = replace(change, seed=(0.0,) * len(change.seed), onset=0.0, initial=corrected)
-    return (*early, *(day[0] for day in engine.tangent(course.after, [later])))
+    later = [
+        replace(change, seed=(0.0,) * len(change.seed), onset=0.0, initial=initial)
+        for change, initial in zip(changes, corrected, strict=True)
+    ]
+    return (*early, *engine.tangent(course.after, later))
 
 
 def _sample(tumour: FittedTumour, random: np.random.Generator) -> tuple[Vector, int]:
@@ -234,27 +232,22 @@ def _level(tumour: FittedTumour, x: Vector, region: str) -> tuple[float, Vector]
     return level, raised
 
 
-@dataclass(frozen=True)
-class _Volumes:
-    """Volumes (nt,), mL, and on every day their slopes by the densities at the vertices of the local cells."""
-
-    volume: Vector
-    slopes: tuple[Vector, ...]
+def _volumes(space: CellSpace, observations: Sequence[Vector], level: float) -> Vector:
+    """Return the volumes (nt,) where densities exceed a level, mL."""
+    seen = [volume_fraction(space.to_cells(density), level)[0] for density in observations]
+    return space.total(np.array([space.volumes @ fraction for fraction in seen]) / MM3_PER_ML)
 
 
-def _volumes(space: CellSpace, observations: Sequence[Vector], level: float) -> _Volumes:
-    seen = [volume_fraction(space.to_cells(density), level) for density in observations]
-    volumes = np.array([space.volumes @ fraction for fraction, _ in seen]) / MM3_PER_ML
-    return _Volumes(space.total(volumes), tuple(slopes for _, slopes in seen))
-
-
-def _volume_slopes(space: CellSpace, volumes: _Volumes, tangents: Sequence[Vector], raised: float) -> Vector:
-    """Return the derivatives of the volumes (nt,), mL, where densities move by tangents, the level by `raised`."""
-    local = [
-        space.volumes @ (slopes * (space.to_cells(tangent) - raised)).sum(axis=1)
-        for slopes, tangent in zip(volumes.slopes, tangents, strict=True)
-    ]
-    return np.asarray(space.total(np.array(local) / MM3_PER_ML))
+def _volume_slopes(
+    space: CellSpace, observations: Sequence[Vector], level: float, tangents: Sequence[Vector], raised: Vector
+) -> Vector:
+    """Return the derivatives (nt, k) of the volumes where densities move by tangents, the level by `raised` (k,)."""
+    local = []
+    for density, tangent in zip(observations, tangents, strict=True):
+        slopes = volume_fraction(space.to_cells(density), level)[1] * space.volumes[:, None] / MM3_PER_ML
+        # the fractions depend on density minus level alone
+        local.append(tangent @ space.from_cells(slopes) - slopes.sum() * raised)
+    return np.asarray(space.total(np.array(local).ravel())).reshape(len(local), len(raised))
 
 
 def _linear_band(volume: Vector, sd: Vector) -> Band:

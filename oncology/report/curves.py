@@ -74,8 +74,7 @@ def growth_figure(results: Results, curves: Mapping[str, Curve] | None = None, l
     """
     curves = growth_curves(results) if curves is None else curves
     last = float(results.trajectory.times[-1]) if last is None else last
-    with style.figure(180.0, 74.0) as drawing:
-        left, right = drawing.subplots(1, 2)
+    with style.figure(180.0, 74.0, 2, (13.0, 3.0, 25.0, 3.0), 14.0) as (drawing, (left, right)):
         for region in REGIONS:
             curve, scans = curves[region], _scan_volumes(results, region)
             label = f"{style.NAMES[region]}, density > {results.threshold[region]:g}"
@@ -103,7 +102,7 @@ def growth_figure(results: Results, curves: Mapping[str, Curve] | None = None, l
                 panel.axvline(last, color="#888888", linewidth=0.8, label="last session" if panel is left else None)
         entries = sorted(zip(*left.get_legend_handles_labels(), strict=True), key=lambda entry: _place(entry[1]))
         handles, labels = zip(*entries, strict=True)
-        drawing.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7.0)
+        drawing.legend(handles, labels, loc="lower center", ncols=3, fontsize=7.0)
         return drawing
 
 
@@ -176,8 +175,7 @@ def convergence_figure(log: Sequence[Mapping[str, Any]]) -> Figure:
     """
     number = np.arange(1, len(log) + 1)
     starts = _stage_starts(log)
-    with style.figure(180.0, 62.0) as drawing:
-        misfit, rates, places = drawing.subplots(1, 3)
+    with style.figure(180.0, 62.0, 3, (14.0, 2.0, 22.0, 6.0), 13.0) as (drawing, (misfit, rates, places)):
         names: list[str] = []
         for first, after in zip(starts, [*starts[1:], len(log)], strict=True):
             stage = str(log[first].get("stage", ""))
@@ -193,9 +191,9 @@ def convergence_figure(log: Sequence[Mapping[str, Any]]) -> Figure:
         _draw_distances(places, log, number)
         for panel in (misfit, rates, places):
             panel.set_xlabel("accepted iterate")
-            panel.xaxis.get_major_locator().set_params(integer=True)
+            panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         handles, labels = misfit.get_legend_handles_labels()
-        drawing.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=7.0, title="stages of the misfit")
+        drawing.legend(handles, labels, loc="lower center", ncols=4, fontsize=7.0, title="stages of the misfit")
         return drawing
 
 

@@ -32,6 +32,7 @@ MARGIN = 22.0  # mm of surroundings on each side of the largest tumour
 LEAST_REACH = 45.0  # mm from the centre to the edge of the picture
 PIXEL = 0.4  # mm
 SCALE_BAR = 20.0  # mm
+OPACITY = 0.5  # of a filling
 WHITE_SHADE, GREY_SHADE = 0.80, 0.50  # where tissue maps stand in for a T1
 
 
@@ -151,15 +152,14 @@ def planes_figure(
         reach: mm from there to the edge of the pictures.
     """
     offsets = np.linspace(-reach, reach, round(2 * reach / PIXEL) + 1)
-    with style.figure(180.0, 70.0) as drawing:
-        axes = drawing.subplots(1, 3)
+    with style.figure(180.0, 70.0, 3, (1.0, 1.0, 6.0, 5.0), 2.0) as (drawing, axes):
         for panel, plane in zip(axes, PLANES, strict=True):
             _draw_plane(panel, plane, behind, fills, lines, centre, offsets)
         patches = [Patch(facecolor=fill.colour, alpha=0.75, label=fill.label) for fill in fills]
         marks = [Line2D([], [], color=line.colour, linestyle=line.dashes, label=line.label) for line in lines]
         drawing.legend(
             handles=[*patches, *marks],
-            loc="outside lower center",
+            loc="lower center",
             ncols=4,
             fontsize=7.5,
             handlelength=2.2,
@@ -181,10 +181,12 @@ def _draw_plane(
     shape = (len(offsets), len(offsets))
     right, up = centre[plane.right] + offsets, centre[plane.up] + offsets
     extent = (right[0], right[-1], up[0], up[-1])
-    brightness = behind(points).reshape(shape)
-    panel.imshow(brightness, cmap="gray", vmin=0.0, vmax=1.0, origin="lower", extent=extent, interpolation="bilinear")
+    picture = np.repeat(np.clip(behind(points), 0.0, 1.0)[:, None], 3, axis=1)
     for fill in fills:
-        _fill(panel, _inside(fill.mask, points).reshape(shape), fill.colour, extent)
+        inside = _inside(fill.mask, points)
+        picture[inside] += OPACITY * (np.array(colors.to_rgb(fill.colour)) - picture[inside])
+    tints = np.round(255.0 * picture).astype(np.uint8).reshape(*shape, 3)
+    panel.imshow(tints, origin="lower", extent=extent, interpolation="bilinear")
     for line in lines:
         values = sample(line.image, points).reshape(shape)
         if values.min() < line.level < values.max():
@@ -209,15 +211,6 @@ def background(case: Case | None, density: Volume, points: Floats) -> Floats:
 
 def _inside(mask: Volume, points: Floats) -> NDArray[np.bool_]:
     return sample(mask.with_data(mask.data.astype(np.uint8)), points, order=0) > 0.5
-
-
-def _fill(panel: Axes, mask: NDArray[np.bool_], colour: str, extent: tuple[float, float, float, float]) -> None:
-    if not mask.any():
-        return
-    tint = np.zeros((*mask.shape, 4))
-    tint[..., :3] = colors.to_rgb(colour)
-    tint[..., 3] = 0.50 * mask
-    panel.imshow(tint, origin="lower", extent=extent, interpolation="nearest")
 
 
 def _annotate(panel: Axes, plane: Plane, centre: Floats, extent: tuple[float, float, float, float]) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 __all__ = ["HUES", "MODEL", "NAMES", "SCAN", "Drawing", "figure", "pixels", "png_uri", "vector"]
@@ -32,6 +33,7 @@ MODEL = {"whole": BLUE, "core": VERMILLION}
 NAMES = {"whole": "whole tumour", "core": "core"}
 
 MM = 1 / 25.4  # inch
+COMPRESSION = 3  # of 9: a fifth larger than the usual 6 in a third of the time
 RESOLUTION = 200  # dots an inch: sharp in print at the size of the page
 TEXT = "#222222"
 _SETTINGS: Any = {
@@ -66,15 +68,31 @@ class Drawing(Figure):
 
 
 @contextmanager
-def figure(width: float, height: float) -> Iterator[Drawing]:
-    """Give a figure of a size in mm to draw on, in the style of the report."""
+def figure(
+    width: float, height: float, columns: int, margins: tuple[float, float, float, float], gap: float
+) -> Iterator[tuple[Drawing, list[Axes]]]:
+    """Give a figure with panels side by side to draw on, in the style of the report.
+
+    The panels' places are given, since measuring every text to find them takes as long as drawing.
+
+    Args:
+        width: mm.
+        height: mm.
+        columns: number of panels.
+        margins: left, right, bottom and top of all panels, mm.
+        gap: between panels, mm.
+    """
+    left, right, bottom, top = margins
+    panel = (width - left - right - (columns - 1) * gap) / columns
     with matplotlib.rc_context(_SETTINGS):
-        yield Drawing(figsize=(width * MM, height * MM), layout="constrained")
+        drawing = Drawing(figsize=(width * MM, height * MM))
+        drawing.subplots_adjust(left / width, bottom / height, 1.0 - right / width, 1.0 - top / height, gap / panel)
+        yield drawing, list(drawing.subplots(1, columns))
 
 
 def pixels(drawing: Figure) -> str:
     """Return a figure as the address of an embedded PNG: for images."""
-    return png_uri(_saved(drawing, "png", dpi=RESOLUTION))
+    return png_uri(_saved(drawing, "png", dpi=RESOLUTION, pil_kwargs={"compress_level": COMPRESSION}))
 
 
 def vector(drawing: Figure) -> str:
