@@ -170,9 +170,10 @@ def _at_voxels(data: NDArray[Any], x: Floats, y: Floats, z: Floats, order: Order
 def _nearest(flat: NDArray[Any], sizes: tuple[int, ...], x: Floats, y: Floats, z: Floats) -> Floats:
     index = np.zeros(len(x), dtype=np.int64)
     for axis, n in zip((x, y, z), sizes, strict=True):
+        whole = (axis + 0.5).astype(np.int64)  # rounds towards zero, which is down within the image
         index *= n
-        index += np.clip(np.floor(axis + 0.5), 0, n - 1).astype(np.int64)
-    return flat[index].astype(float)
+        index += np.clip(whole, 0, n - 1, out=whole)
+    return flat.take(index, axis=0).astype(float)  # `take` is far quicker than an index for rows of several values
 
 
 def _trilinear(flat: NDArray[Any], sizes: tuple[int, ...], x: Floats, y: Floats, z: Floats) -> Floats:
@@ -192,5 +193,5 @@ def _trilinear(flat: NDArray[Any], sizes: tuple[int, ...], x: Floats, y: Floats,
         for up, fraction, step in zip(corner, fractions, steps, strict=True):
             weight *= fraction if up else 1 - fraction
             offset += up * step
-        values += weight.reshape(-1, *[1] * (flat.ndim - 1)) * flat[index + offset]
+        values += weight.reshape(-1, *[1] * (flat.ndim - 1)) * flat.take(index + offset, axis=0)
     return values

@@ -110,7 +110,7 @@ def _masks(case: Case, space: CellSpace) -> list[MaskObservation]:
 def _filled(mask: Volume, space: CellSpace) -> Vector:
     """Return the fraction of each cell inside a mask, (m,); only cells that meet the box around it are sampled."""
     box = extent(mask.data)
-    position = mask.voxel(space.points)[space.cells]
+    position = mask.voxel(space.points).take(space.cells, axis=0)
     low = np.array([side.start for side in box]) - 0.5
     high = np.array([side.stop for side in box]) - 0.5
     near = np.flatnonzero(((position.max(axis=1) >= low) & (position.min(axis=1) <= high)).all(axis=1))

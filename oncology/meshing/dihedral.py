@@ -46,7 +46,7 @@ def dihedral_range(points: Floats, cells: NDArray[np.int64]) -> tuple[Floats, Fl
     smallest, largest = np.empty(len(cells)), np.empty(len(cells))
     for start in range(0, len(cells), CHUNK):
         part = slice(start, start + CHUNK)
-        p, q, r, s = (points[cells[part, i]].T for i in range(4))
+        p, q, r, s = (points.take(cells[part, i], axis=0).T for i in range(4))
         low, high, _ = cosine_range(q - p, r - p, s - p)
         smallest[part] = np.degrees(np.arccos(np.clip(high, -1.0, 1.0)))
         largest[part] = np.degrees(np.arccos(np.clip(low, -1.0, 1.0)))

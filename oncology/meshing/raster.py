@@ -81,7 +81,7 @@ def locate(points: Floats, cells: Ints, like: Volume, tissue: Mask | None = None
         tissue: voxels of that grid which may take the value of their nearest covered voxel.
         reach: how far from a covered voxel they may lie, mm.
     """
-    corners = like.voxel(points)[cells]
+    corners = like.voxel(points).take(cells, axis=0)
     frames = np.linalg.inv(corners[:, 1:] - corners[:, :1])
     owner = _owners(corners, frames, like.shape)
     voxels = np.flatnonzero(owner >= 0)

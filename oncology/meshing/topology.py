@@ -42,8 +42,8 @@ class FaceTable:
 
 def cell_volumes(points: Floats, cells: Ints) -> Floats:
     """Signed volume of each cell, (nc,), mm^3 for points in mm."""
-    origin = points[cells[:, 0]]
-    a, b, c = (points[cells[:, i]] - origin for i in (1, 2, 3))
+    first, *others = (points.take(cells[:, i], axis=0) for i in range(4))
+    a, b, c = (other - first for other in others)
     cross = np.stack([a[:, 1] * b[:, 2] - a[:, 2] * b[:, 1], a[:, 2] * b[:, 0] - a[:, 0] * b[:, 2]])
     return np.asarray(cross[0] * c[:, 0] + cross[1] * c[:, 1] + (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) * c[:, 2]) / 6.0
 
@@ -67,7 +67,7 @@ def compact(points: Floats, cells: Ints) -> tuple[Floats, Ints]:
 def face_table(cells: Ints) -> FaceTable:
     """Match the faces of all cells by sorting their vertex triples; memory about 100 bytes per face."""
     count = len(cells)
-    faces = cells[:, FACES].transpose(1, 0, 2).reshape(-1, 3)
+    faces = np.concatenate([cells.take(face, axis=1) for face in FACES])
     low, mid, high = _sorted_triples(faces)
     order = _order(low, mid, high, int(cells.max(initial=0)) + 1)
     low, mid, high = low[order], mid[order], high[order]
@@ -78,10 +78,10 @@ def face_table(cells: Ints) -> FaceTable:
     first = np.flatnonzero(same)
     a, b = order[first], order[first + 1]
     return FaceTable(
-        boundary=faces[np.sort(order[alone])],
+        boundary=faces.take(np.sort(order[alone]), axis=0),
         neighbours=np.stack([np.minimum(a % count, b % count), np.maximum(a % count, b % count)], axis=1),
         overfull=int((same[1:] & same[:-1]).sum()),
-        folded=int((_even(faces[a]) == _even(faces[b])).sum()),
+        folded=int((_even(faces.take(a, axis=0)) == _even(faces.take(b, axis=0))).sum()),
     )
 
 

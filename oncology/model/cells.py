@@ -76,7 +76,7 @@ class CellSpace:
     @property
     def centres(self) -> Vector:
         """Cell centres, (m, d), mm."""
-        return np.asarray(self.points[self.cells].mean(axis=1))
+        return np.asarray(self.points.take(self.cells, axis=0).mean(axis=1))
 
     def to_cells(self, owned: Vector) -> Vector:
         """Return the values of a P1 function (n,) at the vertices of each cell, (m, d + 1)."""
@@ -89,7 +89,7 @@ class CellSpace:
 
 def cell_gradients(space: CellSpace, densities: Vector) -> Vector:
     """Return grad u on each cell, (m, d), 1/mm, of densities at the cell vertices (m, d + 1)."""
-    corners = space.points[space.cells]
+    corners = space.points.take(space.cells, axis=0)
     edges = corners[:, 1:] - corners[:, :1]
     differences = densities[:, 1:] - densities[:, :1]
     return np.asarray(np.linalg.solve(edges, differences[..., None])[..., 0])
