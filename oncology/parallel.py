@@ -162,7 +162,8 @@ def set_launch_defaults(environment: MutableMapping[str, str] = os.environ) -> N
     It has to run before numpy and torch are imported, which fix their numbers of threads then: ranks with a thread for
     every core would compete for the cores. On one node only shared memory and the loopback are used: UCX would
     otherwise probe network devices, which fails or stalls inside containers. MPICH's own message about an abort is
-    switched off: whoever aborts has already said why.
+    switched off: whoever aborts has already said why. So are PETSc's signal handlers, which would end a run that
+    SIGTERM asks to save its state.
     """
     size = _first_integer(environment, _SIZE_VARIABLES)
     local = _first_integer(environment, _LOCAL_SIZE_VARIABLES)
@@ -173,3 +174,6 @@ def set_launch_defaults(environment: MutableMapping[str, str] = os.environ) -> N
         for name in _THREAD_VARIABLES:
             environment[name] = str(threads_of_rank(environment))
     environment.setdefault("MPIR_CVAR_SUPPRESS_ABORT_MESSAGE", "1")
+    petsc = environment.get("PETSC_OPTIONS", "")
+    if "signal_handler" not in petsc:
+        environment["PETSC_OPTIONS"] = f"{petsc} -no_signal_handler".strip()

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from oncology.errors import ArgumentError, ConfigError
+from oncology.errors import ArgumentError, ConfigError, OutputError
+from oncology.imaging.fingerprint import changed_inputs, fingerprints
 from oncology.model.laws import growth_law, law_name, law_parameters
 from oncology.parallel import Alone, launched_size, on_root
 from oncology.results.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
-from oncology.results.files import LOG, Results, read_log
+from oncology.results.files import LOG, Results, read_config, read_json, read_log
 from oncology.results.folder import json_lines
 from oncology.text import Progress, silent
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from oncology.meshing.engines import Engines
     from oncology.model.growth import GrowthLaw
 
-__all__ = ["EngineName", "Options", "check_options", "communicator", "require_torch", "run_fit"]
+__all__ = ["EngineName", "Options", "check_options", "communicator", "is_finished", "require_torch", "run_fit"]
 
 EngineName = Literal["fem", "voxel", "surrogate"]
 
@@ -157,23 +158,17 @@ def run_fit(
         NumericalError: the model cannot be run.
         OutputError: the checkpoint belongs to other settings.
     """
-    from oncology.inverse.fit import FitSettings, fit_case
+    from oncology.inverse.fit import fit_case
     from oncology.results.collect import collect
 
     started = time.perf_counter()
-    law = growth_law(options.law) if isinstance(options.law, str) else options.law
-    engine = _engine(comm, case, options, law)
-    settings = FitSettings(
-        size=options.size,
-        law=law,
-        estimate_thresholds=options.estimate_thresholds,
-        tracer=options.pet,
-        shape=options.shape,
-    )
+    settings = _settings(options)
+    engine = _engine(comm, case, options, settings.law)
     setup = {**_plain(settings), **engine.options, "case": case_path or str(case.root.resolve())}
+    inputs = on_root(comm, lambda: fingerprints(case))
     checkpoint, log = None, []
     if journal is not None and resume:
-        checkpoint = on_root(comm, lambda: read_checkpoint(journal / CHECKPOINT, setup))
+        checkpoint = on_root(comm, lambda: read_checkpoint(journal / CHECKPOINT, setup, inputs))
         log = list(on_root(comm, lambda: read_log(journal / LOG)))
     with json_lines(journal / LOG if journal is not None and comm.rank == 0 else None) as write:
 
@@ -186,7 +181,7 @@ def run_fit(
 
         def save(checkpoint: Checkpoint) -> None:
             if journal is not None and comm.rank == 0:
-                write_checkpoint(journal / CHECKPOINT, checkpoint, setup)
+                write_checkpoint(journal / CHECKPOINT, checkpoint, setup, inputs)
             saved()
 
         corrections = _corrections(options)
@@ -195,9 +190,49 @@ def run_fit(
     further = _further(engine, case, outcome, options)
     memory = _peak_memory(comm)
     further["run"] = {"seconds": round(time.perf_counter() - started, 2), "peak_memory_gb": memory}
-    results = collect(comm, case, engine, outcome, setup, log, further)
+    results = collect(comm, case, engine, outcome, setup, log, further, inputs)
     outcome.level.destroy()
     return results
+
+
+def is_finished(out: Path, case: Case, options: Options) -> bool:
+    """Tell whether a folder holds this very fit already.
+
+    Args:
+        out: results folder of a fit, or a folder that is not there.
+        case: the patient.
+        options: of the fit.
+
+    Raises:
+        OutputError: it holds a finished fit of another case, of changed inputs or with other settings.
+    """
+    if not (out / "estimate.json").is_file():
+        return False
+    anew = "choose another --out, or replace it with --overwrite instead of --resume"
+    config, found = read_config(out), read_json(out / "estimate.json", anew)
+    name = found.get("case") if isinstance(found, dict) else None
+    if name != case.id:
+        raise OutputError(f"{out}: holds the finished fit of another case, {name!r}, this one is {case.id!r}: {anew}")
+    others = changed_inputs(config.get("inputs", {}), fingerprints(case))
+    if others:
+        raise OutputError(f"{out}: holds a finished fit, and the case has changed since ({', '.join(others)}): {anew}")
+    before, now = config.get("settings", {}), {**_plain(_settings(options)), "engine": options.engine}
+    changed = [key for key, value in now.items() if key in before and before[key] != value]
+    if changed:
+        raise OutputError(f"{out}: holds a finished fit with another {', '.join(changed)}: {anew}")
+    return True
+
+
+def _settings(options: Options) -> FitSettings:
+    from oncology.inverse.fit import FitSettings
+
+    return FitSettings(
+        size=options.size,
+        law=growth_law(options.law) if isinstance(options.law, str) else options.law,
+        estimate_thresholds=options.estimate_thresholds,
+        tracer=options.pet,
+        shape=options.shape,
+    )
 
 
 def _engine(comm: Any, case: Case, options: Options, law: GrowthLaw) -> Engines:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from oncology.cli.output import progress
 from oncology.cli.runtime import guarded, stoppable, world
 from oncology.errors import ConfigError
-from oncology.parallel import launched_size
+from oncology.parallel import launched_size, on_root
 from oncology.results.folder import output_folder
 
 __all__ = ["fit"]
@@ -39,7 +39,7 @@ def fit(
     """Estimate growth and diffusion of one patient's tumour from its segmentations.
 
     Runs on one core, or on N with `mpiexec -n N oncology fit CASE --out OUT`. SIGUSR1 ends it at the next iterate with
-    exit status 75; the same command with --resume continues.
+    exit status 75, SIGTERM and Ctrl-C at once (143, 130); the same command with --resume goes on from the last iterate.
 
     Args:
         case: Folder of the case, which holds case.toml.
@@ -58,11 +58,11 @@ def fit(
         pet: Use the sessions' FET-PET too, as linear in the density with an unknown scale.
         single_seed: Keep a single round seed even where it does not explain the tumour's shape.
         overwrite: Replace results that an earlier run left in --out.
-        resume: Continue from the last accepted iterate of a run that was stopped.
+        resume: Continue from the last accepted iterate of a run that was stopped; finished results stay as they are.
         report: Write report.html with pictures.
     """
     import oncology as onc
-    from oncology.api.fitting import check_options, communicator, require_torch
+    from oncology.api.fitting import Options, check_options, communicator, is_finished, require_torch
     from oncology.results.checkpoint import CHECKPOINT
 
     check_options(engine, size, law, route=route, mesh=mesh, device=device, precision=precision, surrogate=surrogate)
@@ -71,6 +71,13 @@ def fit(
     if engine == "surrogate":
         require_torch("--engine surrogate")
     comm = communicator(engine, None if engine == "voxel" else world())
+    if resume and not overwrite and (out / "estimate.json").is_file():
+        chosen = Options(size, engine, law, estimate_thresholds=estimate_thresholds, pet=pet, shape=not single_seed)
+        with guarded(comm):
+            patient = onc.read_case(case, comm)
+            if on_root(comm, lambda: is_finished(out, patient, chosen)):
+                print(f"{out} is finished: it holds this fit already, nothing is left to resume")
+                return
     with (
         guarded(comm),
         output_folder(out, comm, overwrite=overwrite, resume=resume, checkpoint=CHECKPOINT) as work,

@@ -16,7 +16,7 @@ from typing import Any
 from cyclopts import App, CycloptsError
 
 from oncology import __version__
-from oncology.cli.runtime import Ended, exit_status, report_error
+from oncology.cli.runtime import PIPE_CLOSED, Ended, exit_status, open_streams, report_error, terminable
 from oncology.parallel import launched_rank, set_launch_defaults
 
 __all__ = ["COMMANDS", "build_app", "main", "run"]
@@ -68,7 +68,8 @@ def run(arguments: Sequence[str]) -> int:
         arguments: What follows `oncology` on the command line; `--debug` may stand anywhere.
 
     Returns:
-        0 on success, 2 for wrong usage and for input the user can mend, 130 after Ctrl-C, 1 for other failures.
+        0 on success, 2 for wrong usage and for what the user can mend, 75 where `--resume` goes on, 130 after Ctrl-C,
+        143 after SIGTERM, 141 where the reader of the output has gone, 1 for other failures.
     """
     debug = "--debug" in arguments
     words = [word for word in arguments if word != "--debug"]
@@ -91,7 +92,15 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Run the command line of this process and exit; under a launcher only rank 0 writes to standard output."""
+    open_streams()
     set_launch_defaults()
+    terminable()
     if launched_rank() > 0:
         sys.stdout = open(os.devnull, "w")
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        status = status or PIPE_CLOSED
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to fail at exit
+    sys.exit(status)

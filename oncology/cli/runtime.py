@@ -1,7 +1,8 @@
 """How a command lives under a launcher: environment, one voice on the screen, one exit status on every rank.
 
 An error that all ranks raise passes quietly with one line in total; an error that one rank raises alone ends the
-others too, so that `mpiexec -n N oncology ...` never hangs in a collective call that one rank will not join.
+others too, so that `mpiexec -n N oncology ...` never hangs in a collective call that one rank will not join. Whatever
+the machine does to a command (no disk space, no memory, SIGTERM, a closed pipe) ends in one line as well.
 """
 
 from __future__ import annotations
@@ -17,20 +18,27 @@ from contextlib import contextmanager
 from typing import Any
 
 from oncology.errors import ArgumentError, InputError, OncologyError
+from oncology.files import os_error_text
 from oncology.parallel import Broadcaster, Communicator, on_root
 
 __all__ = [
+    "PIPE_CLOSED",
     "STOPPED",
     "Ended",
     "Stopped",
+    "Terminated",
     "exit_status",
     "guarded",
+    "open_streams",
     "report_error",
     "stoppable",
+    "terminable",
     "world",
 ]
 
 INTERRUPTED = 130
+TERMINATED = 128 + signal.SIGTERM
+PIPE_CLOSED = 128 + signal.SIGPIPE
 STOPPED = os.EX_TEMPFAIL  # 75: the same command line, given again, goes on
 
 
@@ -52,6 +60,10 @@ class Stopped(OncologyError):
     """The command left when it was asked to, and what it needs to go on is on disk (exit status 75)."""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: the command ends as after Ctrl-C, with exit status 143."""
+
+
 def world() -> Any:
     """Initialise MPI with the defaults of `set_launch_defaults` and return the communicator of all ranks."""
     from oncology.fem.runtime import world as communicator
@@ -60,24 +72,75 @@ def world() -> Any:
 
 
 def exit_status(error: BaseException) -> int:
-    """Return the exit status: 2 for what the user can mend, 75 when stopped, 130 for Ctrl-C, 1 for other errors."""
-    if isinstance(error, InputError):
-        return 2
-    if isinstance(error, Stopped):
-        return STOPPED
-    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
+    """Return the exit status: 2 for what the user can mend, 75 when stopped, 128 + n for a signal, 1 for others."""
+    match error:
+        case BrokenPipeError():
+            return PIPE_CLOSED
+        case InputError() | OSError():
+            return 2
+        case Stopped():
+            return STOPPED
+        case Terminated():
+            return TERMINATED
+        case KeyboardInterrupt():
+            return INTERRUPTED
+    return 1
 
 
 def report_error(error: BaseException, debug: bool = False) -> None:
     """Print one line on standard error; with `debug`, the traceback before it."""
     if debug:
         traceback.print_exception(error)
+    if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough
+        return
+    notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
+    print(f"oncology: {_one_line(error)}{notes}", file=sys.stderr, flush=True)
+
+
+def _one_line(error: BaseException) -> str:
     text = " ".join((error.option if isinstance(error, ArgumentError) else str(error)).split())
-    if isinstance(error, KeyboardInterrupt):
-        text = "interrupted"
-    elif not isinstance(error, OncologyError):
-        text = f"internal error, {type(error).__name__}: {text} (--debug shows where)"
-    print(f"oncology: {text}", file=sys.stderr, flush=True)
+    match error:
+        case OncologyError():
+            return text
+        case Terminated():
+            return "interrupted by SIGTERM"
+        case KeyboardInterrupt():
+            return "interrupted"
+        case OSError():
+            return os_error_text(error)
+        case MemoryError():
+            return "out of memory: take a larger --size, fewer processes, or a machine with more memory"
+    if type(error).__name__ == "LinAlgError":  # numpy's, which is not imported here
+        return (
+            f"the linear algebra broke down ({text}): the scans tell too little, or contradict each other; "
+            "look at them with `oncology case check`"
+        )
+    return f"internal error, {type(error).__name__}: {text} (--debug shows where)"
+
+
+def open_streams() -> None:
+    """Give the process the standard streams that it was started without, as by cron or a daemon.
+
+    Else the next file that is opened takes the place of one, and what is printed ends up in it.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or open(os.devnull)
+    sys.stdout = sys.stdout or open(os.devnull, "w")
+    sys.stderr = sys.stderr or open(os.devnull, "w")
+
+
+def terminable() -> None:
+    """Let SIGTERM, which schedulers, containers and `kill` send, end the command as Ctrl-C does: cleanly."""
+
+    def end(number: int, frame: object) -> None:
+        raise Terminated
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, end)
 
 
 @contextmanager

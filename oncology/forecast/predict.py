@@ -15,6 +15,7 @@ from oncology.errors import ArgumentError
 from oncology.forecast.course import Course, run_course
 from oncology.forecast.targets import coverages, make_targets
 from oncology.imaging import Case, Volume
+from oncology.imaging.fingerprint import fingerprints
 from oncology.imaging.recurrence import Recurrence, find_recurrences
 from oncology.imaging.target import MARGIN, voxel_count
 from oncology.model.trajectory import Trajectory
@@ -156,7 +157,12 @@ def predict(
             plan.recurrences,
             Trajectory(np.array(days), density, course.mesh.fingerprint, meta),
             course.mesh,
-            {"command": "predict", "settings": _settings(results, case, plan), "run": content["run"]},
+            {
+                "command": "predict",
+                "settings": _settings(results, case, plan),
+                "run": content["run"],
+                "inputs": fingerprints(case),
+            },
         )
 
     return _shared(comm, build, course)

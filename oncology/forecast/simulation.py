@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import oncology
 from oncology.errors import ArgumentError, ConfigError
 from oncology.imaging import Case
+from oncology.imaging.fingerprint import fingerprints
 from oncology.imaging.metrics import MM3_PER_ML
 from oncology.meshing import Grading, Recipe, Route, TetMesh, read_mesh, read_quality
 from oncology.meshing.around import built_mesh, far_size_of
@@ -230,4 +231,5 @@ def _config(case: Case, wanted: Simulation, mesh: TetMesh, record: SimulationRec
         settings["law_parameters"] = parameters
     if wanted.step is not None:
         settings["step"] = wanted.step
-    return {"command": "simulate", "case": str(case.root.resolve()), "settings": settings, **record.run}
+    where = {"command": "simulate", "case": str(case.root.resolve()), "inputs": fingerprints(case)}
+    return {**where, "settings": settings, **record.run}

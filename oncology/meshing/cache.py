@@ -1,13 +1,14 @@
 """Meshes kept by content: the same maps, recipe and package version give the same file name.
 
 A file is written under a temporary name and renamed, so that several processes may fill one cache; what cannot be read
-back, or does not match its fingerprint, is built again.
+back, or does not match its fingerprint, is built again, and what cannot be written is not kept.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,21 +48,15 @@ def cached_mesh(
 
     Raises:
         MeshError: as `build_mesh`.
-        OutputError: the cache folder cannot be written.
     """
     folder = Path(cache_dir)
     path = folder / f"mesh-{mesh_key(white, grey, size, route, grading, box)[:32]}.h5"
-    if path.exists():
-        try:
-            return read_mesh(path), _report(path)
-        except MeshError:
-            pass  # damaged: built again below and replaced
+    with suppress(MeshError, OSError):  # none yet, damaged, or not to be read: built below
+        return read_mesh(path), _report(path)
     mesh, report = build_mesh(white, grey, size, route, grading, box)
-    try:
+    with suppress(OSError, OutputError):  # a full disk or a read-only home makes the cache useless, not the mesh
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror}): choose a folder you can write to") from error
-    write_mesh(path, mesh, report.as_dict())
+        write_mesh(path, mesh, report.as_dict())
     return mesh, report
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +18,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from oncology.errors import MeshError, OutputError
+from oncology.errors import MeshError
+from oncology.files import hdf5_bytes, write_file
 from oncology.meshing.topology import cell_volumes
 
 __all__ = ["TetMesh", "read_mesh", "read_quality", "write_mesh"]
@@ -94,27 +93,15 @@ def write_mesh(path: str | Path, mesh: TetMesh, quality: Mapping[str, float | in
     Raises:
         OutputError: the folder is missing or cannot be written.
     """
-    path = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}): choose a folder you can write to") from error
-    os.close(handle)
-    try:
-        with h5py.File(name, "w") as file:
-            for key in ("points", "cells", "white", "grey"):
-                file.create_dataset(key, data=getattr(mesh, key), track_times=False)
-            file.attrs.update(
-                {"format": FORMAT, "size": mesh.size, "route": mesh.route, "fingerprint": mesh.fingerprint}
-            )
-            if quality is not None:
-                file.attrs["quality"] = json.dumps(dict(quality))
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}): choose a folder you can write to") from error
-    finally:
-        Path(name).unlink(missing_ok=True)
+
+    def fill(file: h5py.File) -> None:
+        for key in ("points", "cells", "white", "grey"):
+            file.create_dataset(key, data=getattr(mesh, key), track_times=False)
+        file.attrs.update({"format": FORMAT, "size": mesh.size, "route": mesh.route, "fingerprint": mesh.fingerprint})
+        if quality is not None:
+            file.attrs["quality"] = json.dumps(dict(quality))
+
+    write_file(path, hdf5_bytes(fill))
 
 
 def read_mesh(path: str | Path) -> TetMesh:

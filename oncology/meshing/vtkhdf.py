@@ -7,14 +7,13 @@ zero at every step.
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from oncology.errors import InputError, OutputError
+from oncology.errors import InputError
+from oncology.files import hdf5_bytes, write_file
 from oncology.meshing.mesh import TetMesh
 from oncology.model.trajectory import Trajectory
 
@@ -35,26 +34,20 @@ def write_vtkhdf(path: str | Path, mesh: TetMesh, trajectory: Trajectory) -> Non
         InputError: the trajectory was computed on another mesh.
         OutputError: the file cannot be written.
     """
-    path = Path(path)
     if trajectory.mesh_fingerprint != mesh.fingerprint:
         raise InputError(
             f"trajectory of mesh {trajectory.mesh_fingerprint[:12]} does not belong to mesh {mesh.fingerprint[:12]}: "
             "give the mesh.h5 that lies beside it"
         )
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        with h5py.File(temporary, "w") as file:
-            root = file.create_group("VTKHDF")
-            root.attrs["Version"] = np.array([2, 0])
-            root.attrs["Type"] = np.bytes_("UnstructuredGrid")
-            _write_grid(root, mesh)
-            _write_steps(root, trajectory)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error}): choose another folder or name") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+
+    def fill(file: h5py.File) -> None:
+        root = file.create_group("VTKHDF")
+        root.attrs["Version"] = np.array([2, 0])
+        root.attrs["Type"] = np.bytes_("UnstructuredGrid")
+        _write_grid(root, mesh)
+        _write_steps(root, trajectory)
+
+    write_file(path, hdf5_bytes(fill))
 
 
 def _write_grid(root: h5py.Group, mesh: TetMesh) -> None:

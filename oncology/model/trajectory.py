@@ -6,9 +6,7 @@ HDF5, written by serial h5py without compression: HDF5 builds without zlib (that
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from oncology.errors import InputError, OutputError
+from oncology.errors import InputError
+from oncology.files import hdf5_bytes, write_file
 
 __all__ = ["Trajectory", "TrajectoryError", "read_trajectory", "write_trajectory"]
 
@@ -72,23 +71,17 @@ def write_trajectory(path: str | Path, trajectory: Trajectory) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        with h5py.File(temporary, "w") as file:
-            file.attrs["schema"] = SCHEMA
-            file.attrs["mesh_fingerprint"] = trajectory.mesh_fingerprint
-            file.create_dataset("times", data=trajectory.times).attrs["unit"] = "day"
-            file.create_dataset("density", data=trajectory.density).attrs["unit"] = "fraction of the carrying capacity"
-            meta = file.create_group("meta")
-            for key, value in trajectory.meta.items():
-                meta.attrs[key] = value
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error}): choose another folder or name") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+
+    def fill(file: h5py.File) -> None:
+        file.attrs["schema"] = SCHEMA
+        file.attrs["mesh_fingerprint"] = trajectory.mesh_fingerprint
+        file.create_dataset("times", data=trajectory.times).attrs["unit"] = "day"
+        file.create_dataset("density", data=trajectory.density).attrs["unit"] = "fraction of the carrying capacity"
+        meta = file.create_group("meta")
+        for key, value in trajectory.meta.items():
+            meta.attrs[key] = value
+
+    write_file(path, hdf5_bytes(fill))
 
 
 def read_trajectory(path: str | Path) -> Trajectory:

@@ -6,7 +6,6 @@ it can be made again at any time.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 import jinja2
 
 from oncology import __version__
-from oncology.errors import OutputError
+from oncology.files import write_file
 from oncology.imaging import Case, Session, Volume
 from oncology.imaging.describe import treatment
 from oncology.imaging.metrics import Agreement, compare
@@ -151,14 +150,7 @@ def write_page(path: Path, page: str) -> None:
     Raises:
         OutputError: the page cannot be written.
     """
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}): choose a folder you can write to") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_file(path, page)
 
 
 def _scan(results: Results, session: str) -> Session | None:

@@ -38,6 +38,7 @@ def collect(
     settings: Mapping[str, object],
     log: Sequence[Mapping[str, Any]] = (),
     further: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, str] | None = None,
 ) -> Results:
     """Return the results of a fit (collective): images and trajectory on rank 0, all else on every rank.
 
@@ -49,6 +50,7 @@ def collect(
         settings: resolved settings, for `config.toml`.
         log: records of the accepted iterates.
         further: entries of `estimate.json` that do not follow from the fit alone, such as `growth`.
+        inputs: fingerprints of the files that the case was read from.
     """
     course, gather = fit.course, fit.level.engine.gather
     sessions = [gather(u) for u in course.run.densities]
@@ -75,6 +77,7 @@ def collect(
             content[name] = _joined(content.get(name), value)
         config = {"settings": dict(settings), "thresholds": content["thresholds"]}
         config |= {"run": {"ranks": comm.size, "seed": 0}, "versions": versions(engine.versions)}
+        config |= {"inputs": dict(inputs or {})}
         estimate = Estimate.model_validate(content)
         return Results(None, estimate, case, densities, trajectory, mesh, tuple(log), config)
 

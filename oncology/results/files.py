@@ -17,7 +17,9 @@ import numpy as np
 import tomli_w
 
 from oncology.errors import ConfigError
+from oncology.files import write_file
 from oncology.imaging import Case, Volume, read_volume, write_volume
+from oncology.imaging.fingerprint import changed_inputs, fingerprints
 from oncology.meshing import TetMesh, read_mesh, write_mesh
 from oncology.model.growth import GrowthLaw
 from oncology.model.laws import growth_law
@@ -26,7 +28,18 @@ from oncology.results.checkpoint import CHECKPOINT
 from oncology.results.fitted import FittedTumour, plain_treatment, read_fitted
 from oncology.results.schema import Estimate, ReportError, parsed, plain_content
 
-__all__ = ["LOG", "Results", "find_case", "read_config", "read_json", "read_log", "read_results", "write_results"]
+__all__ = [
+    "LOG",
+    "Results",
+    "find_case",
+    "read_config",
+    "read_json",
+    "read_log",
+    "read_results",
+    "require_same_inputs",
+    "require_same_mesh",
+    "write_results",
+]
 
 LOG = "log.jsonl"
 
@@ -134,9 +147,11 @@ def read_results(out: Path, case: Case | None = None) -> Results:
     densities = {session: read_volume(out / f"density_{session}.nii.gz") for session in estimate.dice}
     mesh, trajectory = read_mesh(out / "mesh.h5"), read_trajectory(out / "trajectory.h5")
     require_same_mesh(out, mesh, trajectory, "fit the case again, or put the files of one fit together")
+    config = read_config(out)
     if case is not None:
         _check_case(out, case, estimate, densities)
-    return Results(out, estimate, case, densities, trajectory, mesh, read_log(out / LOG), read_config(out))
+        require_same_inputs(out, case, config)
+    return Results(out, estimate, case, densities, trajectory, mesh, read_log(out / LOG), config)
 
 
 def write_results(folder: Path, results: Results) -> None:
@@ -146,11 +161,9 @@ def write_results(folder: Path, results: Results) -> None:
     write_trajectory(folder / "trajectory.h5", results.trajectory)
     for session, density in results.densities.items():
         write_volume(folder / f"density_{session}.nii.gz", density, np.float32)
-    (folder / "config.toml").write_text(tomli_w.dumps(results.config), encoding="utf-8")
-    lines = "".join(json.dumps(record) + "\n" for record in results.log)
-    (folder / LOG).write_text(lines, encoding="utf-8")
-    content = json.dumps(plain_content(results.estimate), indent=1) + "\n"
-    (folder / "estimate.json").write_text(content, encoding="utf-8")
+    write_file(folder / "config.toml", tomli_w.dumps(results.config))
+    write_file(folder / LOG, "".join(json.dumps(record) + "\n" for record in results.log))
+    write_file(folder / "estimate.json", json.dumps(plain_content(results.estimate), indent=1) + "\n")
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
@@ -164,6 +177,20 @@ def require_same_mesh(out: Path, mesh: TetMesh, trajectory: Trajectory, remedy: 
         raise ReportError(
             f"{out / 'trajectory.h5'}: was computed on mesh {trajectory.mesh_fingerprint[:12]}, mesh.h5 is "
             f"{mesh.fingerprint[:12]}: {remedy}"
+        )
+
+
+def require_same_inputs(out: Path, case: Case, config: Mapping[str, Any]) -> None:
+    """Refuse a case whose files are not those that the folder was computed from.
+
+    Raises:
+        ReportError: they have changed; nothing is refused where `config.toml` has no fingerprints.
+    """
+    others = changed_inputs(config.get("inputs", {}), fingerprints(case))
+    if others:
+        raise ReportError(
+            f"{out}: was computed from other inputs, {case.root} has changed since ({', '.join(others)}): "
+            "give the old case with --case, or fit the case again"
         )
 
 

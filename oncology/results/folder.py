@@ -20,11 +20,13 @@ import numpy as np
 
 from oncology import __version__
 from oncology.errors import OutputError
+from oncology.files import os_error_text
 from oncology.parallel import Communicator, on_root
 
-__all__ = ["MARKER", "json_lines", "output_folder"]
+__all__ = ["MARKER", "RESUME_HINT", "json_lines", "output_folder"]
 
 MARKER = ".oncology"  # in every folder this package writes: only these are ever replaced or cleared
+RESUME_HINT = "the last iterate is saved: give the same command with --resume to go on"
 
 
 @contextmanager
@@ -40,7 +42,8 @@ def output_folder(
 
     What is wrong with `out` is found before any work is done. After an error the working folder is removed, except
     when it holds the checkpoint; a killed run leaves its working folder `OUT.tmp-<process>`. The next run into the
-    same `out` removes what dead runs left or, with `resume`, goes on in the newest one that holds the checkpoint.
+    same `out` removes what dead runs left or, with `resume`, goes on in the newest one that holds the checkpoint. An
+    interrupt, a full disk or too little memory carries a note on how to go on where the checkpoint was kept.
 
     Args:
         out: Folder to make.
@@ -54,16 +57,22 @@ def output_folder(
 
     Raises:
         OutputError: The place cannot be written, `out` is not empty and neither `overwrite` nor `resume` is given,
-            or `out` was not written by this package.
+            `out` was not written by this package, or another run is writing there; every OSError of the block.
     """
     out = Path(os.path.abspath(out))
     lock: list[IO[str]] = []
     work = on_root(comm, lambda: _prepare(out, lock, overwrite, checkpoint if resume else None))
     try:
         yield work
-    except BaseException:
-        if lock and not (checkpoint and (work / checkpoint).is_file()):
+    except BaseException as error:
+        kept = checkpoint is not None and (work / checkpoint).is_file()
+        if lock and not kept:
             shutil.rmtree(work, ignore_errors=True)
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            told = OutputError(os_error_text(error, error.filename or out))
+            _add_hint(told, kept)
+            raise told from error
+        _add_hint(error, kept and _may_go_on(error))
         raise
     else:
         if comm is not None:
@@ -74,9 +83,21 @@ def output_folder(
             handle.close()
 
 
+def _may_go_on(error: BaseException) -> bool:
+    """Whether what ended a run was not its own fault, so that the same command can go on."""
+    return isinstance(error, KeyboardInterrupt | MemoryError) or type(error) is OutputError
+
+
+def _add_hint(error: BaseException, kept: bool) -> None:
+    """Add a note on how to go on where the last iterate was kept."""
+    if kept:
+        error.add_note(RESUME_HINT)
+
+
 def _prepare(out: Path, lock: list[IO[str]], overwrite: bool, checkpoint: str | None) -> Path:
     """Check `out`, clear away what dead runs left and return a locked working folder."""
     work = out.with_name(f"{out.name}.tmp-{os.getpid()}")
+    adopted: Path | None = None
     try:
         _refuse_what_is_not_ours(out, overwrite, checkpoint is not None)
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -87,12 +108,12 @@ def _prepare(out: Path, lock: list[IO[str]], overwrite: bool, checkpoint: str | 
             shutil.copytree(out, work)
         else:
             work.mkdir()
-        handle = (work / MARKER).open("w")
-        handle.write(f"written by oncology {__version__}\n")
-        handle.flush()
+        (work / MARKER).write_text(f"written by oncology {__version__}\n")
+        handle = (work / MARKER).open("r+")
     except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f"{out}: cannot be written ({reason}); choose a folder you may write to") from error
+        if adopted is None:
+            shutil.rmtree(work, ignore_errors=True)
+        raise OutputError(os_error_text(error, f"{out}: cannot be written")) from error
     with suppress(OSError):  # a file system without locks: dead runs are then left for the user to remove
         fcntl.flock(handle, fcntl.LOCK_SH)
     lock.append(handle)
@@ -111,8 +132,18 @@ def _refuse_what_is_not_ours(out: Path, overwrite: bool, resume: bool) -> None:
 
 
 def _clear_dead_runs(out: Path, checkpoint: str | None) -> Path | None:
-    """Remove the working folders of dead runs; return the newest that holds the checkpoint, if one is asked for."""
-    dead = [folder for folder in out.parent.glob(f"{_escaped(out.name)}.tmp-*") if _is_dead(folder)]
+    """Remove the working folders of dead runs; return the newest that holds the checkpoint, if one is asked for.
+
+    Raises:
+        OutputError: another process is writing into one of them.
+    """
+    folders = list(out.parent.glob(f"{_escaped(out.name)}.tmp-*"))
+    living = next((folder for folder in folders if _is_held(folder) is True), None)
+    if living is not None:
+        raise OutputError(
+            f"{out}: another run is writing there ({living.name}); wait for its end, or choose another --out"
+        )
+    dead = [folder for folder in folders if _is_held(folder) is False]
     dead.sort(key=lambda folder: (folder / MARKER).stat().st_mtime)
     adopted = next((f for f in reversed(dead) if checkpoint and (f / checkpoint).is_file()), None)
     for folder in dead:
@@ -125,14 +156,16 @@ def _escaped(name: str) -> str:
     return "".join(f"[{letter}]" if letter in "[]*?" else letter for letter in name)
 
 
-def _is_dead(folder: Path) -> bool:
-    """Tell whether no living process holds the folder's lock; a folder without our marker is nobody's."""
+def _is_held(folder: Path) -> bool | None:
+    """Tell whether a living process holds the folder's lock; None where that cannot be known: it is nobody's then."""
     try:
         with (folder / MARKER).open() as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
+            return False
+    except BlockingIOError:
+        return True
     except OSError:
-        return False
+        return None
 
 
 def _publish(work: Path, out: Path, replace: bool) -> None:

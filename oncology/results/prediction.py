@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from oncology.files import write_file
 from oncology.imaging import Volume, write_volume
 from oncology.imaging.recurrence import Recurrence
 from oncology.meshing import TetMesh, write_mesh
@@ -73,9 +74,8 @@ def write_prediction(folder: Path, prediction: PredictionResults) -> None:
     _write_volumes(folder / "volumes.csv", record.volumes, record.last_session.day)
     write_trajectory(folder / "trajectory.h5", prediction.trajectory)
     write_mesh(folder / "mesh.h5", prediction.mesh)
-    (folder / "config.toml").write_text(tomli_w.dumps(prediction.config), encoding="utf-8")
-    content = json.dumps(plain_content(record), indent=1) + "\n"
-    (folder / "prediction.json").write_text(content, encoding="utf-8")
+    write_file(folder / "config.toml", tomli_w.dumps(prediction.config))
+    write_file(folder / "prediction.json", json.dumps(plain_content(record), indent=1) + "\n")
 
 
 def _write_volumes(path: Path, volumes: Growth, last: float) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
+from oncology.files import write_file
 from oncology.imaging import Case, Volume, write_volume
 from oncology.meshing import TetMesh, write_mesh
 from oncology.meshing.raster import locate
@@ -76,9 +77,8 @@ def write_simulation(folder: Path, results: SimulationResults) -> None:
             np.float32,
         )
     write_mesh(folder / "mesh.h5", results.mesh, results.quality)
-    (folder / "config.toml").write_text(tomli_w.dumps(results.config), encoding="utf-8")
-    content = json.dumps(plain_content(results.record), indent=1) + "\n"
-    (folder / "summary.json").write_text(content, encoding="utf-8")
+    write_file(folder / "config.toml", tomli_w.dumps(results.config))
+    write_file(folder / "summary.json", json.dumps(plain_content(results.record), indent=1) + "\n")
 
 
 def _plain(day: float) -> str:

@@ -17,7 +17,14 @@ from oncology.imaging import Case
 from oncology.imaging.describe import treatment
 from oncology.meshing import TetMesh, read_mesh
 from oncology.model.trajectory import Trajectory, read_trajectory
-from oncology.results.files import Results, read_json, read_results, require_same_mesh
+from oncology.results.files import (
+    Results,
+    read_config,
+    read_json,
+    read_results,
+    require_same_inputs,
+    require_same_mesh,
+)
 from oncology.results.images import on_day
 from oncology.results.prediction import PredictionResults
 from oncology.results.schema import (
@@ -147,6 +154,8 @@ def _run(out: Path, case: Case | None) -> Subject:
         subject = _grown("simulation", simulated, mesh, trajectory, case)
     if case is not None and case.id != subject.name:
         raise ReportError(f"{out}: was grown in case {subject.name!r}, {case.root} is {case.id!r}: give its case")
+    if case is not None:
+        require_same_inputs(out, case, read_config(out))
     return subject
 
 

@@ -13,7 +13,7 @@ import pytest
 from oncology.cli.output import progress
 from oncology.cli.runtime import world
 from oncology.errors import OutputError
-from oncology.results.folder import MARKER, json_lines, output_folder
+from oncology.results.folder import MARKER, RESUME_HINT, json_lines, output_folder
 
 KILLED = """
 import os, sys
@@ -154,11 +154,37 @@ def test_a_living_run_is_left_alone(tmp_path):
         [sys.executable, "-c", holder, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     living = other.stdout.readline().strip()
-    with output_folder(out, resume=True, checkpoint=MARKER):
-        assert os.path.isdir(living)
+    for options in ({}, {"overwrite": True}, {"resume": True, "checkpoint": MARKER}):
+        with pytest.raises(OutputError, match="another run is writing there"), output_folder(out, **options):
+            raise AssertionError("must not be entered")
+    assert os.path.isdir(living)
     other.communicate()
-    assert other.returncode != 0  # this run was first; the other must not replace it unasked
-    assert names(out) == [MARKER]
+    assert other.returncode == 0
+    assert names(tmp_path) == ["out"] and names(out) == [MARKER]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device"), MemoryError()])
+def test_what_can_go_on_says_how(tmp_path, error):
+    with (
+        pytest.raises((type(error), OutputError)) as caught,
+        output_folder(tmp_path / "out", checkpoint="state") as work,
+    ):
+        (work / "state").write_text("state")
+        raise error
+    assert caught.value.__notes__ == [RESUME_HINT]
+    with pytest.raises((type(error), OutputError)) as caught, output_folder(tmp_path / "none", checkpoint="state"):
+        raise error
+    assert not hasattr(caught.value, "__notes__") or caught.value.__notes__ == [RESUME_HINT]
+    assert [name for name in names(tmp_path) if name.startswith("none")] == []
+
+
+def test_an_error_of_the_disk_names_the_place(tmp_path):
+    with (
+        pytest.raises(OutputError, match=rf"{tmp_path}/out: no space left on the disk"),
+        output_folder(tmp_path / "out"),
+    ):
+        raise OSError(28, "No space left on device")
+    assert names(tmp_path) == []
 
 
 @pytest.mark.mpi

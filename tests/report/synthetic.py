@@ -15,6 +15,7 @@ import tomli_w
 from scipy import ndimage
 
 from oncology.imaging import Case, Session, Volume, sample, write_volume
+from oncology.imaging.fingerprint import fingerprints
 from oncology.imaging.metrics import compare
 from oncology.meshing import build_mesh, write_mesh
 from oncology.model.trajectory import Trajectory, write_trajectory
@@ -209,4 +210,5 @@ def config(case: Case) -> dict[str, Any]:
         "thresholds": {"oedema": case.thresholds.oedema, "core": case.thresholds.core},
         "run": {"ranks": 2, "seed": 0},
         "versions": {"oncology": "0.1.0", "numpy": "2.3.5", "dolfinx": "0.11.0"},
+        "inputs": fingerprints(case),
     }
