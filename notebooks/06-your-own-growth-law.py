@@ -25,7 +25,8 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from oncology.fem.boxes import kuhn_box
-from oncology.fem.tumour_model import Rates, TumourModel
+from oncology.fem.rates import Rates
+from oncology.fem.tumour_model import TumourModel
 from oncology.fem.runtime import world
 from oncology.verify.verification import equal_steps, homogeneous, relative_error
 

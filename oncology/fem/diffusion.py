@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from petsc4py import PETSc
@@ -19,7 +19,7 @@ from petsc4py import PETSc
 from oncology.errors import NumericalError
 from oncology.fem.discretisation import Discretisation
 
-__all__ = ["BackwardEuler", "DiffusionScheme", "OperatorPool", "Sdirk2", "ShiftedOperator"]
+__all__ = ["BackwardEuler", "DiffusionScheme", "Pairs", "Sdirk2", "ShiftedOperator"]
 
 # What the adjoint of a step leaves for the derivative by `tau K`: pairs (w, stage), each -gamma w' (tau K) stage.
 Pairs = tuple[tuple[np.ndarray, np.ndarray], ...]
@@ -41,12 +41,11 @@ class ShiftedOperator:
         self._solver = solver
         self.iterations = 0
 
-    def fill(self, white: float, grey: float) -> None:
-        """Set `A = M + white K_w + grey K_g` (shifts times diffusivities, mm^2)."""
+    def fill(self, shift: float, stiffness: Any) -> None:
+        """Set `A = M + shift K`, the shift in days."""
         pattern = PETSc.Mat.Structure.SAME_NONZERO_PATTERN
         self._d.mass.copy(self._matrix, pattern)
-        self._matrix.axpy(white, self._d.stiffness_white, pattern)
-        self._matrix.axpy(grey, self._d.stiffness_grey, pattern)
+        self._matrix.axpy(shift, stiffness, pattern)
         self._solver.setOperators(self._matrix)
 
     def solve(self, right: np.ndarray, guess: np.ndarray) -> np.ndarray:
@@ -77,41 +76,6 @@ class ShiftedOperator:
         """Free the PETSc objects (collective)."""
         for thing in (self._solver, self._matrix, self._left, self._right):
             thing.destroy()
-
-
-class OperatorPool:
-    """Shifted operators by their coefficients: a run needs one for each distinct step length, the oldest is refilled.
-
-    Asking twice for the same coefficients returns the same operator, so a linearisation that is kept while other runs
-    go on stays correct.
-    """
-
-    def __init__(self, discretisation: Discretisation, tolerance: float, capacity: int = 12) -> None:
-        self._d, self._tolerance, self._capacity = discretisation, tolerance, capacity
-        self._operators: dict[tuple[float, float], ShiftedOperator] = {}
-
-    def get(self, white: float, grey: float) -> ShiftedOperator:
-        """Return the operator `M + white K_w + grey K_g` (coefficients in mm^2)."""
-        key = (white, grey)
-        found = self._operators.pop(key, None)
-        if found is None:
-            if len(self._operators) >= self._capacity:
-                found = self._operators.pop(next(iter(self._operators)))
-            else:
-                found = ShiftedOperator(self._d, self._tolerance)
-            found.fill(white, grey)
-        self._operators[key] = found
-        return found
-
-    @property
-    def iterations(self) -> int:
-        """Conjugate-gradient iterations of all operators so far."""
-        return sum(operator.iterations for operator in self._operators.values())
-
-    def destroy(self) -> None:
-        """Free all operators (collective)."""
-        while self._operators:
-            self._operators.popitem()[1].destroy()
 
 
 class DiffusionScheme(Protocol):

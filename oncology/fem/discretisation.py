@@ -1,7 +1,7 @@
-"""P1 simplex discretisation of `div(D grad u)` with two tissues: all matrices that the time loop needs, assembled once.
+"""P1 simplex discretisation of `div(D grad u)` with two tissues: mesh, tissue and mass.
 
-`D = D_w p_w + D_g p_g` with tissue fractions constant on each cell, so the stiffness is `K = D_w K_w + D_g K_g`; a
-diffusion tensor multiplies both. The mass in front of the time derivative is lumped and then corrected,
+The diffusivity is constant on each cell (`oncology.model.front`); a diffusion tensor multiplies it. The mass in front
+of the time derivative is lumped and then corrected,
 `M_d = M_L - K_c`, where `K_c` is a stiffness matrix with coefficient `c V^(2/d) p_w`: it cancels the mean of the
 leading dispersion error of the lattice stencils (as higher-order mass matrices do, Goudreau and Taylor 1973) and keeps
 the constants. It acts in white matter only: in grey matter fronts are narrower than a cell, where it would undershoot.
@@ -10,22 +10,29 @@ the constants. It acts in white matter only: in grey matter fronts are narrower 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import basix.ufl
 import dolfinx
-import dolfinx.fem.petsc
 import numpy as np
 import ufl
 from dolfinx import la
 from mpi4py import MPI
 from petsc4py import PETSc
+from scipy import sparse
 
 from oncology.errors import MeshError
+from oncology.fem.assembly import StiffnessAssembler
 from oncology.model.cells import CellSpace
+from oncology.model.front import TissueCells
 
-__all__ = ["Discretisation", "discretise", "dispersion_coefficient"]
+__all__ = ["Discretisation", "VoxelTissue", "discretise", "dispersion_coefficient"]
+
+# Weights of voxels in cells (m, v), and the white- and grey-matter fractions (v,) of these voxels, for vertices (n, d),
+# cells (m, d + 1) and volumes (m,).
+VoxelTissue = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[sparse.csr_array, np.ndarray, np.ndarray]]
 
 # Mean over directions of the h^2 dispersion term of the lumped P1 stencil, in units of V^(2/d): 1-D exact, 2-D squares
 # cut in two, 3-D between the Kuhn lattice (0.165) and the body-centred-cubic lattice (0.197).
@@ -44,14 +51,10 @@ class Discretisation:
         space: P1 function space (DOLFINx).
         lumped_mass: (n,) lumped mass of the owned vertices, mm^d.
         mass: dispersion-corrected mass matrix M_d, mm^d.
-        stiffness_white: K_w of the white-matter fraction with unit diffusivity, mm^(d-2).
-        stiffness_grey: K_g of the grey-matter fraction with unit diffusivity, mm^(d-2).
-        white: (m,) white-matter fraction of the cells of this rank, 0..1.
-        grey: (m,) grey-matter fraction of the cells of this rank, 0..1.
+        tissue: tissue of the cells of this rank, from which their diffusivities follow.
         gradients: (m, d + 1, d) gradients of the barycentric coordinates, 1/mm.
         tensor: (m, d, d) tensor that multiplies the diffusivity, dimensionless; None: identity.
-        assemble: cell coefficients (m,) to a stiffness matrix.
-        factor: (m,) factor exp(mean of m_D) of each cell that is in the stiffness matrices.
+        assemble: cell coefficients (m,) to a stiffness matrix of the pattern of the mass.
         points: (n + ghosts, d) vertex coordinates, owned vertices first, mm.
         cells: (m, d + 1) local vertex indices of the cells of this rank.
         volumes: (m,) cell volumes, mm^d.
@@ -66,14 +69,10 @@ class Discretisation:
     space: Any
     lumped_mass: np.ndarray
     mass: Any
-    stiffness_white: Any
-    stiffness_grey: Any
-    white: np.ndarray
-    grey: np.ndarray
+    tissue: TissueCells
     gradients: np.ndarray
     tensor: np.ndarray | None
-    assemble: Any
-    factor: np.ndarray
+    assemble: StiffnessAssembler
     points: np.ndarray
     cells: np.ndarray
     volumes: np.ndarray
@@ -174,16 +173,6 @@ class Discretisation:
         gradient = self._cell_gradient(values)
         return gradient if self.tensor is None else np.einsum("mab,mb->ma", self.tensor, gradient)
 
-    def with_log_diffusion(self, log_diffusion: np.ndarray) -> Discretisation:
-        """Return the same discretisation with stiffness matrices of the diffusivity `(D_w p_w + D_g p_g) exp(m_D)`.
-
-        Args:
-            log_diffusion: (n,) m_D at the owned vertices; a cell takes exp of its mean.
-        """
-        factor = np.exp(self.cell_means(log_diffusion))
-        white, grey = self.assemble(self.white * factor), self.assemble(self.grey * factor)
-        return replace(self, stiffness_white=white, stiffness_grey=grey, factor=factor)
-
     def gather(self, owned: np.ndarray) -> np.ndarray | None:
         """Return the whole P1 function in the vertex order of the mesh file on rank 0, None elsewhere."""
         pieces = self.comm.gather((self.input_vertices[: self.owned], owned), root=0)
@@ -205,12 +194,7 @@ class Discretisation:
     def destroy(self) -> None:
         """Free the PETSc matrices (collective)."""
         self.mass.destroy()
-        self.destroy_stiffness()
-
-    def destroy_stiffness(self) -> None:
-        """Free the stiffness matrices alone (collective)."""
-        self.stiffness_white.destroy()
-        self.stiffness_grey.destroy()
+        self.assemble.destroy()
 
 
 def discretise(
@@ -221,6 +205,7 @@ def discretise(
     grey: np.ndarray,
     tensor: np.ndarray | None = None,
     corrected_mass: bool = True,
+    voxels: VoxelTissue | None = None,
 ) -> Discretisation:
     """Assemble the matrices of a simplex mesh; every rank passes the same whole mesh.
 
@@ -233,6 +218,7 @@ def discretise(
         tensor: (nc, d, d) symmetric tensor that multiplies the isotropic diffusivity, dimensionless; None: identity.
         corrected_mass: use the dispersion-corrected mass M_d; False: the lumped mass alone, for which backward Euler on
             the lattice obeys the discrete maximum principle exactly.
+        voxels: tissue of the voxels of each cell; None: each cell is of one kind, as its fractions say.
 
     Raises:
         MeshError: where the arrays do not fit each other.
@@ -259,11 +245,24 @@ def discretise(
     mass_vector.scatter_reverse(la.InsertMode.add)
     owned = space.dofmap.index_map.size_local
     local_tensor = None if tensor is None else np.asarray(tensor, dtype=float)[input_cells]
-    assemble = _StiffnessAssembler(space, local_tensor)
-    local_white, local_grey = (np.asarray(tissue, dtype=float)[input_cells] for tissue in (white, grey))
-    stiffness_white, stiffness_grey = assemble(local_white), assemble(local_grey)
-    correction = local_white * dispersion_coefficient(volumes, gradients) if corrected_mass else 0.0 * volumes
-    mass = _StiffnessAssembler(space, None)(-correction)
+    flux = gradients if local_tensor is None else np.einsum("mab,mib->mia", local_tensor, gradients)
+    local_points = points[input_vertices]
+    spacing_squared = 12.0 * _DISPERSION[dimension] * volumes ** (2.0 / dimension)
+    if local_tensor is not None:  # the front factor sees the mean of the tensor's eigenvalues
+        spacing_squared = spacing_squared * dimension / np.trace(local_tensor, axis1=1, axis2=2)
+    if voxels is None:
+        local_white, local_grey = (np.asarray(part, dtype=float)[input_cells] for part in (white, grey))
+        tissue = TissueCells.of_fractions(local_white, local_grey, spacing_squared)
+    else:
+        tissue = TissueCells(*voxels(local_points, local_cells, volumes), spacing_squared)
+    correction = tissue.white_mean * dispersion_coefficient(volumes, gradients) if corrected_mass else 0.0 * volumes
+    index_map = space.dofmap.index_map
+    plain = StiffnessAssembler(comm, index_map, local_cells, volumes, (gradients, gradients))
+    mass = plain(-correction)
+    assemble = plain
+    if local_tensor is not None:
+        plain.destroy()
+        assemble = StiffnessAssembler(comm, index_map, local_cells, volumes, (gradients, flux))
     lumped = mass.createVecLeft()
     lumped.array[:] = mass_vector.array[:owned]
     mass.setDiagonal(lumped, addv=PETSc.InsertMode.ADD_VALUES)
@@ -274,15 +273,11 @@ def discretise(
         space=space,
         lumped_mass=mass_vector.array[:owned].copy(),
         mass=mass,
-        stiffness_white=stiffness_white,
-        stiffness_grey=stiffness_grey,
-        white=local_white,
-        grey=local_grey,
+        tissue=tissue,
         gradients=gradients,
         tensor=local_tensor,
         assemble=assemble,
-        factor=np.ones(len(local_white)),
-        points=points[input_vertices],
+        points=local_points,
         cells=local_cells,
         volumes=volumes,
         input_vertices=input_vertices,
@@ -304,29 +299,6 @@ def dispersion_coefficient(volumes: np.ndarray, gradients: np.ndarray) -> np.nda
     return np.asarray(
         np.minimum(_DISPERSION[dimension] * volumes ** (2.0 / dimension), _MOST / ((dimension + 1) * largest))
     )
-
-
-class _StiffnessAssembler:
-    """Assembles `int c grad u . T grad v dx` for coefficients c that are constant on each cell."""
-
-    def __init__(self, space: Any, tensor: np.ndarray | None) -> None:
-        mesh = space.mesh
-        trial, test = ufl.TrialFunction(space), ufl.TestFunction(space)
-        self._coefficient = dolfinx.fem.Function(dolfinx.fem.functionspace(mesh, ("DG", 0)))
-        flux = ufl.grad(trial)
-        if tensor is not None:
-            shape = (mesh.geometry.dim, mesh.geometry.dim)
-            element = basix.ufl.element("DG", mesh.basix_cell(), 0, shape=shape)
-            field = dolfinx.fem.Function(dolfinx.fem.functionspace(mesh, element))
-            field.x.array[: tensor.size] = tensor.ravel()
-            flux = ufl.dot(field, flux)
-        self._form = dolfinx.fem.form(self._coefficient * ufl.inner(flux, ufl.grad(test)) * ufl.dx)
-
-    def __call__(self, coefficient: np.ndarray) -> Any:
-        self._coefficient.x.array[: len(coefficient)] = coefficient
-        matrix = dolfinx.fem.petsc.assemble_matrix(self._form)
-        matrix.assemble()
-        return matrix
 
 
 def _distribute(comm: Any, points: np.ndarray, cells: np.ndarray) -> Any:

@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
+from scipy import sparse
 
 from oncology.errors import ConfigError
-from oncology.fem.discretisation import Discretisation, discretise
+from oncology.fem.discretisation import Discretisation, VoxelTissue, discretise
 from oncology.fem.elliptic import EllipticOperator
-from oncology.fem.tumour_model import ModelDirection, Rates, Run, TumourModel
+from oncology.fem.rates import Rates
+from oncology.fem.tumour_model import ModelDirection, Run, TumourModel
 from oncology.imaging.case import Case
 from oncology.imaging.placement import surviving_fractions, tensors_at
 from oncology.meshing import TetMesh
+from oncology.meshing.averaging import voxel_weights
 from oncology.model.cells import CellSpace
 from oncology.model.engine import Record
 from oncology.model.growth import GrowthLaw, Logistic
@@ -202,7 +205,8 @@ class FiniteElements:
         if case is not None and case.tensor is not None:
             tensor = tensors_at(case.tensor, mesh.points[mesh.cells].mean(axis=1))
         comm = MPI.COMM_SELF if self.comm is None else self.comm
-        discretisation = discretise(comm, mesh.points, mesh.cells, mesh.white, mesh.grey, tensor)
+        voxels = None if case is None or mesh.tagged else _voxels_of(case)
+        discretisation = discretise(comm, mesh.points, mesh.cells, mesh.white, mesh.grey, tensor, voxels=voxels)
         resections = {} if case is None else surviving_fractions(case, discretisation.points[: discretisation.owned])
         model = TumourModel(discretisation, self.law, resections=resections, tolerance=self.tolerance)
         object.__setattr__(self, "core", ModelEngine(model, () if case is None else case.treatments))
@@ -239,3 +243,15 @@ class FiniteElements:
     def destroy(self) -> None:
         """Free solvers and matrices (collective)."""
         self.core.destroy()
+
+
+def _voxels_of(case: Case) -> VoxelTissue:
+    """Return the function that finds the tissue of the voxels of cells in the maps of a case."""
+    maps = tuple(np.append(tissue.data.ravel(), 0.0) for tissue in (case.white, case.grey))
+
+    def voxels(points: Vector, cells: NDArray[np.int64], volumes: Vector) -> tuple[sparse.csr_array, Vector, Vector]:
+        averaging, used = voxel_weights(case.white, points, cells, volumes)
+        white, grey = (tissue[used].astype(float) for tissue in maps)
+        return averaging, white, grey
+
+    return voxels

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from oncology.fem.tumour_model import Rates, TumourModel
+from oncology.fem.rates import Rates
+from oncology.fem.tumour_model import TumourModel
 from oncology.model.fractions import volume_fraction
 from oncology.model.timegrid import Interval, TimeGrid
 

@@ -12,38 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from oncology.fem.diffusion import DiffusionScheme, OperatorPool
+from oncology.fem.diffusion import DiffusionScheme, Pairs
 from oncology.fem.discretisation import Discretisation
+from oncology.fem.rates import Rates, RatesChange
+from oncology.fem.stiffness import MatrixPool, Stiffness
 from oncology.model.growth import GrowthLaw
 
-__all__ = ["DerivativeSums", "GrowthStep", "Rates", "RatesChange", "StepRecord"]
-
-
-@dataclass(frozen=True, eq=False)
-class Rates:
-    """Growth and diffusion, or a change of them.
-
-    Attributes:
-        diffusion_white: D_w, mm^2/day.
-        diffusion_grey: D_g, mm^2/day.
-        proliferation: rho, 1/day.
-        log_diffusion: (n,) m_D of the owned vertices: the diffusivity is multiplied by exp(mean of m_D over a cell).
-        log_proliferation: (n,) m_r of the owned vertices: rho is multiplied by exp(m_r).
-    """
-
-    diffusion_white: float
-    diffusion_grey: float
-    proliferation: float
-    log_diffusion: np.ndarray | None = None
-    log_proliferation: np.ndarray | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class RatesChange:
-    """A direction of rates and of the length of the first interval (day)."""
-
-    rates: Rates
-    duration: float
+__all__ = ["DerivativeSums", "GrowthStep", "StepRecord"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,18 +34,16 @@ class DerivativeSums:
     """Sums over steps, local to this rank, from which the derivatives by the model's inputs are made.
 
     Attributes:
-        white: sum of `tau w' K_w v` over steps and stages.
-        grey: the same with K_g.
+        stiffness: (3,) sum of `tau w' K_i v` over steps and stages, with the derivatives K_i of K by D_w, D_g, rho.
         growth: sum of `tau dual . f(Phi)` over both reactions of all steps, with the field's factor exp(m_r).
-        first: the same three for the first interval, by its length.
+        first: (4,) the same four for the first interval, by its length.
         cells: (m,) sum of `tau k_c(w, v)` on each cell, where m_D is a field.
         vertices: (n,) sum of `exposure dual f(Phi)` at each vertex, where m_r is a field.
     """
 
-    white: float = 0.0
-    grey: float = 0.0
+    stiffness: np.ndarray = field(default_factory=lambda: np.zeros(3))
     growth: float = 0.0
-    first: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    first: np.ndarray = field(default_factory=lambda: np.zeros(4))
     cells: np.ndarray | None = None
     vertices: np.ndarray | None = None
 
@@ -80,11 +53,12 @@ class GrowthStep:
     """One step of one interval.
 
     Attributes:
-        discretisation: matrices, those of the field m_D where there is one.
+        discretisation: mesh and mass.
         law: growth law f.
         scheme: diffusion step.
-        pool: operators `M + shift K`.
+        pool: stiffness matrices, and operators `M + shift K`.
         rates: growth and diffusion.
+        key: what stands for the rates in the pool.
         tau: length of the step, day.
         survival: surviving fractions of chemotherapy over both halves of the step.
         per_duration: derivative of tau by the length of the first interval: 1 / steps there, else 0.
@@ -93,8 +67,9 @@ class GrowthStep:
     discretisation: Discretisation
     law: GrowthLaw
     scheme: DiffusionScheme
-    pool: OperatorPool
+    pool: MatrixPool
     rates: Rates
+    key: bytes
     tau: float
     survival: tuple[float, float]
     per_duration: float
@@ -107,8 +82,11 @@ class GrowthStep:
 
     @property
     def _operator(self) -> Any:
-        shift = self.scheme.gamma * self.tau
-        return self.pool.get(shift * self.rates.diffusion_white, shift * self.rates.diffusion_grey)
+        return self.pool.operator(self.key, self.rates, self.scheme.gamma * self.tau)
+
+    @property
+    def _stiffness(self) -> Stiffness:
+        return self.pool.stiffness(self.key, self.rates)
 
     def forward(self, u: np.ndarray) -> tuple[np.ndarray, StepRecord]:
         """Return the density after the step, and what its linearisation needs."""
@@ -134,13 +112,12 @@ class GrowthStep:
         growth = self._reaction_pairing(grown_from, dual, exposure, gather)
         dual = second * self.law.flow_slope(grown_from, exposure) * dual
         dual, pairs = self.scheme.adjoint(self._operator, record.stages, dual)
-        white, grey = self._stiffness_pairing(pairs, gather)
+        paired = self._stiffness_pairing(pairs, gather)
         growth += self._reaction_pairing(record.start, first * dual, exposure, gather)
         dual = first * self.law.flow_slope(record.start, exposure) * dual
-        gather.white += self.tau * white
-        gather.grey += self.tau * grey
+        gather.stiffness += self.tau * paired
         gather.growth += self.tau * growth
-        gather.first += self.per_duration * np.array([white, grey, growth])
+        gather.first += self.per_duration * np.array([*paired, growth])
         return dual
 
     def _reaction_tangent(self, u: np.ndarray, du: np.ndarray, exposure: Any, d_exposure: Any) -> np.ndarray:
@@ -167,42 +144,35 @@ class GrowthStep:
 
     def _stiffness_change(self, change: RatesChange) -> Any:
         """Return the map of a stage v to `-gamma d(tau K) v`."""
-        d, d_tau = change.rates, self.per_duration * change.duration
-        white = self.tau * d.diffusion_white + d_tau * self.rates.diffusion_white
-        grey = self.tau * d.diffusion_grey + d_tau * self.rates.diffusion_grey
+        d, stiffness = change.rates, self._stiffness
+        terms = [
+            (self.tau * moved, part) for moved, part in zip(d.scalars, stiffness.parts, strict=True) if moved != 0.0
+        ]
+        if self.per_duration * change.duration != 0.0:
+            terms.append((self.per_duration * change.duration, stiffness.whole))
         by_cell = None
         if self.rates.log_diffusion is not None and d.log_diffusion is not None:
-            by_cell = self.tau * self.cell_diffusion() * self.discretisation.cell_means(d.log_diffusion)
+            by_cell = self.tau * stiffness.diffusivity * self.discretisation.cell_means(d.log_diffusion)
 
         def forcing(stage: np.ndarray) -> np.ndarray | float:
             total: np.ndarray | float = 0.0
-            if white != 0.0:
-                total = total - self.scheme.gamma * white * _product(self.discretisation.stiffness_white, stage)
-            if grey != 0.0:
-                total = total - self.scheme.gamma * grey * _product(self.discretisation.stiffness_grey, stage)
+            for weight, matrix in terms:
+                total = total - self.scheme.gamma * weight * _product(matrix, stage)
             if by_cell is not None:
                 total = total - self.scheme.gamma * self.discretisation.cell_product(by_cell, stage)
             return total
 
         return forcing
 
-    def _stiffness_pairing(
-        self, pairs: tuple[tuple[np.ndarray, np.ndarray], ...], gather: DerivativeSums
-    ) -> tuple[float, float]:
-        """Return the sums of w'K_w v and w'K_g v over the stages; those of each cell go to `gather`."""
-        white = grey = 0.0
+    def _stiffness_pairing(self, pairs: Pairs, gather: DerivativeSums) -> np.ndarray:
+        """Return the sums of w'K_i v over the stages, (3,); those of each cell go to `gather`."""
+        sums = np.zeros(3)
         for w, stage in pairs:
-            white += float(w @ _product(self.discretisation.stiffness_white, stage))
-            grey += float(w @ _product(self.discretisation.stiffness_grey, stage))
+            sums += [w @ _product(part, stage) for part in self._stiffness.parts]
             if self.rates.log_diffusion is not None:
                 paired = self.tau * self.discretisation.cell_pairing(w, stage)
                 gather.cells = paired if gather.cells is None else gather.cells + paired
-        return white, grey
-
-    def cell_diffusion(self) -> np.ndarray:
-        """Return the diffusivity of each cell, `(D_w p_w + D_g p_g) exp(mean m_D)`, (m,), mm^2/day."""
-        d = self.discretisation
-        return np.asarray((self.rates.diffusion_white * d.white + self.rates.diffusion_grey * d.grey) * d.factor)
+        return sums
 
 
 def _product(matrix: Any, values: np.ndarray) -> np.ndarray:

@@ -12,16 +12,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from oncology.errors import NumericalError
-from oncology.fem.diffusion import DiffusionScheme, OperatorPool, Sdirk2
+from oncology.fem.diffusion import DiffusionScheme, Sdirk2
 from oncology.fem.discretisation import Discretisation
-from oncology.fem.step import DerivativeSums, GrowthStep, Rates, RatesChange, StepRecord
+from oncology.fem.rates import Rates, RatesChange
+from oncology.fem.step import DerivativeSums, GrowthStep, StepRecord
+from oncology.fem.stiffness import MatrixPool
 from oncology.model.growth import GrowthLaw, Logistic
 from oncology.model.march import Observe, Operation, Scaling, march, march_adjoint, march_tangent
 from oncology.model.timegrid import Interval, TimeGrid
 
-__all__ = ["ModelDerivative", "ModelDirection", "Rates", "Run", "TumourModel"]
-
-_FIELDS_KEPT = 3  # fields of diffusion whose matrices are kept
+__all__ = ["ModelDerivative", "ModelDirection", "Run", "TumourModel"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +91,11 @@ class TumourModel:
     resections: dict[int, np.ndarray] = field(default_factory=dict)
     tolerance: float = 1e-9
 
-    _pools: dict[bytes, tuple[Discretisation, OperatorPool]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    _pool: MatrixPool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Start without matrices; the runs make them."""
+        object.__setattr__(self, "_pool", MatrixPool(self.discretisation, self.tolerance))
 
     def run(
         self,
@@ -116,9 +118,8 @@ class TumourModel:
             NumericalError: if a diffusion solve does not converge.
         """
         start = np.array(initial, dtype=float)
-        discretisation, pool = self._matrices(rates)
-        before = pool.iterations
-        operations, days = self._operations(rates, grid, discretisation, pool)
+        before = self._pool.iterations
+        operations, days = self._operations(rates, grid)
         low, high = float(start.min(initial=np.inf)), float(start.max(initial=-np.inf))
         extremes = [low, high]
         if record is not None:
@@ -132,8 +133,8 @@ class TumourModel:
                 record(days[number], u)
 
         done = march(operations, start, keep, watch)
-        lowest, highest = discretisation.extremes(*map(float, extremes))
-        iterations = pool.iterations - before
+        lowest, highest = self.discretisation.extremes(*map(float, extremes))
+        iterations = self._pool.iterations - before
         return Run(rates, grid, done.observations, lowest, highest, iterations, operations, done.records)
 
     def tangent(self, run: Run, direction: ModelDirection) -> tuple[np.ndarray, ...]:
@@ -147,7 +148,7 @@ class TumourModel:
         if direction.initial is not None:
             du = np.array(direction.initial, dtype=float)
         change = RatesChange(direction.rates, direction.duration)
-        return march_tangent(self._operations_of(run), run.records, du, change)
+        return march_tangent(run.operations, run.records, du, change)
 
     def adjoint(self, run: Run, duals: Sequence[np.ndarray]) -> ModelDerivative:
         """Return the derivative of `sum_i duals[i] . observations[i]` (algebraic duals of the owned vertices).
@@ -157,67 +158,40 @@ class TumourModel:
         """
         _require_states(run)
         sums = DerivativeSums()
-        operations = self._operations_of(run)
-        dual = march_adjoint(operations, run.records, np.zeros(self.discretisation.owned), duals, sums)
-        scalars = np.array([sums.white, sums.grey, sums.growth, *sums.first])
-        white, grey, growth, *first = self.discretisation.total(scalars)
+        dual = march_adjoint(run.operations, run.records, np.zeros(self.discretisation.owned), duals, sums)
+        totals = self.discretisation.total(np.array([*sums.stiffness, sums.growth, *sums.first]))
+        stiffness, growth, first = totals[:3], float(totals[3]), totals[4:]
         gamma, rates = self.scheme.gamma, run.rates
         by_diffusion = None
         if rates.log_diffusion is not None and sums.cells is not None:
-            discretisation, step = self._matrices(rates)[0], run.steps[0][0]
-            by_diffusion = -gamma * discretisation.cell_means_transposed(step.cell_diffusion() * sums.cells)
-        by_rates = Rates(-gamma * white, -gamma * grey, 0.5 * growth, by_diffusion, sums.vertices)
-        duration = (
-            -gamma * (rates.diffusion_white * first[0] + rates.diffusion_grey * first[1])
-            + 0.5 * rates.proliferation * first[2]
-        )
+            diffusivity = self._pool.stiffness(self._pool.key(rates), rates).diffusivity
+            by_diffusion = -gamma * self.discretisation.cell_means_transposed(diffusivity * sums.cells)
+        white, grey, diffusing = map(float, -gamma * stiffness)
+        by_rates = Rates(white, grey, diffusing + 0.5 * growth, by_diffusion, sums.vertices)
+        duration = -gamma * rates.scalars @ first[:3] + 0.5 * rates.proliferation * first[3]
         return ModelDerivative(by_rates, dual, float(duration))
 
     def destroy(self) -> None:
         """Free the solvers (collective); the discretisation stays."""
-        while self._pools:
-            self._free(*self._pools.popitem()[1])
+        self._pool.destroy()
 
-    def _free(self, discretisation: Discretisation, pool: OperatorPool) -> None:
-        pool.destroy()
-        if discretisation is not self.discretisation:
-            discretisation.destroy_stiffness()
-
-    def _matrices(self, rates: Rates) -> tuple[Discretisation, OperatorPool]:
-        """Return the matrices for a field of diffusion and their solvers; the oldest field's are freed."""
-        field = rates.log_diffusion
-        key = b"" if field is None else self.discretisation.fingerprint(np.asarray(field, dtype=float))
-        found = self._pools.get(key)
-        if found is None:
-            fields = [k for k in self._pools if k]
-            if key and len(fields) >= _FIELDS_KEPT:
-                self._free(*self._pools.pop(fields[0]))
-            here = self.discretisation
-            discretisation = here if field is None else here.with_log_diffusion(field)
-            found = (discretisation, OperatorPool(discretisation, self.tolerance))
-            self._pools[key] = found
-        return found
-
-    def _operations_of(self, run: Run) -> tuple[Operation | Observe, ...]:
-        """Return what a run goes through, with matrices for its field that may have been freed since (collective)."""
-        discretisation, pool = self._matrices(run.rates)
-        return tuple(
-            replace(operation, discretisation=discretisation, pool=pool)
-            if isinstance(operation, GrowthStep) and operation.pool is not pool
-            else operation
-            for operation in run.operations
-        )
-
-    def _operations(
-        self, rates: Rates, grid: TimeGrid, discretisation: Discretisation, pool: OperatorPool
-    ) -> tuple[tuple[Operation | Observe, ...], list[float]]:
+    def _operations(self, rates: Rates, grid: TimeGrid) -> tuple[tuple[Operation | Observe, ...], list[float]]:
         """Return what a run goes through, and the day after each operation."""
+        key = self._pool.key(rates)
         operations: list[Operation | Observe] = []
         days: list[float] = []
         for index, interval in enumerate(grid.intervals):
             per_duration = 1.0 / interval.steps if index == 0 else 0.0
             base = GrowthStep(
-                discretisation, self.law, self.scheme, pool, rates, interval.step, (1.0, 1.0), per_duration
+                discretisation=self.discretisation,
+                law=self.law,
+                scheme=self.scheme,
+                pool=self._pool,
+                rates=rates,
+                key=key,
+                tau=interval.step,
+                survival=(1.0, 1.0),
+                per_duration=per_duration,
             )
             for number in range(interval.steps):
                 survival = _half_step_survival(interval, number)

@@ -158,8 +158,8 @@ def _grow(
     """Run the model; return the record and the days on every rank, the densities (nt, nv) on rank 0."""
     from oncology.fem import probe
     from oncology.fem.engine import FiniteElements
+    from oncology.fem.rates import Rates
     from oncology.fem.series import Frame, frame_days, grow, volumes_above
-    from oncology.fem.tumour_model import Rates
 
     tumour = wanted.tumour
     engine = FiniteElements(mesh, case, wanted.law, comm)

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from oncology.imaging.labels import indicator
 from oncology.imaging.volume import Volume
 
-__all__ = ["cell_average", "resample_to", "sample"]
+__all__ = ["cell_average", "cell_voxels", "resample_to", "sample"]
 
 Order = Literal[0, 1]
 Floats = NDArray[np.float64]
@@ -136,6 +136,29 @@ def cell_average(
     return result
 
 
+def cell_voxels(volume: Volume, points: ArrayLike, cells: ArrayLike, depth: int) -> NDArray[np.int64]:
+    """Voxels that hold the samples of each cell.
+
+    Args:
+        volume: the image; only its grid counts.
+        points: (nv, 3), RAS mm.
+        cells: (nc, 4) tetrahedra or (nc, 3) triangles, as indices into `points`.
+        depth: how often each cell is subdivided, as in `cell_average`.
+
+    Returns:
+        (nc, number of samples) index into the flat C-ordered image, -1 beyond it.
+    """
+    cells = np.asarray(cells, dtype=np.int64)
+    voxels = np.ascontiguousarray(volume.voxel(points).T)
+    weights = _centroids(cells.shape[1], depth)
+    result = np.empty((len(cells), len(weights)), dtype=np.int64)
+    for part in _chunks(len(cells), len(weights)):
+        x, y, z = (axis[cells[part]] @ weights.T for axis in voxels)
+        index, beyond = _nearest_index(volume.shape, x, y, z), _beyond(volume.shape, x, y, z)
+        result[part] = np.where(beyond, -1, index)
+    return result
+
+
 def _chunks(cells: int, samples: int) -> Iterator[slice]:
     step = max(1, CHUNK // samples)
     return (slice(start, start + step) for start in range(0, cells, step))
@@ -155,25 +178,34 @@ def _centroids(corners: int, depth: int) -> Floats:
 def _at_voxels(data: NDArray[Any], x: Floats, y: Floats, z: Floats, order: Order, outside: float) -> Floats:
     """Values of C-ordered data at fractional voxel coordinates (n,); (n, 6) for a tensor."""
     sizes = data.shape[:3]
-    beyond = np.zeros(len(x), dtype=bool)
-    for axis, n in zip((x, y, z), sizes, strict=True):
-        # Meshes mostly lie inside: two reductions are cheaper than two masks.
-        if len(axis) and (axis.min() < -0.5 - ROUND_OFF or axis.max() > n - 0.5 + ROUND_OFF):
-            beyond |= (axis < -0.5 - ROUND_OFF) | (axis > n - 0.5 + ROUND_OFF)
+    beyond = _beyond(sizes, x, y, z)
     flat = data.reshape(-1, *data.shape[3:])
-    values = _nearest(flat, sizes, x, y, z) if order == 0 else _trilinear(flat, sizes, x, y, z)
+    if order == 0:
+        # `take` is far quicker than an index for rows of several values
+        values = flat.take(_nearest_index(sizes, x, y, z), axis=0).astype(float)
+    else:
+        values = _trilinear(flat, sizes, x, y, z)
     if beyond.any():
         values[beyond] = outside
     return values
 
 
-def _nearest(flat: NDArray[Any], sizes: tuple[int, ...], x: Floats, y: Floats, z: Floats) -> Floats:
-    index = np.zeros(len(x), dtype=np.int64)
-    for axis, n in zip((x, y, z), sizes, strict=True):
+def _beyond(sizes: tuple[int, ...], *axes: Floats) -> NDArray[np.bool_]:
+    beyond = np.zeros(axes[0].shape, dtype=bool)
+    for axis, n in zip(axes, sizes, strict=True):
+        # Meshes mostly lie inside: two reductions are cheaper than two masks.
+        if axis.size and (axis.min() < -0.5 - ROUND_OFF or axis.max() > n - 0.5 + ROUND_OFF):
+            beyond |= (axis < -0.5 - ROUND_OFF) | (axis > n - 0.5 + ROUND_OFF)
+    return beyond
+
+
+def _nearest_index(sizes: tuple[int, ...], *axes: Floats) -> NDArray[np.int64]:
+    index = np.zeros(axes[0].shape, dtype=np.int64)
+    for axis, n in zip(axes, sizes, strict=True):
         whole = (axis + 0.5).astype(np.int64)  # rounds towards zero, which is down within the image
         index *= n
         index += np.clip(whole, 0, n - 1, out=whole)
-    return flat.take(index, axis=0).astype(float)  # `take` is far quicker than an index for rows of several values
+    return index
 
 
 def _trilinear(flat: NDArray[Any], sizes: tuple[int, ...], x: Floats, y: Floats, z: Floats) -> Floats:

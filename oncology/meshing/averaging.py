@@ -1,4 +1,4 @@
-"""Means of an image over each cell, with a number of samples that suits its voxels.
+"""Means of an image over each cell, and the voxels of each cell, with a number of samples that suits the voxels.
 
 A cell is subdivided until its parts are at most 1.5 voxels long: 8 samples for 2.5 mm edges in 1 mm voxels, 64 for
 4 mm. That keeps the cost proportional to the volume of the mesh in voxels, whatever the grading.
@@ -6,16 +6,17 @@ A cell is subdivided until its parts are at most 1.5 voxels long: 8 samples for 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
-from oncology.imaging.resample import cell_average
+from oncology.imaging.resample import cell_average, cell_voxels
 from oncology.imaging.volume import Volume
 
-__all__ = ["fractions"]
+__all__ = ["fractions", "voxel_weights"]
 
 LONGEST = 1.5  # voxels, of the parts
 SHALLOWEST = 1  # 8 samples per cell
@@ -45,12 +46,46 @@ def fractions(
         (number of images, nc) means, clipped to 0..1.
     """
     stacked = grid.with_data(np.stack(images, axis=-1))
+    means = np.zeros((len(cells), len(images)))
+    for depth, chosen in _by_depth(grid, volumes):
+        means[chosen] = cell_average(stacked, points, cells[chosen], order=0, depth=depth)
+    return np.clip(means.T, 0.0, 1.0)
+
+
+def voxel_weights(
+    grid: Volume, points: NDArray[np.float64], cells: NDArray[np.int64], volumes: NDArray[np.float64]
+) -> tuple[sparse.csr_array, NDArray[np.int64]]:
+    """Which voxels a cell consists of, and by which fraction.
+
+    Args:
+        grid: a volume; only its grid counts.
+        points: (nv, 3) vertices, RAS mm.
+        cells: (nc, 4) vertex numbers.
+        volumes: (nc,) cell volumes, mm^3.
+
+    Returns:
+        (nc, v) weights, rows add up to one, and (v,) the index of each voxel in the flat C-ordered image; -1 stands
+        for all that is beyond the image.
+    """
+    rows, columns, weights = [], [], []
+    for depth, chosen in _by_depth(grid, volumes):
+        voxels = cell_voxels(grid, points, cells[chosen], depth)
+        rows.append(np.repeat(chosen, voxels.shape[1]))
+        columns.append(voxels.ravel())
+        weights.append(np.full(voxels.size, 1.0 / voxels.shape[1]))
+    if not rows:
+        return sparse.csr_array((0, 0)), np.empty(0, dtype=np.int64)
+    used, numbers = np.unique(np.concatenate(columns), return_inverse=True)
+    entries = (np.concatenate(weights), (np.concatenate(rows), numbers))
+    return sparse.csr_array(entries, shape=(len(cells), len(used))), used
+
+
+def _by_depth(grid: Volume, volumes: NDArray[np.float64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Yield each depth of subdivision with the cells that need it."""
     edges = np.cbrt(6 * np.sqrt(2.0) * np.maximum(volumes, 0.0))  # of the regular tetrahedron of that volume
     voxels = np.maximum(edges / np.cbrt(grid.voxel_volume), 1.0)
     depths = np.clip(np.ceil(np.log2(voxels / LONGEST)).astype(int), SHALLOWEST, DEEPEST)
-    means = np.zeros((len(cells), len(images)))
     for depth in range(SHALLOWEST, DEEPEST + 1):
         chosen = np.flatnonzero(depths == depth)
         if len(chosen):
-            means[chosen] = cell_average(stacked, points, cells[chosen], order=0, depth=depth)
-    return np.clip(means.T, 0.0, 1.0)
+            yield depth, chosen

@@ -89,7 +89,7 @@ def import_mesh(
         shares = fractions((white.data, grey.data), white, points, cells, volumes)
     else:
         shares = np.array([np.isin(labels, list(wanted)) for wanted in (tags.white, tags.grey)], dtype=float)
-    mesh = TetMesh(points, cells, shares[0], shares[1], _mean_edge(points, cells), "imported")
+    mesh = TetMesh(points, cells, shares[0], shares[1], _mean_edge(points, cells), "imported", tags is not None)
     report = measure_quality(mesh, domain)
     if (problem := quality_problem(report, SMALLEST_ANGLE)) is not None:
         raise MeshError(f"{path}: {problem}: mend the mesh, mesh finer, or give the box that it stands for")

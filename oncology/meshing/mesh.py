@@ -39,6 +39,7 @@ class TetMesh:
         grey: (nc,) grey-matter fraction averaged over the cell, 0..1.
         size: requested edge length, mm (the mean edge length of an imported mesh).
         route: "stuffing", "lattice", "imported" or "voxel" (between the centres of voxels).
+        tagged: whether the tissue is that of the mesh file's own tags, not a mean over the case's maps.
 
     Raises:
         MeshError: array shapes that do not belong together, vertex numbers out of range, an unknown route.
@@ -50,6 +51,7 @@ class TetMesh:
     grey: NDArray[np.float64]
     size: float
     route: str
+    tagged: bool = False
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together; geometry is checked by `quality`."""
@@ -97,7 +99,8 @@ def write_mesh(path: str | Path, mesh: TetMesh, quality: Mapping[str, float | in
     def fill(file: h5py.File) -> None:
         for key in ("points", "cells", "white", "grey"):
             file.create_dataset(key, data=getattr(mesh, key), track_times=False)
-        file.attrs.update({"format": FORMAT, "size": mesh.size, "route": mesh.route, "fingerprint": mesh.fingerprint})
+        file.attrs.update({"format": FORMAT, "size": mesh.size, "route": mesh.route, "tagged": mesh.tagged})
+        file.attrs["fingerprint"] = mesh.fingerprint
         if quality is not None:
             file.attrs["quality"] = json.dumps(dict(quality))
 
@@ -121,6 +124,7 @@ def read_mesh(path: str | Path) -> TetMesh:
                 grey=np.asarray(file["grey"][:], dtype=np.float64),
                 size=float(file.attrs["size"]),
                 route=str(file.attrs["route"]),
+                tagged=bool(file.attrs.get("tagged", False)),
             )
             fingerprint = str(file.attrs["fingerprint"])
     except FileNotFoundError as error:

@@ -17,7 +17,8 @@ from oncology.fem.boxes import bcc_box, kuhn_box
 from oncology.fem.diffusion import BackwardEuler
 from oncology.fem.discretisation import discretise
 from oncology.fem.engine import ModelEngine
-from oncology.fem.tumour_model import Rates, TumourModel
+from oncology.fem.rates import Rates
+from oncology.fem.tumour_model import TumourModel
 from oncology.model.growth import Exponential
 from oncology.model.seed import Seed
 from oncology.model.timegrid import plan_time_grid

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from oncology.fem.discretisation import Discretisation
-from oncology.fem.tumour_model import ModelDirection, Rates, Run, TumourModel
+from oncology.fem.rates import Rates
+from oncology.fem.tumour_model import ModelDirection, Run, TumourModel
 from oncology.model.timegrid import TimeGrid
 from oncology.model.tumour import PARAMETERS
 from oncology.optimise import DotResult, dot_test, taylor_test

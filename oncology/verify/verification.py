@@ -17,7 +17,8 @@ import numpy as np
 from oncology.fem.diffusion import DiffusionScheme, Sdirk2
 from oncology.fem.discretisation import Discretisation, discretise
 from oncology.fem.projection import project
-from oncology.fem.tumour_model import Rates, Run, TumourModel
+from oncology.fem.rates import Rates
+from oncology.fem.tumour_model import Run, TumourModel
 from oncology.model.fractions import volume_fraction
 from oncology.model.growth import Gompertz, GrowthLaw, Logistic
 from oncology.model.timegrid import Interval, TimeGrid, plan_time_grid, step_limit

@@ -4,6 +4,8 @@ import numpy as np
 
 from oncology.fem.boxes import kuhn_box
 from oncology.fem.discretisation import Discretisation, discretise
+from oncology.fem.rates import Rates
+from oncology.fem.stiffness import Stiffness
 from oncology.imaging.volume import Volume
 from oncology.meshing import build_mesh
 
@@ -13,6 +15,11 @@ def mixed_box(comm, dimension=3, count=8, half=20.0, seed=0, **options) -> Discr
     points, cells = kuhn_box([-half] * dimension, [half] * dimension, [count] * dimension)
     white = np.random.default_rng(seed).uniform(0.0, 1.0, len(cells))
     return discretise(comm, points, cells, white, 1.0 - white, **options)
+
+
+def tissue_stiffness(discretisation: Discretisation):
+    """Stiffness matrices of the white- and the grey-matter fraction with unit diffusivity: no growth, no front."""
+    return Stiffness(discretisation, Rates(0.5, 0.1, 0.0)).parts[:2]
 
 
 def ball_mesh(route: str, size: float, radius: float = 30.0, voxel: float = 2.0):

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from oncology.fem.diffusion import BackwardEuler, Sdirk2
 from oncology.fem.discretisation import discretise
 from oncology.fem.engine import ModelEngine
+from oncology.fem.rates import Rates
 from oncology.fem.runtime import world
-from oncology.fem.tumour_model import Rates, TumourModel
+from oncology.fem.tumour_model import TumourModel
 from oncology.imaging import Case
 from oncology.meshing import build_mesh
 from oncology.model.growth import Exponential, Gompertz, Logistic

@@ -7,7 +7,7 @@ import pytest
 
 from oncology.fem.boxes import bcc_box, kuhn_box
 from oncology.fem.diffusion import BackwardEuler
-from oncology.fem.tumour_model import Rates
+from oncology.fem.rates import Rates
 from oncology.model.growth import Exponential
 from oncology.verify.exact import cosine_mode, power_wave
 from oncology.verify.verification import (

@@ -7,7 +7,8 @@ from oncology.fem.boxes import bcc_box
 from oncology.fem.diffusion import BackwardEuler, Sdirk2
 from oncology.fem.discretisation import discretise
 from oncology.fem.engine import ModelEngine
-from oncology.fem.tumour_model import ModelDirection, Rates, TumourModel
+from oncology.fem.rates import Rates
+from oncology.fem.tumour_model import ModelDirection, TumourModel
 from oncology.model.growth import Exponential, Gompertz, Logistic
 from oncology.model.seed import Seed
 from oncology.model.timegrid import plan_time_grid
@@ -26,7 +27,7 @@ from oncology.verify.seeded import SeededGrowth
 from tests.fem.meshes import mixed_box, owned
 
 SCALES = (0.05, 0.02, 0.01, 1.0, 1.0, 1.0, 3.0)
-PARAMETERS = np.array([0.5, 0.1, 0.06, 7.0, -6.0, 5.0, -30.0])
+PARAMETERS = np.array([0.5, 0.08, 0.06, 7.0, -6.0, 5.0, -30.0])
 RATES = Rates(0.5, 0.1, 0.06)
 TREATMENT = (Radiotherapy(8.0, 12.0, 6), Chemotherapy(5.0, 0.05, 8.0), Resection(20.0))
 

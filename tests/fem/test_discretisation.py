@@ -7,9 +7,11 @@ from mpi4py import MPI
 from oncology.errors import MeshError
 from oncology.fem.boxes import bcc_box, kuhn_box
 from oncology.fem.discretisation import discretise
+from oncology.fem.rates import Rates
+from oncology.fem.stiffness import Stiffness
 from oncology.verify.derivatives import vertex_noise
 from oncology.verify.verification import homogeneous
-from tests.fem.meshes import mixed_box, owned
+from tests.fem.meshes import mixed_box, owned, tissue_stiffness
 
 
 def dense(matrix) -> np.ndarray:
@@ -26,7 +28,7 @@ def box(request):
 
 
 def test_stiffness_is_symmetric_positive_and_keeps_constants(box):
-    for stiffness in (dense(box.stiffness_white), dense(box.stiffness_grey)):
+    for stiffness in map(dense, tissue_stiffness(box)):
         np.testing.assert_allclose(stiffness, stiffness.T, atol=1e-12)
         np.testing.assert_allclose(stiffness.sum(axis=1), 0.0, atol=1e-12)
         assert np.linalg.eigvalsh(stiffness)[0] > -1e-12
@@ -60,7 +62,7 @@ def test_the_mass_correction_is_the_dispersion_of_the_stencil(box):
     largest = np.linalg.eigvalsh(np.einsum("mia,mib->mab", box.gradients, box.gradients))[:, -1]
     kappa = np.minimum(part * box.volumes ** (2.0 / box.dimension), 0.7 / ((box.dimension + 1) * largest))
     unit = np.eye(box.owned)
-    correction = np.array([box.cell_product(box.white * kappa, column) for column in unit])
+    correction = np.array([box.cell_product(box.tissue.white_mean * kappa, column) for column in unit])
     np.testing.assert_allclose(dense(box.mass), np.diag(box.lumped_mass) - correction, atol=1e-10)
 
 
@@ -70,13 +72,13 @@ def test_stiffness_of_affine_functions(box):
     white = homogeneous(MPI.COMM_SELF, kuhn_box([-20.0] * d, [20.0] * d, [4] * d))
     first, second = np.random.default_rng(0).normal(size=(2, d))
     x = owned(white)
-    energy = (x @ second) @ dense(white.stiffness_white) @ (x @ first)
+    energy = (x @ second) @ dense(tissue_stiffness(white)[0]) @ (x @ first)
     assert energy == pytest.approx(40.0**d * first @ second, rel=1e-12)
 
 
 def test_lattice_has_no_positive_coupling(box):
     """No dihedral angle of the Kuhn lattice is obtuse, whatever the tissue of each cell."""
-    both = dense(box.stiffness_white) + 0.1 * dense(box.stiffness_grey)
+    both = dense(Stiffness(box, Rates(0.5, 0.05, 0.1)).whole)
     np.fill_diagonal(both, 0.0)
     assert both.max() <= 1e-13
 

@@ -1,8 +1,10 @@
 """Agreement with dolfinx-adjoint: the same discrete scheme written in UFL, differentiated by an independent package.
 
-The flow of the growth law at every vertex is a linear problem with the lumped mass (quadrature at the vertices); the
-two stages of the diffusion step, survival after a fraction of radiotherapy and the length of the first interval are
-linear problems too. So the whole default scheme is written twice.
+The cells' diffusivity, its factor for the front included, is written down with one Newton step for the implicit
+equation of that factor, started at its root: exact up to first derivatives. The flow of the growth law at every vertex
+is a linear problem with the lumped mass (quadrature at the vertices); the two stages of the diffusion step, survival
+after a fraction of radiotherapy and the length of the first interval are linear problems too. So the whole default
+scheme is written twice.
 """
 
 from contextlib import contextmanager
@@ -12,11 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import ufl
+from scipy.optimize import brentq
 
 from oncology.fem.boxes import kuhn_box
 from oncology.fem.diffusion import BackwardEuler, Sdirk2
 from oncology.fem.discretisation import discretise, dispersion_coefficient
-from oncology.fem.tumour_model import Rates, TumourModel
+from oncology.fem.rates import Rates
+from oncology.fem.tumour_model import TumourModel
 from oncology.model.timegrid import Interval, TimeGrid
 from tests.fem.meshes import owned
 
@@ -63,7 +67,14 @@ class Twin:
         gradients = np.concatenate([-inner.sum(axis=1, keepdims=True), inner], axis=1)
         share = dispersion_coefficient(self.box.volumes, gradients) if self.corrected else 0.0 * self.box.volumes
         white = self.white[self.box.input_cells]
-        self.white_field, self.grey_field, self.share = (self.piecewise(v) for v in (white, 1.0 - white, share * white))
+        grey = np.maximum(1.0 - white, 1e-3 - white)
+        spacing = np.sqrt(12.0 * 0.18) * self.box.volumes ** (1.0 / 3.0)
+        root = spacing * np.sqrt(RATES.proliferation / (RATES.diffusion_white * white + RATES.diffusion_grey * grey))
+        at_root = np.array(
+            [brentq(lambda x, r=r: x - np.tanh(0.5 * x) - 0.5 * r, 0.0, r + 2.0, xtol=1e-15) for r in root]
+        )
+        fields = (white, grey, share * white, spacing, at_root)
+        self.white_field, self.grey_field, self.share, self.spacing, self.root = map(self.piecewise, fields)
 
     def piecewise(self, values):
         field = oracle.Function(dolfinx.fem.functionspace(self.space.mesh, ("DG", 0)))
@@ -85,8 +96,11 @@ class Twin:
         flow = growth * u / (1.0 + (growth - 1.0) * u)
         return self.solve(self.trial * self.test * self.lumped, flow * self.test * self.lumped)
 
-    def diffuse(self, u, step, white, grey, scheme):
-        diffusion = white * self.white_field + grey * self.grey_field
+    def diffuse(self, u, step, white, grey, rho, scheme):
+        mean = white * self.white_field + grey * self.grey_field
+        root, x = self.spacing * ufl.sqrt(rho / mean), self.root
+        x = x - (x - ufl.tanh(0.5 * x) - 0.5 * root) / (0.5 + 0.5 * ufl.tanh(0.5 * x) ** 2)
+        diffusion = mean * (self.white_field + (1.0 - self.white_field) * root / ufl.sinh(x))
         stiffness = diffusion * ufl.inner(ufl.grad(self.trial), ufl.grad(self.test)) * ufl.dx
         a = self.mass(self.trial) + scheme.gamma * step * stiffness
         v = self.solve(a, self.mass(u))
@@ -102,7 +116,7 @@ class Twin:
             step = (duration if number == 0 else interval.duration) / interval.steps
             for _ in range(interval.steps):
                 u = self.react(u, 0.5 * rho * step)
-                u = self.diffuse(u, step, white, grey, scheme)
+                u = self.diffuse(u, step, white, grey, rho, scheme)
                 u = self.react(u, 0.5 * rho * step)
             total = total + oracle.assemble_scalar(0.5 * u**2 * self.lumped)
             if interval.survival != 1.0:

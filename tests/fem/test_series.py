@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from oncology.cli.runtime import world
 from oncology.fem import series
 from oncology.fem.discretisation import discretise
+from oncology.fem.rates import Rates
 from oncology.fem.series import frame_days, grow, volumes_above
-from oncology.fem.tumour_model import Rates, TumourModel
+from oncology.fem.tumour_model import TumourModel
 from oncology.meshing import build_mesh
 from oncology.model.timegrid import plan_time_grid
 from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection

@@ -5,12 +5,13 @@ import pytest
 
 from oncology.fem.boxes import kuhn_box
 from oncology.fem.discretisation import discretise
-from oncology.fem.tumour_model import Rates, TumourModel
+from oncology.fem.rates import Rates
+from oncology.fem.tumour_model import TumourModel
 from oncology.model.growth import Exponential
 from oncology.verify.derivatives import vertex_noise
 from oncology.verify.exact import heat_gaussian
 from oncology.verify.verification import convergence, equal_steps, relative_error
-from tests.fem.meshes import mixed_box, owned
+from tests.fem.meshes import mixed_box, owned, tissue_stiffness
 from tests.fem.test_discretisation import dense
 
 
@@ -49,10 +50,9 @@ def test_the_identity_is_isotropic(comm, dimension):
     plain = mixed_box(comm, dimension, 4)
     with_identity = mixed_box(comm, dimension, 4, tensor=np.tile(np.eye(dimension), (count, 1, 1)))
     values = vertex_noise(plain, 0)
-    for name in ("stiffness_white", "stiffness_grey"):
+    for matrices in zip(tissue_stiffness(plain), tissue_stiffness(with_identity), strict=True):
         results = []
-        for box in (plain, with_identity):
-            matrix = getattr(box, name)
+        for matrix in matrices:
             right, left = matrix.createVecs()
             right.array[:] = values
             matrix.mult(right, left)
@@ -67,7 +67,7 @@ def test_stiffness_of_a_tensor_field_is_symmetric_and_positive(dimension):
     count = 4**dimension * {2: 2, 3: 6}[dimension]
     field = np.array([rotated(np.linspace(0.1, 2.0, dimension), seed) for seed in range(count)])
     box = mixed_box(MPI.COMM_SELF, dimension, 4, tensor=field)
-    for matrix in (dense(box.stiffness_white), dense(box.stiffness_grey)):
+    for matrix in map(dense, tissue_stiffness(box)):
         np.testing.assert_allclose(matrix, matrix.T, atol=1e-12)
         np.testing.assert_allclose(matrix.sum(axis=1), 0.0, atol=1e-12)
         eigenvalues = np.linalg.eigvalsh(matrix)
@@ -85,5 +85,5 @@ def test_each_cell_keeps_its_own_tensor(comm):
     box = discretise(MPI.COMM_SELF, points, cells, white, 1.0 - white, field)
     first, second = np.random.default_rng(1).normal(size=(2, 3))
     x = owned(box)
-    energy = (x @ second) @ dense(box.stiffness_white) @ (x @ first)
+    energy = (x @ second) @ dense(tissue_stiffness(box)[0]) @ (x @ first)
     assert energy == pytest.approx(64.0 * np.mean(white * np.einsum("i,nij,j->n", second, field, first)), rel=1e-12)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from oncology.fem.engine import ModelEngine
-from oncology.fem.tumour_model import Rates, TumourModel
+from oncology.fem.rates import Rates
+from oncology.fem.tumour_model import TumourModel
 from oncology.model.growth import Exponential, Logistic
 from oncology.model.march import Scaling
 from oncology.model.seed import Seed
