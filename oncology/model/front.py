@@ -17,11 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-__all__ = ["TissueCells", "front_factor"]
+__all__ = ["FRONT_AGE", "TissueCells", "front_factor"]
 
 Vector = NDArray[np.float64]
 
+# rho t for which fronts have the right speed: tumours are at 5 to 15 when they are scanned, and with 8 the speed of
+# fronts from then on is right to 3 % down to sqrt(D/rho) = 0.7 mm at cells of 2.5 mm.
+FRONT_AGE = 8.0
 _LEAST_TISSUE = 1e-3  # of a voxel: the logarithm of what fluid lets through stays finite
+_NO_DIFFUSION = 1e-200  # mm^2/day: the logarithm stays finite where nothing diffuses
 _SMALL = 1e-4  # of s, below which the series is exact to rounding
 _LARGEST_ROOT = 600.0  # sqrt(s): beyond, sinh overflows and the front does not move at all
 
@@ -49,6 +53,7 @@ def front_factor(s: Vector, age: float = np.inf) -> tuple[Vector, Vector]:
     phi = root**2 / (2.0 * y * sinh)
     # d ln phi / d ln s = 1 - d ln(y sinh(x)) / d ln s
     slope = phi / root**2 * (1.0 - 0.5 * root * (y_by_x / y + np.sqrt(1.0 + (1.0 / sinh) ** 2)) / by_x)
+    slope = np.where(s > _LARGEST_ROOT**2, 0.0, slope)
     small = s < _SMALL
     first = (3.0 * late - 2.0) / (12.0 * (2.0 - late))
     second = (35.0 * late**2 - 96.0 * late + 32.0) / (720.0 * (2.0 - late) ** 2)
@@ -89,7 +94,7 @@ class TissueCells:
     white: Vector
     grey: Vector
     spacing_squared: Vector
-    age: float = np.inf
+    age: float = FRONT_AGE
     white_mean: Vector = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,7 +119,7 @@ class TissueCells:
             grey: D_g, mm^2/day.
             proliferation: rho, 1/day.
         """
-        diffusivity = white * self.white + grey * self.grey
+        diffusivity = np.maximum(white * self.white + grey * self.grey, _NO_DIFFUSION)
         mean = np.exp(self.averaging @ np.log(diffusivity))
         weight = 1.0 - self.white_mean
         phi, slope = front_factor(proliferation * self.spacing_squared / mean, self.age)

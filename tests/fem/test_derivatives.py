@@ -27,7 +27,7 @@ from oncology.verify.seeded import SeededGrowth
 from tests.fem.meshes import mixed_box, owned
 
 SCALES = (0.05, 0.02, 0.01, 1.0, 1.0, 1.0, 3.0)
-PARAMETERS = np.array([0.5, 0.08, 0.06, 7.0, -6.0, 5.0, -30.0])
+PARAMETERS = np.array([0.5, 0.12, 0.06, 7.0, -6.0, 5.0, -30.0])
 RATES = Rates(0.5, 0.1, 0.06)
 TREATMENT = (Radiotherapy(8.0, 12.0, 6), Chemotherapy(5.0, 0.05, 8.0), Resection(20.0))
 
