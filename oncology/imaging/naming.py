@@ -21,6 +21,7 @@ _LABEL = r"[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*"
 SUBJECT_NAME = rf"^{_LABEL}$"
 SESSION_NAME = rf"^(?:ses-)?{_LABEL}$"
 _NEAR = 5  # names that are shown where one is missing
+_OTHERS = tuple(f"_{ending}.nii.gz" for ending in ("label-WM_probseg", "label-GM_probseg", "T1w", "desc-tumor_dseg"))
 
 
 def bids_label(name: str) -> str:
@@ -85,14 +86,13 @@ def find_images(folder: Path, stems: tuple[str, ...], ending: str) -> list[Path]
 
 
 def _cure(wanted: Path) -> str:
-    """What to do about a missing file: rename one that comes near, or put it there."""
-    names = _listed(wanted.parent)
+    """What to do about a missing file: put it there, or rename one that comes near and is nothing else."""
     if not wanted.parent.is_dir():
         return f"there is no folder {wanted.parent.name}: put it there (layout in data/README.md)"
+    names = [name for name in _listed(wanted.parent) if not name.endswith(_OTHERS)]
     near = difflib.get_close_matches(wanted.name, names, n=_NEAR, cutoff=0.5)
-    if near:
-        return f"the folder holds {', '.join(near)}: rename one of them (layout in data/README.md)"
-    return "put it there (layout in data/README.md)"
+    rename = f", or rename what is meant: the folder holds {', '.join(near)}" if near else ""
+    return f"put it there (layout in data/README.md){rename}"
 
 
 def _listed(folder: Path) -> list[str]:

@@ -69,7 +69,9 @@ def test_two_runs_are_no_choice(case_path):
 
 def test_names_that_come_near_are_listed(case_path):
     (case_path / MASK).rename(case_path / MASK.replace("dseg", "seg"))
-    with pytest.raises(CaseError, match=r"missing: the folder holds sub-toy01_ses-01_desc-tumor_seg\.nii\.gz: rename"):
+    with pytest.raises(
+        CaseError, match=r"missing: put it there .*, or rename what is meant: the folder holds \S+-tumor_seg"
+    ):
         Case.read(case_path)
     shutil.rmtree(case_path / "ses-01")
     with pytest.raises(CaseError, match="segmentation of ses-01 is missing: there is no folder anat"):
