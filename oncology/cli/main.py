@@ -22,6 +22,7 @@ from oncology.parallel import launched_rank, set_launch_defaults
 __all__ = ["COMMANDS", "build_app", "main", "run"]
 
 COMMANDS = {
+    "case": "oncology.cli.case:case",
     "cohort": "oncology.cli.cohort:cohort",
     "doctor": "oncology.cli.doctor:doctor",
     "demo": "oncology.cli.demo:demo",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AliasChoices,
@@ -32,7 +32,7 @@ from oncology.imaging.tables import NAMED_TABLES, named_table
 from oncology.imaging.tensor import Order
 from oncology.model.treatment import Chemotherapy, Radiotherapy, Resection, Treatment
 
-__all__ = ["SAME_DAY", "CaseFile", "TensorSection", "read_case_file"]
+__all__ = ["SAME_DAY", "CaseFile", "TensorSection", "check_content", "read_case_file"]
 
 # The descriptions are the remedy in every message about the key: "give ...".
 Day = Annotated[
@@ -284,7 +284,20 @@ def read_case_file(path: Path) -> CaseFile:
         CaseError: the file is missing, is not TOML, has unknown or missing keys, or a value out of range; one line
             that names file, key, value and remedy.
     """
-    content = read_toml(path)
+    return check_content(path, read_toml(path))
+
+
+def check_content(path: Path, content: dict[str, Any]) -> CaseFile:
+    """Check the content of a `case.toml` that was read, or will be written.
+
+    Args:
+        path: the file, for messages.
+        content: of the file; dates are replaced by days.
+
+    Raises:
+        CaseError: it has unknown or missing keys, or a value out of range; one line that names file, key, value and
+            remedy.
+    """
     count_dates(path, content)
     try:
         case_file = CaseFile.model_validate(content)

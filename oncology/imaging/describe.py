@@ -10,6 +10,7 @@ from oncology.text import Table, number, plain
 
 if TYPE_CHECKING:
     from oncology.imaging.case import Case
+    from oncology.imaging.session import Session
 
 __all__ = ["case_table", "treatment"]
 
@@ -20,8 +21,8 @@ def case_table(case: Case) -> Table:
         (
             session.id,
             plain(session.day),
-            number(volume_ml(session.whole)),
-            number(volume_ml(session.core)),
+            _volume(session, "whole"),
+            _volume(session, "core"),
             " × ".join(f"{size:.3g}" for size in session.labels.voxel_sizes),
             "yes" if session.pet is not None else "no",
         )
@@ -36,6 +37,11 @@ def case_table(case: Case) -> Table:
         *(treatment(given) for given in case.treatments),
     ]
     return Table(f"Case {case.id}", header, rows, tuple(notes))
+
+
+def _volume(session: Session, region: str) -> str:
+    """Volume of a region, mL, or its state where there is none."""
+    return number(volume_ml(session.regions[region])) if region in session.regions else "not segmented"
 
 
 def treatment(given: Treatment) -> str:

@@ -7,16 +7,18 @@ file has) is said in those words; what has one sensible reading is read so, and 
 from __future__ import annotations
 
 import gzip
+import logging
 import os
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
-from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
@@ -61,7 +63,7 @@ def open_nifti(path: Path) -> tuple[Any, tuple[str, ...]]:
     order = "<" if header_size[0] in (348, 540) else ">"
     raw, notes = _with_offset(raw, order, 540 in header_size)
     try:
-        with LoggingOutputSuppressor():
+        with _without_log():
             image = kind.from_bytes(raw)
     except (ImageFileError, HeaderDataError, WrapStructError, ValueError, OSError, EOFError, IndexError) as error:
         what = one_line(error)
@@ -116,6 +118,17 @@ def affine_of(path: Path, image: Any) -> tuple[NDArray[np.float64], tuple[str, .
 def one_line(error: object) -> str:
     """Return an error's text on one line, its type where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Keep nibabel from writing about a header that an error is about to describe."""
+    logger = logging.getLogger("nibabel.global")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _bytes(path: Path) -> bytes:
