@@ -49,10 +49,12 @@ class Thresholds:
     Attributes:
         oedema: at the boundary of the whole tumour.
         core: at the boundary of the core; above `oedema`.
+        sd: standard deviation of each of them, the same density in all sessions; 0: the thresholds are taken as exact.
     """
 
     oedema: float
     core: float
+    sd: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,7 @@ class Case:
         treatments: by day.
         reassigned_fraction: fraction of the tumour (all sessions) that the maps assign to neither white nor grey
             matter and that was taken as white matter, 0..1.
+        segmentation_bias: standard deviation of how far a rater draws a boundary outwards as a whole, mm.
     """
 
     id: str
@@ -85,6 +88,7 @@ class Case:
     sessions: tuple[Session, ...]
     treatments: tuple[Treatment, ...]
     reassigned_fraction: float
+    segmentation_bias: float = 0.0
 
     def __repr__(self) -> str:
         return str(case_table(self))
@@ -135,7 +139,7 @@ class Case:
             id=subject,
             root=root,
             labels=labels,
-            thresholds=Thresholds(case_file.thresholds.oedema, case_file.thresholds.core),
+            thresholds=Thresholds(case_file.thresholds.oedema, case_file.thresholds.core, case_file.thresholds.sd),
             white=white,
             grey=grey,
             t1=_t1(root, subject, white),
@@ -143,6 +147,7 @@ class Case:
             sessions=sessions,
             treatments=treatments,
             reassigned_fraction=fraction,
+            segmentation_bias=case_file.segmentation.bias_mm,
         )
 
     @cached_property

@@ -41,6 +41,8 @@ Day = Annotated[
 ]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False, description="a positive number")]
 Density = Annotated[float, Field(gt=0.0, lt=1.0, description="a cell density between 0 and 1, both excluded")]
+ThresholdError = Annotated[float, Field(ge=0.0, le=0.2, description="a standard deviation of the density in 0..0.2")]
+Bias = Annotated[float, Field(ge=0.0, le=3.0, description="a standard deviation in 0..3 mm")]
 Values = Annotated[tuple[int, ...], Field(description=f"an integer in 1..{MAX_LABEL}, or a list of several")]
 
 
@@ -117,16 +119,26 @@ LabelSection = Annotated[
 
 
 class ThresholdSection(_Section):
-    """`[thresholds]`: cell density (fraction of the carrying capacity) at the visible boundary of each compartment."""
+    """`[thresholds]`: cell density (fraction of the carrying capacity) at the visible boundary of each compartment.
+
+    `sd` is the standard deviation of both thresholds, the same density in all sessions.
+    """
 
     oedema: Density
     core: Density
+    sd: ThresholdError = 0.0
 
     @model_validator(mode="after")
     def _core_is_denser(self) -> ThresholdSection:
         if self.core <= self.oedema:
             raise ValueError(f"core = {self.core:g} must be above oedema = {self.oedema:g}: raise core or lower oedema")
         return self
+
+
+class SegmentationSection(_Section):
+    """`[segmentation]`: standard deviation of how far a rater draws a boundary outwards as a whole, mm."""
+
+    bias_mm: Bias = 0.0
 
 
 class SessionSection(_Section):
@@ -215,6 +227,7 @@ class CaseFile(_Section):
     ]
     treatment: Annotated[tuple[TreatmentSection, ...], Field(strict=False, description="a list of treatments")] = ()
     tensor: TensorSection = TensorSection()
+    segmentation: SegmentationSection = SegmentationSection()
 
     @model_validator(mode="after")
     def _sessions_in_order(self) -> CaseFile:
@@ -268,6 +281,7 @@ _SECTIONS: Mapping[str, tuple[type[_Section], ...]] = {
     "subject": (SubjectSection,),
     "labels": (NamedLabels, ExplicitLabels),
     "thresholds": (ThresholdSection,),
+    "segmentation": (SegmentationSection,),
     "session": (SessionSection,),
     "treatment": (RadiotherapySection, ChemotherapySection, ResectionSection),
     "tensor": (TensorSection,),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from oncology.imaging.case import Case
 from oncology.imaging.resample import sample
+from oncology.inverse.centre import centred
 from oncology.inverse.identify import COARSE_STAGES, Checkpoint, Identified, Log, Save, identify
 from oncology.inverse.levels import FitSettings, Level, level_of
 from oncology.inverse.misfit import MaskObservation
@@ -40,8 +41,6 @@ _MARGIN_RANGE = (18.0, 45.0)  # mm
 CUT = 0.3
 # The solution moves by about h^2: from the fine mesh to none by this fraction of what it moved between the two.
 _REFINEMENT = 1.0 / (_COARSENING**2 - 1.0)
-# A segmentation's boundary, as a whole, is known to the standard deviation of a uniform error of one voxel.
-_BOUNDARY_VOXELS = 12.0**-0.5
 # Below this overlap with the whole tumour, one seed does not explain its shape.
 _SINGLE_SEED = 0.9
 # Its correction: growth times before the first scan (then lengths down to 2 sqrt(D/rho) still show), mm, mm.
@@ -143,7 +142,11 @@ def fit_case(
         levels["fine"] = level(settings.size, margin, fine=True)
         return levels["fine"]
 
-    identified = identify(unknowns, coarse, fine, starts, log, save, resume, corrections=corrections)
+    def centred_at(found: Identified) -> tuple[Identified, Vector]:
+        shift = _REFINEMENT * (found.x - found.coarse)
+        return centred(found, unknowns.prior, shift), shift
+
+    identified, shift = centred_at(identify(unknowns, coarse, fine, starts, log, save, resume, corrections=corrections))
     warnings: list[str] = []
     limit = CUT * case.thresholds.oedema
     cut = levels["fine"].cut_density(identified.here.run.densities[-1])
@@ -158,7 +161,9 @@ def fit_case(
             identified.coarse,
             identified.information.normal,
         )
-        again = identify(unknowns, coarse, lambda x: fine(x, wider), starts, log, save, here, corrections=corrections)
+        again, shift = centred_at(
+            identify(unknowns, coarse, lambda x: fine(x, wider), starts, log, save, here, corrections=corrections)
+        )
         identified = replace(
             again,
             iterations=identified.iterations + again.iterations,
@@ -170,7 +175,7 @@ def fit_case(
             f"the density at the edge of the meshed region is {cut:.3f}: the tumour may reach beyond it; "
             "its parameters depend on that edge"
         )
-    outcome = _finish(case, settings, unknowns, identified, levels["fine"], coarse, cut, warnings, tell)
+    outcome = _finish(case, settings, unknowns, identified, shift, levels["fine"], coarse, cut, warnings, tell)
     if "coarse" in levels:
         levels["coarse"].destroy()
     return outcome
@@ -181,6 +186,7 @@ def _finish(
     settings: FitSettings,
     unknowns: ScalarMap,
     identified: Identified,
+    shift: Vector,
     level: Level,
     coarse: Callable[[], Level],
     cut: float,
@@ -189,8 +195,7 @@ def _finish(
 ) -> CaseFit:
     """Posterior, correction of the shape where one seed does not suffice, final run."""
     x = identified.x
-    error = _BOUNDARY_VOXELS * float(np.mean([session.whole.voxel_sizes.mean() for session in case.sessions]))
-    laplace = posterior(x, identified.information, unknowns.prior, _REFINEMENT * (x - identified.coarse), error)
+    laplace = posterior(x, identified.information, unknowns.prior, shift)
     single = _whole_overlap(identified)
     tumour, shape = unknowns.tumour(x), None
     if settings.shape and single < _SINGLE_SEED:
@@ -199,6 +204,12 @@ def _finish(
         warnings.append(
             f"one seed explains the shape of the whole tumour only to an overlap of {single:.2f}: its density was "
             f"corrected on day {shape.day:.0f}; the parameters are those of the single seed"
+        )
+    rims = identified.information.rims
+    if rims is not None and not rims.converged:
+        warnings.append(
+            "the residuals do not show how far the segmented boundaries are off; the intervals assume displacements "
+            f"of {rims.tau:.1f} mm, correlated over {rims.length:.0f} mm"
         )
     if not identified.converged:
         warnings.append("the last full linearisation did not confirm the solution: treat the intervals with care")

@@ -51,6 +51,8 @@ class Stage:
 _COARSE = (Stage(10.0, 0.1, 2e-2, 10), Stage(25.0, 5e-2, 5e-3, 8), Stage(None, 1e-2, 1e-3, 10))
 COARSE_STAGES = len(_COARSE)
 _TRIALS = 8
+# Blocks of boundaries on the coarse mesh, which only gives the noise level, mm.
+_COARSE_BLOCK = 12.0
 _FINE = Stage(None, 5e-3, 1e-3, 8)
 # The full linearisation may move the solution by this much at most; else the fine stage goes on with its matrix.
 _CONFIRMED = 2e-2
@@ -134,7 +136,7 @@ def identify(
     if here.metric is None or here.coarse is None:
         level = coarse()
         here = search.coarse_stages(level, starts, here)
-        info = _information(search.problem(level, here, None).evaluate(here.x))
+        info = _information(search.problem(level, here, None).evaluate(here.x), _COARSE_BLOCK)
         here = replace(here, noise=max(info.noise, 1.0), coarse=here.x, metric=info.normal)
         save(here)
     return search.fine_stage(fine(here.x), here, corrections)
@@ -214,8 +216,8 @@ class _Search:
         return Identified(x, coarse, info, final, confirmed, int(iterations), int(gradients))
 
 
-def _information(here: Evaluated) -> Information:
-    return information(residual_tables(here), here.problem.space, *here.problem.space.bounds())
+def _information(here: Evaluated, block: float = 6.0) -> Information:
+    return information(residual_tables(here), here.problem.space, block)
 
 
 def _settings(stage: Stage, size: int) -> LevenbergMarquardt:

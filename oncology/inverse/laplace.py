@@ -2,7 +2,7 @@
 
 Only directions that the data know better than the prior change: with `H v = lambda R v`, the covariance is
 `R^-1 - V diag(lambda / (1 + lambda)) V'` (Bui-Thanh, Ghattas, Martin and Stadler 2013). A few scalars take the
-clustered information of `oncology.inverse.uncertainty`, as a fit does.
+correlated errors of `oncology.inverse.uncertainty`, as a fit does.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def laplace(
     here, problem = solution.here, solution.here.problem
     prior = problem.map.prior
     if isinstance(prior, GaussianPrior):
-        info = information(residual_tables(here), problem.space, *problem.space.bounds())
+        info = information(residual_tables(here), problem.space)
         return DensePosterior(solution.x, posterior(solution.x, info, prior))
     start = prior.covariance(standard_normal(problem, seed, 0))
     values, vectors = leading_modes(here.data_normal, prior.precision, prior.covariance, problem.dot, start, modes)

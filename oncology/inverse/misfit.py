@@ -20,6 +20,7 @@ from oncology.model.fractions import sigmoid_fraction, volume_fraction
 __all__ = [
     "TRACER",
     "CellDensity",
+    "DeclaredErrors",
     "MaskObservation",
     "Observation",
     "Seen",
@@ -46,6 +47,21 @@ class Seen:
     residual: Vector
     slopes: Vector
     by_level: Vector | None = None
+
+
+@dataclass(frozen=True)
+class DeclaredErrors:
+    """Standard deviations of what a segmentation may be off by as a whole, which residuals do not show.
+
+    Attributes:
+        level: of the density at the boundary, the same error in all sessions.
+        bias: of how far the boundary is drawn outwards, mm.
+        shift: of the position of the image along each axis, mm.
+    """
+
+    level: float = 0.0
+    bias: float = 0.0
+    shift: float = 0.0
 
 
 class Observation(Protocol):
@@ -82,12 +98,14 @@ class MaskObservation:
         index: number of the observation day.
         level: given density at the boundary of the region, 0..1.
         fractions: (m,) fraction of each cell inside the region, 0..1.
+        errors: of the segmentation as a whole.
     """
 
     region: str
     index: int
     level: float
     fractions: Vector
+    errors: DeclaredErrors = DeclaredErrors()
 
     def compare(self, densities: Vector, level: float, sharpness: float | None) -> Seen:
         """Return the difference of the cell fractions; they depend on density minus threshold alone.

@@ -17,13 +17,15 @@ from oncology.errors import CaseError
 from oncology.imaging.case import Case
 from oncology.imaging.resample import cell_average, sample
 from oncology.imaging.volume import Volume, extent
-from oncology.inverse.misfit import MaskObservation, Observation, TracerObservation
+from oncology.inverse.misfit import DeclaredErrors, MaskObservation, Observation, TracerObservation
 from oncology.model.cells import CellSpace
 
 __all__ = ["Data", "FixedData", "ScanData", "observe"]
 
 Vector = NDArray[np.float64]
 
+# Standard deviation of the position of an image along each axis, in voxels: that of a uniform error of one voxel.
+_REGISTRATION_VOXELS = 12.0**-0.5
 # Weight of a tracer's residual beside a segmentation's: uptake follows density only roughly.
 _TRACER_WEIGHT = 0.5
 
@@ -98,13 +100,16 @@ def observe(case: Case, tracer: bool = False) -> ScanData:
 
 
 def _masks(case: Case, space: CellSpace) -> list[MaskObservation]:
-    """Return the regions that were segmented as cell fractions."""
+    """Return the regions that were segmented as cell fractions, with the errors that the case declares."""
     given = {"whole": case.thresholds.oedema, "core": case.thresholds.core}
-    return [
-        MaskObservation(region, index, given[region], _filled(mask, space))
-        for index, session in enumerate(case.sessions)
-        for region, mask in session.regions.items()
-    ]
+    observations = []
+    for index, session in enumerate(case.sessions):
+        # the first session defines the frame; the others are registered to it to within a voxel
+        shift = float(session.whole.voxel_sizes.mean()) * _REGISTRATION_VOXELS if index else 0.0
+        errors = DeclaredErrors(case.thresholds.sd, case.segmentation_bias, shift)
+        for region, mask in session.regions.items():
+            observations.append(MaskObservation(region, index, given[region], _filled(mask, space), errors))
+    return observations
 
 
 def _filled(mask: Volume, space: CellSpace) -> Vector:

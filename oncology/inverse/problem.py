@@ -8,7 +8,7 @@ derivative is that of the discrete chain.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from oncology.errors import ConfigError
 from oncology.inverse.maps import Change, Inputs, ParameterMap
-from oncology.inverse.misfit import Observation, Seen
+from oncology.inverse.misfit import DeclaredErrors, MaskObservation, Observation, Seen
 from oncology.inverse.observe import Data
 from oncology.inverse.unknowns import Unbound
 from oncology.model.cells import CellSpace, cell_gradients
@@ -25,6 +25,7 @@ from oncology.model.tumour import Tumour
 from oncology.optimise import Linearisation, Tangent
 
 __all__ = [
+    "Boundary",
     "DenseCost",
     "Evaluated",
     "InverseProblem",
@@ -225,19 +226,39 @@ def _moves(change: Change) -> bool:
 
 
 @dataclass(frozen=True)
+class Boundary:
+    """A segmented boundary as the residuals see it.
+
+    Attributes:
+        region: "whole" or "core".
+        session: number of the observation day.
+        outward: (m,) derivative of the residual by an outward shift of the boundary, mm^0.5.
+        shifts: (m, d) its derivatives by a shift of the image, mm^0.5.
+        by_level: (m,) its derivative by the density at the boundary, mm^1.5.
+        errors: of the segmentation as a whole.
+    """
+
+    region: str
+    session: int
+    outward: Vector
+    shifts: Vector
+    by_level: Vector
+    errors: DeclaredErrors = field(default_factory=DeclaredErrors)
+
+
+@dataclass(frozen=True)
 class ResidualTable:
     """Residuals of one observation on the cells of this rank, weighted by the root of the cell volume.
 
     Attributes:
         residual: (m,) `sqrt(V) (f - m)`, mm^1.5.
         jacobian: (m, n) its derivative by the unknowns.
-        boundary: (m, 1 + d) its derivatives by an outward shift of the segmented boundary and by a shift of the image,
-            mm^0.5.
+        boundary: what it would answer to a displaced boundary; None where the observation is no segmentation.
     """
 
     residual: Vector
     jacobian: Vector
-    boundary: Vector
+    boundary: Boundary | None = None
 
 
 def residual_tables(here: Evaluated) -> list[ResidualTable]:
@@ -247,10 +268,16 @@ def residual_tables(here: Evaluated) -> list[ResidualTable]:
     tables = []
     columns = here.jacobian(np.eye(len(here.x)))
     for observation, seen, column in zip(problem.observations, here.seen, columns, strict=True):
-        # a boundary moved outwards by dr lowers the density there by |grad u| dr, an image by dx by grad u . dx
-        gradients = cell_gradients(space, space.to_cells(here.run.densities[observation.index]))
-        moves = np.concatenate([np.linalg.norm(gradients, axis=1)[:, None], gradients], axis=1)
-        boundary = -(root * seen.slopes.sum(axis=(1, 2)))[:, None] * moves
+        boundary = None
+        if isinstance(observation, MaskObservation):
+            # a boundary moved outwards by dr lowers the density there by |grad u| dr, an image by dx by grad u . dx
+            gradients = cell_gradients(space, space.to_cells(here.run.densities[observation.index]))
+            by_level = -root * seen.slopes.sum(axis=(1, 2))
+            outward, shifts = by_level * np.linalg.norm(gradients, axis=1), by_level[:, None] * gradients
+            errors = observation.errors
+            if observation.region in here.inputs.levels:  # an unknown has its error in its prior
+                errors = replace(errors, level=0.0)
+            boundary = Boundary(observation.region, observation.index, outward, shifts, by_level, errors)
         tables.append(ResidualTable(root * seen.residual[:, 0], root[:, None] * column[:, 0], boundary))
     return tables
 

@@ -101,15 +101,9 @@ def residual_noise(here: Evaluated, block: float = 10.0) -> float:
         block: edge of the cubes within which residuals are correlated, mm.
     """
     space = here.problem.space
-    ends = [
-        space.extremes(float(axis.min(initial=np.inf)), float(axis.max(initial=-np.inf))) for axis in space.points.T
-    ]
-    low, high = (np.array(corner) for corner in zip(*ends, strict=True))
-    counts = np.maximum(np.ceil((high - low) / block).astype(int), 1)
-    index = np.clip(((space.centres - low) / block).astype(int), 0, counts - 1)
+    flat, number = space.blocks(block)
     squares = sum((here.problem.weights(seen) * seen.residual**2).sum(axis=1) for seen in here.seen)
-    flat = np.ravel_multi_index(tuple(index.T), tuple(counts))
-    blocks = space.total(np.bincount(flat, np.broadcast_to(squares, flat.shape), minlength=int(counts.prod())))
+    blocks = space.total(np.bincount(flat, np.broadcast_to(squares, flat.shape), minlength=number))
     return max(here.misfit / max(int((blocks > 0.0).sum()), 1), 1.0)
 
 

@@ -43,13 +43,16 @@ def radius(region: Volume) -> float:
     return float((0.75 * region.data.sum() * region.voxel_volume / math.pi) ** (1.0 / 3.0))
 
 
-def default_prior(unknowns: ScalarMap, seed: Sequence[float], given: Mapping[str, float]) -> GaussianPrior:
+def default_prior(
+    unknowns: ScalarMap, seed: Sequence[float], given: Mapping[str, float], threshold_sd: float = 0.0
+) -> GaussianPrior:
     """Return the prior of all unknowns.
 
     Args:
         unknowns: which unknowns there are.
         seed: middle of the tumour, mm.
         given: thresholds by region, 0..1: prior medians of those that are unknown.
+        threshold_sd: their standard deviation as a density; 0: 0.5 in log-odds.
     """
     medians = np.log(_MEDIANS)
     odds = [math.log(given[name] / (1.0 - given[name])) for name in unknowns.thresholds]
@@ -60,7 +63,10 @@ def default_prior(unknowns: ScalarMap, seed: Sequence[float], given: Mapping[str
         *_SPREADS[:3],
         *([_SEED_SD / scale] * 3),
         _SPREADS[3],
-        *([_THRESHOLD_SD] * len(odds)),
+        *[
+            threshold_sd / (given[name] * (1.0 - given[name])) if threshold_sd else _THRESHOLD_SD
+            for name in unknowns.thresholds
+        ],
         *([_TRACER_SD] * tracer),
     ]
     return GaussianPrior(np.array(mean), np.array(sd))
@@ -81,7 +87,7 @@ def scalar_unknowns(
     unknowns = ScalarMap(case.first_day, regions, tracer)
     starts = starting_points(case, unknowns, given)
     seed = unknowns.tumour(starts[0]).seed
-    return replace(unknowns, start=starts[0], prior=default_prior(unknowns, seed, given)), starts
+    return replace(unknowns, start=starts[0], prior=default_prior(unknowns, seed, given, case.thresholds.sd)), starts
 
 
 def starting_points(case: Case, unknowns: ScalarMap, given: Mapping[str, float]) -> list[Vector]:

@@ -1,10 +1,10 @@
-"""Laplace posterior with honest errors, and what the data determine by themselves.
+"""Gaussian posterior with the errors that model and images have, and what the data determine by themselves.
 
-Residuals of a segmentation are neither independent nor of known size: neighbouring cells miss together, since model
-and image err together. The information of the data is therefore the clustered sandwich `H S^-1 H` (Huber 1967; Liang
-and Zeger 1986), H the Gauss-Newton matrix and S the sum over blocks of the outer products of their scores. Errors
-that leave no trace in the residuals are added: a boundary drawn too far out or in as a whole, and what the
-solution still moves between two meshes. The prior comes in last.
+The estimate weighs cells as if their residuals were independent; they are not. Its covariance from the data alone is
+therefore `H^-1 S H^-1` (Huber 1967), H the Gauss-Newton matrix and S the covariance of Jacobian times residuals: for
+segmentations that of correlated displacements of their boundaries (`oncology.inverse.rims`), for other observations
+that of blocks of 10 mm (Liang and Zeger 1986), and what the solution still moves between two meshes. The prior comes
+in last.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from oncology.inverse.priors import GaussianPrior
 from oncology.inverse.problem import ResidualTable
+from oncology.inverse.rims import RimProcess, rim_process
 from oncology.model.cells import CellSpace
 
-__all__ = ["Information", "Posterior", "information", "posterior"]
+__all__ = ["Centring", "Information", "Posterior", "centring", "centring_value", "information", "posterior"]
 
 Vector = NDArray[np.float64]
 
@@ -28,31 +29,40 @@ _IDENTIFIED_LOG = 0.35
 _IDENTIFIED_SEED = 1.0
 # A vague prior (times the prior's standard deviations) that only keeps the data's covariance finite.
 _VAGUE = 100.0
+# Smallest eigenvalue of H that counts, as a fraction of the largest.
+_UNSEEN = 1e-10
+# Edge of the blocks within which residuals of other observations than segmentations may be correlated, mm.
+_BLOCK = 10.0
 
 
 @dataclass(frozen=True)
 class Information:
-    """Sums over all cells that the uncertainty needs.
+    """Sums over all cells that the uncertainty needs, the same on every rank.
 
     Attributes:
         normal: H = J' J, (n, n), mm^3.
-        scores: S = sum over blocks of g g' with g = J' r of the block, (n, n), mm^6.
-        boundaries: J' times the derivatives by an outward shift of each boundary and by a shift of its image, (n, k),
-            mm^2.
+        gradient: J' r, (n,), mm^3.
+        scores: S, the covariance of J' r, (n, n), mm^6.
         misfit: r' r, mm^3.
-        blocks: number of blocks that hold any residual.
+        rims: displacement of the modelled boundaries; None where nothing is segmented.
     """
 
     normal: Vector
+    gradient: Vector
     scores: Vector
-    boundaries: Vector
     misfit: float
-    blocks: int
+    rims: RimProcess | None
 
     @property
     def noise(self) -> float:
-        """The noise level s (mm^3) for which H / s has the trace of the sandwich information's inverse scale."""
-        return float(np.trace(np.linalg.pinv(self.normal) @ self.scores) / len(self.normal))
+        """The noise level s (mm^3) of independent cells with the same information, `tr(S^-1 H) = tr(1 / s)`.
+
+        Directions that move no residual do not count.
+        """
+        values, directions = np.linalg.eigh(self.normal)
+        seen = directions[:, values > _UNSEEN * values[-1]]
+        normal, scores = (seen.T @ matrix @ seen for matrix in (self.normal, self.scores))
+        return float(len(normal) / np.trace(np.linalg.solve(scores, normal)))
 
 
 @dataclass(frozen=True)
@@ -86,45 +96,50 @@ class Posterior:
         return self.data_sd(weights) <= (_IDENTIFIED_SEED if seed else _IDENTIFIED_LOG)
 
 
-def information(
-    tables: list[ResidualTable], space: CellSpace, lower: Vector, upper: Vector, block: float = 10.0
-) -> Information:
-    """Sum up residual tables over cells, blocks and ranks.
+def information(tables: list[ResidualTable], space: CellSpace, edge: float = 6.0) -> Information:
+    """Sum up residual tables over cells and ranks, and estimate their errors (collective).
 
     Args:
         tables: residuals and Jacobians of all observations on the cells of this rank.
         space: those cells.
-        lower: lower corner of a box around the mesh, the same on every rank, mm.
-        upper: upper corner, mm.
-        block: edge of the blocks within which residuals may be correlated, mm.
+        edge: edge of the blocks in which displacements of boundaries are averaged, mm.
     """
     size = tables[0].jacobian.shape[1]
-    counts = np.maximum(np.ceil((upper - lower) / block).astype(int), 1)
-    index = np.clip(((space.centres - lower) / block).astype(int), 0, counts - 1)
-    flat = np.ravel_multi_index(tuple(index.T), tuple(counts))
-    number = int(counts.prod())
-    scores = np.zeros((number, size))
-    sums = np.zeros((size + 1, size + 1))
+    sums = np.zeros((2, size + 1, size + 1))
+    for table in tables:
+        both = np.concatenate([table.jacobian, table.residual[:, None]], axis=1)
+        sums[0 if table.boundary is None else 1] += both.T @ both
+    sums = space.total(sums)
+    total, segmented = sums.sum(axis=0), sums[1, :-1, :-1]
+    others = [table for table in tables if table.boundary is None]
+    scores = np.zeros((size, size))
+    if others:
+        scores += _clustered(others, space)
+    rims = None
+    if len(others) < len(tables):
+        rims = rim_process([table for table in tables if table.boundary is not None], space, edge)
+        # what no displacement of a boundary explains counts as independent from cell to cell
+        scores += rims.scores + rims.noise * segmented
+    return Information(total[:-1, :-1], total[:-1, -1], scores, float(total[-1, -1]), rims)
+
+
+def _clustered(tables: list[ResidualTable], space: CellSpace) -> Vector:
+    """Return the sum over blocks of the outer products of their scores J' r, with the factor of few blocks."""
+    size = tables[0].jacobian.shape[1]
+    flat, number = space.blocks(_BLOCK)
+    blocks = np.zeros((number, size))
     for table in tables:
         weighted = table.jacobian * table.residual[:, None]
         for k in range(size):
-            scores[:, k] += np.bincount(flat, weighted[:, k], minlength=number)
-        both = np.concatenate([table.jacobian, table.residual[:, None]], axis=1)
-        sums += both.T @ both
-    moved = np.concatenate([table.jacobian.T @ table.boundary for table in tables], axis=1)
-    packed = space.total(np.concatenate([scores.ravel(), sums.ravel(), moved.ravel()]))
-    ends = np.cumsum([scores.size, sums.size])
-    scores, sums, moved = (
-        part.reshape(whole.shape) for part, whole in zip(np.split(packed, ends), (scores, sums, moved), strict=True)
-    )
-    used = int((np.abs(scores).sum(axis=1) > 0.0).sum())
-    correction = used / max(used - size, 1)
-    return Information(sums[:-1, :-1], correction * scores.T @ scores, moved, float(sums[-1, -1]), used)
+            blocks[:, k] += np.bincount(flat, weighted[:, k], minlength=number)
+    blocks = space.total(blocks)
+    used = int((np.abs(blocks).sum(axis=1) > 0.0).sum())
+    scores = used / max(used - size, 1) * blocks.T @ blocks
+    # never better known than one thousandth of the mean one: keeps directions without data what they are
+    return np.asarray(scores + 1e-3 * np.diag(np.diag(scores)))
 
 
-def posterior(
-    mean: Vector, info: Information, prior: GaussianPrior, shift: Vector | None = None, boundary_error: float = 0.0
-) -> Posterior:
+def posterior(mean: Vector, info: Information, prior: GaussianPrior, shift: Vector | None = None) -> Posterior:
     """Join the data's information with the prior.
 
     Args:
@@ -132,21 +147,9 @@ def posterior(
         info: sums at the estimate.
         prior: prior of the unknowns.
         shift: by how much the estimate is expected to move still under mesh refinement, (n,).
-        boundary_error: standard deviation of the shifts of each segmented boundary, outwards and along each axis, mm.
     """
     scale = prior.sd
-    normal = info.normal * np.outer(scale, scale)
-    scores = info.scores * np.outer(scale, scale)
-    # a block's score is never better known than one thousandth of the mean one: keeps null directions null
-    scores = scores + 1e-3 * np.diag(np.diag(scores)) + 1e-12 * np.trace(scores) * np.eye(len(scores))
-    # scores that a common shift of a boundary or the missing mesh refinement would cause
-    moved = boundary_error * info.boundaries * scale[:, None]
-    scores = scores + moved @ moved.T
-    if shift is not None:
-        moved = normal @ (shift / scale)
-        scores = scores + np.outer(moved, moved)
-    data = normal @ np.linalg.solve(scores, normal)
-    data = 0.5 * (data + data.T)
+    data = _data_information(info, scale, shift)
     strengths, directions = np.linalg.eigh(data)
     unit = np.eye(len(data))
     covariance = np.linalg.inv(data + unit)
@@ -158,3 +161,75 @@ def posterior(
         directions=directions[:, ::-1],
         strengths=np.maximum(strengths[::-1], 0.0),
     )
+
+
+def _data_information(info: Information, scale: Vector, shift: Vector | None) -> Vector:
+    """Return H S^-1 H in units of the prior's standard deviations, (n, n)."""
+    normal = info.normal * np.outer(scale, scale)
+    scores = _scaled_scores(info, scale, shift)
+    data = normal @ np.linalg.solve(scores, normal)
+    return np.asarray(0.5 * (data + data.T))
+
+
+def _scaled_scores(info: Information, scale: Vector, shift: Vector | None) -> Vector:
+    """Return S in units of the prior's standard deviations, with what the missing mesh refinement would cause."""
+    scores = info.scores * np.outer(scale, scale)
+    scores = scores + 1e-12 * np.trace(scores) * np.eye(len(scores))
+    if shift is not None:
+        moved = scale * (info.normal @ shift)
+        scores = scores + np.outer(moved, moved)
+    return np.asarray(scores)
+
+
+@dataclass(frozen=True)
+class Centring:
+    """Where the posterior is centred, seen from an estimate that weighed cells as independent.
+
+    Attributes:
+        step: (n,) Newton step to the minimum of `1/2 u' S^-1 u + 1/2 (x - mean)' P^-1 (x - mean)`, u = J' r.
+        value: that function at the estimate.
+        reach: largest entry of the step in posterior standard deviations.
+    """
+
+    step: Vector
+    value: float
+    reach: float
+
+
+def centring(x: Vector, info: Information, prior: GaussianPrior, shift: Vector | None = None) -> Centring:
+    """Return the step from an estimate to the posterior mean with the weights of its covariance.
+
+    In directions that the data determine well it is next to nothing. Where prior and data compete, the covariance of
+    correlated residuals gives the data less weight than a sum over independent cells does.
+
+    Args:
+        x: the estimate, (n,).
+        info: sums there.
+        prior: prior of the unknowns.
+        shift: by how much the estimate is expected to move still under mesh refinement, (n,).
+    """
+    scale = prior.sd
+    data = _data_information(info, scale, shift)
+    away = (x - prior.mean) / scale
+    weighted = np.linalg.solve(_scaled_scores(info, scale, shift), scale * info.gradient)
+    total = data + np.eye(len(x))
+    step = -np.linalg.solve(total, scale * (info.normal @ (scale * weighted)) + away)
+    sd = np.sqrt(np.diag(np.linalg.inv(total)))
+    value = centring_value(x, info.gradient, info, prior, shift)
+    return Centring(scale * step, value, float(np.abs(step / sd).max()))
+
+
+def centring_value(
+    x: Vector, gradient: Vector, info: Information, prior: GaussianPrior, shift: Vector | None = None
+) -> float:
+    """Return `1/2 u' S^-1 u + 1/2 (x - mean)' P^-1 (x - mean)` at any x, with S of an estimate.
+
+    Args:
+        x: where, (n,).
+        gradient: u = J' r there, (n,).
+        info: sums at the estimate.
+        prior: prior of the unknowns.
+        shift: by how much the estimate is expected to move still under mesh refinement, (n,).
+    """
+    scaled = prior.sd * gradient
+    return prior.value(x) + 0.5 * float(scaled @ np.linalg.solve(_scaled_scores(info, prior.sd, shift), scaled))

@@ -78,6 +78,23 @@ class CellSpace:
         """Cell centres, (m, d), mm."""
         return np.asarray(self.points.take(self.cells, axis=0).mean(axis=1))
 
+    def blocks(self, edge: float) -> tuple[NDArray[np.int64], int]:
+        """Number the cubes of a lattice through the origin, and tell in which of them each cell's centre lies.
+
+        The numbers are the same for any number of ranks (collective).
+
+        Args:
+            edge: edge length of the cubes, mm.
+
+        Returns:
+            Number of the cube of each cell of this rank, (m,), and how many cubes there are.
+        """
+        low, high = self.bounds()
+        first = np.floor(low / edge).astype(np.int64)
+        counts = np.floor(high / edge).astype(np.int64) - first + 1
+        index = np.clip(np.floor(self.centres / edge).astype(np.int64) - first, 0, counts - 1)
+        return np.ravel_multi_index(tuple(index.T), tuple(counts)), int(counts.prod())
+
     def to_cells(self, owned: Vector) -> Vector:
         """Return the values of a P1 function (n,) at the vertices of each cell, (m, d + 1)."""
         return np.asarray(self.spread(owned)[self.cells])

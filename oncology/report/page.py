@@ -34,6 +34,7 @@ from oncology.report.words import (
     direction,
     formula,
     headline,
+    interval_sentences,
     parameter_rows,
 )
 from oncology.results.files import Results
@@ -108,6 +109,7 @@ def compose(results: Results) -> str:
             "headline": headline(estimate),
             "parameters": parameter_rows(estimate),
             "combinations": combination_rows(estimate),
+            "counted": interval_sentences(estimate),
             "limits": cannot_tell(estimate, len(results.sessions)),
             "directions": _directions(estimate.eigen),
             "slices": _slices(results),

@@ -24,6 +24,7 @@ __all__ = [
     "direction",
     "formula",
     "headline",
+    "interval_sentences",
     "parameter_rows",
     "verdict",
 ]
@@ -195,6 +196,35 @@ def cannot_tell(estimate: Estimate, sessions: int) -> list[str]:
     vague = [_split_formula(c.name)[0] for c in estimate.combinations if not c.identified]
     if vague:
         sentences.append(f"Not determined either: {_listed(vague)}.")
+    return sentences
+
+
+def interval_sentences(estimate: Estimate) -> list[str]:
+    """Say which errors the intervals count, as far as the file tells."""
+    found, declared = estimate.boundary_errors, estimate.declared_errors
+    sentences = []
+    if found:
+        estimated = found["interval"] == "estimated"
+        source = "as the residuals show" if estimated else "an assumption: the residuals are too few"
+        sentences.append(
+            f"The intervals count boundaries of the segmentations that lie off by {number(found['outward_mm'])} mm, "
+            f"and tissue that lies off by {number(found['tissue_mm'])} mm along each axis, correlated over "
+            f"{number(found['length_mm'], 2)} mm ({source})."
+        )
+    if declared:
+        sd, bias = declared["threshold_sd"], declared["bias_mm"]
+        if any(name.startswith("threshold_") for name in estimate.posterior.get("names", ())):
+            sentences.append("The thresholds are among the unknowns.")
+        elif sd:
+            sentences.append(
+                f"The thresholds are uncertain by {number(sd)} (standard deviation), alike in all sessions."
+            )
+        else:
+            sentences.append("All values are given the thresholds: their own uncertainty is not included.")
+        if bias:
+            sentences.append(
+                f"Raters draw a boundary outwards or inwards by {number(bias)} mm as a whole, nearly alike."
+            )
     return sentences
 
 

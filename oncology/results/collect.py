@@ -23,6 +23,7 @@ from oncology.results.versions import versions
 
 if TYPE_CHECKING:
     from oncology.inverse.fit import CaseFit
+    from oncology.inverse.rims import RimProcess
     from oncology.meshing.engines import Engines
 
 __all__ = ["collect", "tumour_of"]
@@ -161,6 +162,7 @@ def _estimate(
         "run": {"ranks": ranks, "versions": versions(engine.versions)},
         "thresholds": _thresholds(case, fit),
         "intervals": intervals,
+        **_errors(case, fit.identified.information.rims),
         "combinations": [
             {
                 "name": _NAMES[name],
@@ -194,6 +196,24 @@ def _estimate(
         "eigen": _eigen(unknowns.names, posterior.strengths, posterior.directions.T),
         "reassigned_fraction": case.reassigned_fraction,
     }
+
+
+def _errors(case: Case, rims: RimProcess | None) -> dict[str, Any]:
+    """Return how far segmented boundaries are off: what the residuals show, and what the case declares."""
+    declared = {"threshold_sd": case.thresholds.sd, "bias_mm": case.segmentation_bias}
+    if rims is None:
+        return {"declared_errors": declared}
+    found = {
+        "outward_mm": rims.tau,
+        "tissue_mm": rims.transverse,
+        "length_mm": rims.length,
+        "independent_mm": rims.nugget,
+        "between_sessions": rims.between_sessions,
+        "between_regions": rims.between_regions,
+        "blocks": rims.blocks,
+        "interval": "estimated" if rims.converged else "default",
+    }
+    return {"boundary_errors": found, "declared_errors": declared}
 
 
 def tumour_of(case: Case, fit: CaseFit) -> FittedTumour:

@@ -217,6 +217,8 @@ class Estimate(_Part):
     run: dict[str, Any]
     thresholds: Thresholds
     intervals: dict[str, Any] = {}
+    boundary_errors: dict[str, Any] = {}
+    declared_errors: dict[str, Any] = {}
     combinations: tuple[Combination, ...] = ()
     not_identified: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

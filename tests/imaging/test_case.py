@@ -50,9 +50,14 @@ def set_toml(root, **sections):
 
 
 def test_volumes_and_places(tmp_path):
-    case = Case.read(write_case(tmp_path, voxel=2.0, pet=True))
+    path = write_case(tmp_path, voxel=2.0, pet=True)
+    case = Case.read(path)
     assert case.id == "toy01"
-    assert (case.thresholds.oedema, case.thresholds.core) == (0.25, 0.6)
+    assert (case.thresholds.oedema, case.thresholds.core, case.thresholds.sd) == (0.25, 0.6, 0.0)
+    assert case.segmentation_bias == 0.0
+    set_toml(path, thresholds={"oedema": 0.25, "core": 0.6, "sd": 0.03}, segmentation={"bias_mm": 0.5})
+    declared = Case.read(path)
+    assert (declared.thresholds.sd, declared.segmentation_bias) == (0.03, 0.5)
     assert case.t1 is None
     assert case.tensor is None
     assert case.reassigned_fraction == 0

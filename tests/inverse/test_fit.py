@@ -87,7 +87,7 @@ SETTINGS = FitSettings(size=5.0, shape=False)
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
-    case, engines = case_of(tmp_path_factory.mktemp("fit"), 0.3, 0.02, -90.0), ClosedForm()
+    case, engines = case_of(tmp_path_factory.mktemp("fit"), 0.3, 0.02, -90.0), ClosedForm(12)
     return case, engines, fit_case(engines, case, SETTINGS)
 
 
@@ -144,11 +144,11 @@ def test_a_mesh_that_cannot_be_widened_is_told(tmp_path, monkeypatch):
     assert len(engines.asked) == 2 and "0.200" in fit.warnings[0]
 
 
-def test_the_posterior_of_a_fit_counts_the_refinement_and_the_voxels(fitted):
+def test_the_posterior_of_a_fit_counts_the_refinement(fitted):
     """Errors fall as h^2: the step to no mesh is 1 / (1.6^2 - 1) of that from the coarse to the fine one."""
     _, _, fit = fitted
     found, step = fit.identified, fit.identified.x - fit.identified.coarse
-    expected = posterior(found.x, found.information, fit.unknowns.prior, step / 1.56, VOXEL / math.sqrt(12.0))
+    expected = posterior(found.x, found.information, fit.unknowns.prior, step / 1.56)
     np.testing.assert_allclose(fit.posterior.covariance, expected.covariance, rtol=1e-12)
     np.testing.assert_allclose(fit.posterior.data_covariance, expected.data_covariance, rtol=1e-12)
     np.testing.assert_array_equal(fit.posterior.mean, found.x)

@@ -74,8 +74,8 @@ def test_sums_do_not_depend_on_the_ranks(comm, spheres, level):
     for one in (level, alone):
         problem = problem_of(one, None)
         model = DenseCost(problem).linearise(X)
-        info = information(residual_tables(problem.evaluate(X)), problem.space, *one.space.bounds())
-        sums = (info.scores, info.boundaries, info.misfit, info.blocks)
+        info = information(residual_tables(problem.evaluate(X)), problem.space)
+        sums = (info.scores, info.gradient, info.misfit, info.rims.tau, info.rims.length, info.rims.blocks)
         found.append((model.value, model.gradient, model.hessian, *sums))
     alone.destroy()
     for ours, serial in zip(*found, strict=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -71,22 +70,22 @@ def whole(levels) -> tuple[Recorder, Identified]:
 def test_truth_is_approached_at_second_order_and_lies_inside_the_intervals(levels, whole):
     """P1 interpolation of a front a cell wide biases the estimate by h^2; the intervals know.
 
-    What is left is then 1 / ((h_coarse / h_fine)^2 - 1) of the last step, and the boundary is known to the spacing of
-    the points at which a cell was sampled.
+    What is left is then 1 / ((h_coarse / h_fine)^2 - 1) of the last step; the grey matter's front of 2.2 mm does not
+    converge yet on the first pair of meshes, with cells of 7 and 5 mm.
     """
     errors = []
     for coarse, fine in ((8, 11), (11, 16)):
         found = whole[1] if fine == 11 else Recorder().search((level("coarse", coarse), level("fine", fine)))
         assert found.converged
-        step = (found.x - found.coarse) / ((fine / coarse) ** 2 - 1.0)
-        spread = posterior(found.x, found.information, UNKNOWNS.prior, step, 54.0 / fine / DEPTH / math.sqrt(12.0))
-        quantities = parameter_quantities(UNKNOWNS, spread)
-        for name, true in zip(("diffusion_white", "diffusion_grey", "proliferation"), TRUTH, strict=False):
-            low, high = quantities[name].interval
-            assert low < true < high, name
-        values = UNKNOWNS.tumour(found.x).values
+        # without the pull of the prior, which no mesh changes
+        values = UNKNOWNS.tumour(found.x - np.linalg.solve(found.information.normal, found.information.gradient)).values
         seed = np.linalg.norm(values[3:6] - TRUTH[3:6])
         errors.append(np.array([*np.abs(np.log(values[[0, 2]] / TRUTH[[0, 2]])), seed]))
+    step = (found.x - found.coarse) / ((16 / 11) ** 2 - 1.0)
+    quantities = parameter_quantities(UNKNOWNS, posterior(found.x, found.information, UNKNOWNS.prior, step))
+    for name, true in zip(("diffusion_white", "diffusion_grey", "proliferation"), TRUTH, strict=False):
+        low, high = quantities[name].interval
+        assert low < true < high, name
     assert (errors[1] < [0.06, 0.06, 0.1 * 54 / 16]).all(), errors
     assert (errors[1] < errors[0] * (11 / 16) ** 1.5).all(), errors
 
@@ -153,7 +152,7 @@ def test_the_coarse_solution_leaves_its_noise_and_its_matrix(levels, whole):
     """The fine stage takes both over: the noise level of the residuals, and H without prior and noise."""
     done = next(c for c in whole[0].checkpoints if c.metric is not None)
     problem = levels[0].problem(UNKNOWNS, done.x, 50.0, None)
-    info = information(residual_tables(problem.evaluate(done.x)), problem.space, *problem.space.bounds())
+    info = information(residual_tables(problem.evaluate(done.x)), problem.space, 12.0)
     np.testing.assert_allclose(done.metric, info.normal, rtol=1e-12)
     assert done.noise == pytest.approx(max(info.noise, 1.0)) != 50.0
     assert whole[1].here.problem.noise == done.noise

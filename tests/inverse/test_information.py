@@ -1,107 +1,111 @@
-"""Sums and posterior by hand: the sandwich with its small-sample factor, blocks, moved boundaries, the prior."""
+"""Sums and posterior by hand: clusters with their small-sample factor, boundaries, the prior, the centre."""
 
 from __future__ import annotations
-
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from oncology.inverse.problem import ResidualTable
-from oncology.inverse.uncertainty import Information, Posterior, information, posterior
+from oncology.inverse.priors import GaussianPrior
+from oncology.inverse.problem import Boundary, ResidualTable
+from oncology.inverse.rims import rim_process
+from oncology.inverse.uncertainty import Information, Posterior, centring, centring_value, information, posterior
 from oncology.model.cells import CellSpace
 
-LOWER, UPPER = np.array([-30.0, 5.0, 5.0]), np.array([70.0, 15.0, 15.0])  # ten blocks of 10 mm in a row
 RNG = np.random.default_rng(12)
+CORNERS = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 0.1
 
 
 def cells_at(centres: list[list[float]]) -> CellSpace:
     """Small tetrahedra at given centres, mm."""
-    corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 0.1
-    points = (np.array(centres)[:, None] + corners).reshape(-1, 3)
+    points = (np.array(centres)[:, None] + CORNERS).reshape(-1, 3)
     return CellSpace(points, np.arange(len(points)).reshape(-1, 4), np.ones(len(centres)), lambda v: np.array(v))
 
 
-ROW = cells_at([[-25.0 + 10.0 * k, 10.0, 10.0] for k in range(10)])
-
-
-def table(residual: np.ndarray, jacobian: np.ndarray) -> ResidualTable:
-    return ResidualTable(residual, jacobian, np.zeros((len(residual), 4)))
+ROW = cells_at([[-25.0 + 10.0 * k, 10.0, 10.0] for k in range(10)])  # a cell in each of ten blocks of 10 mm
 
 
 def test_ten_blocks_and_three_unknowns_have_the_small_sample_factor_ten_sevenths():
     jacobian, residual = RNG.normal(size=(10, 3)), RNG.normal(size=10)
     residual[4] = 1e-3  # a block with small residuals is a block
-    info = information([table(residual, jacobian)], ROW, LOWER, UPPER)
-    scores = sum(residual[k] ** 2 * np.outer(jacobian[k], jacobian[k]) for k in range(10))
-    np.testing.assert_allclose(info.scores, 10.0 / 7.0 * scores, rtol=1e-12)
+    info = information([ResidualTable(residual, jacobian)], ROW)
+    scores = 10.0 / 7.0 * sum(residual[k] ** 2 * np.outer(jacobian[k], jacobian[k]) for k in range(10))
+    scores += 1e-3 * np.diag(np.diag(scores))
+    np.testing.assert_allclose(info.scores, scores, rtol=1e-12)
     np.testing.assert_allclose(info.normal, jacobian.T @ jacobian, rtol=1e-12)
-    assert (info.blocks, info.misfit) == (10, pytest.approx(residual @ residual))
-    assert info.noise == pytest.approx(np.trace(np.linalg.solve(jacobian.T @ jacobian, info.scores)) / 3.0)
+    np.testing.assert_allclose(info.gradient, jacobian.T @ residual, rtol=1e-12)
+    assert (info.rims, info.misfit) == (None, pytest.approx(residual @ residual))
+    assert info.noise == pytest.approx(3.0 / np.trace(np.linalg.solve(info.scores, jacobian.T @ jacobian)))
 
 
 @pytest.mark.parametrize(("used", "factor"), [(5, 2.5), (4, 4.0), (3, 3.0), (2, 2.0)])
 def test_the_factor_stays_finite_where_blocks_are_few(used, factor):
     jacobian, residual = RNG.normal(size=(10, 3)), np.where(np.arange(10) < used, 0.5, 0.0)
-    info = information([table(residual, jacobian)], ROW, LOWER, UPPER)
-    np.testing.assert_allclose(info.scores, factor * 0.25 * jacobian[:used].T @ jacobian[:used], rtol=1e-12)
-    assert info.blocks == used
+    info = information([ResidualTable(residual, jacobian)], ROW)
+    scores = factor * 0.25 * jacobian[:used].T @ jacobian[:used]
+    np.testing.assert_allclose(info.scores, scores + 1e-3 * np.diag(np.diag(scores)), rtol=1e-12)
 
 
 def test_scores_of_a_block_and_of_all_images_add_up_before_they_are_squared():
-    """Cells at 1 and 9 mm share a block, one at 11 mm has its own; beyond the box the last block takes them."""
-    space = cells_at(
-        [[-29.0, 6.0, 6.0], [-21.0, 14.0, 14.0], [-19.0, 10.0, 10.0], [75.0, 10.0, 10.0], [65.0, 4.0, 16.0]]
-    )
-    tables = [table(RNG.normal(size=5), RNG.normal(size=(5, 2))) for _ in range(2)]
-    info = information(tables, space, LOWER, UPPER)
+    """Cells at 1 and 9 mm share a block, one at 11 mm has its own."""
+    space = cells_at([[-29.0, 6.0, 6.0], [-21.0, 4.0, 4.0], [-19.0, 5.0, 5.0], [75.0, 1.0, 1.0], [71.0, 4.0, 6.0]])
+    tables = [ResidualTable(RNG.normal(size=5), RNG.normal(size=(5, 2))) for _ in range(2)]
+    info = information(tables, space)
     score = sum(t.jacobian * t.residual[:, None] for t in tables)
     blocks = np.array([score[0] + score[1], score[2], score[3] + score[4]])
-    np.testing.assert_allclose(info.scores, 3.0 * blocks.T @ blocks, rtol=1e-12)
-    assert info.blocks == 3
-    fine = information(tables, space, LOWER, UPPER, block=5.0)
-    assert fine.blocks == 5 and not np.allclose(fine.scores, info.scores)
+    scores = 3.0 * blocks.T @ blocks
+    np.testing.assert_allclose(info.scores, scores + 1e-3 * np.diag(np.diag(scores)), rtol=1e-12)
 
 
-def test_a_box_without_extent_is_one_block():
-    jacobian, residual = RNG.normal(size=(10, 2)), RNG.normal(size=10)
-    info = information([table(residual, jacobian)], ROW, UPPER, UPPER)
-    score = jacobian.T @ residual
-    np.testing.assert_allclose(info.scores, np.outer(score, score), rtol=1e-12)
-    assert info.blocks == 1
+def shell() -> tuple[CellSpace, ResidualTable]:
+    """A displaced sphere of 20 mm as one boundary on cells of 2.5 mm, and what the radius and a shift would do."""
+    axis = (np.arange(20) - 9.5) * 2.5
+    centres = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    r = np.linalg.norm(centres, axis=1)
+    outward = np.where(np.abs(r - 20.0) < 4.0, -np.exp(-(((r - 20.0) / 2.0) ** 2)), 0.0)
+    normals = centres / r[:, None]
+    jacobian = -outward[:, None] * np.column_stack([np.full(len(r), 20.0), normals]) + 0.05 * RNG.normal(size=(8000, 4))
+    residual = outward * 0.2 * np.sin(centres[:, 0] / 6.0) + 0.05 * RNG.normal(size=8000)
+    return cells_at(centres.tolist()), ResidualTable(
+        residual, jacobian, Boundary("whole", 0, outward, -outward[:, None] * normals, outward)
+    )
 
 
-def test_moved_boundaries_are_summed_image_by_image():
-    tables = [ResidualTable(np.ones(10), RNG.normal(size=(10, 3)), RNG.normal(size=(10, 4))) for _ in range(2)]
-    info = information(tables, ROW, LOWER, UPPER)
-    moved = next(value for name, value in vars(tables[0]).items() if name not in ("residual", "jacobian"))
-    assert info.boundaries.shape == (3, 8)
-    np.testing.assert_allclose(info.boundaries[:, :4], tables[0].jacobian.T @ moved, rtol=1e-12)
+def test_segmentations_take_displacements_and_all_else_blocks():
+    """S is that of the boundaries, independent noise in their residuals, and blocks of the other observations."""
+    space, seen = shell()
+    other = ResidualTable(RNG.normal(size=8000), RNG.normal(size=(8000, 4)))
+    joint, alone = information([seen, other], space), information([other], space)
+    process = rim_process([seen], space)
+    assert joint.rims is not None and joint.rims.converged and joint.rims.between_sessions is None
+    normal = seen.jacobian.T @ seen.jacobian
+    np.testing.assert_allclose(joint.scores, process.scores + process.noise * normal + alone.scores, rtol=1e-9)
+    np.testing.assert_allclose(joint.normal, normal + alone.normal, rtol=1e-12)
+    np.testing.assert_allclose(joint.gradient, seen.jacobian.T @ seen.residual + alone.gradient, rtol=1e-9)
 
 
 SD = np.array([0.5, 2.0, 1.0])
+PRIOR = GaussianPrior(np.array([0.3, -1.0, 2.0]), SD)
 
 
 def example() -> Information:
     jacobian, scores = RNG.normal(size=(8, 3)), RNG.normal(size=(6, 3))
-    return Information(jacobian.T @ jacobian, scores.T @ scores, RNG.normal(size=(3, 8)), 1.0, 6)
+    return Information(jacobian.T @ jacobian, RNG.normal(size=3), scores.T @ scores, 1.0, None)
 
 
-def by_hand(info: Information, shift: np.ndarray | None, error: float) -> np.ndarray:
-    """Information of the data, H (S + ...)^-1 H, in the unknowns' own units."""
-    scores = info.scores + 1e-3 * np.diag(np.diag(info.scores)) + error**2 * info.boundaries @ info.boundaries.T
-    scores = scores + 1e-12 * np.trace(SD[:, None] * info.scores * SD) * np.diag(SD**-2)
-    if shift is not None:
-        scores = scores + np.outer(info.normal @ shift, info.normal @ shift)
-    return info.normal @ np.linalg.inv(scores) @ info.normal
+def errors_by_hand(info: Information, shift: np.ndarray | None) -> np.ndarray:
+    """The covariance of the scores, in the unknowns' own units."""
+    scores = info.scores + 1e-12 * np.trace(SD[:, None] * info.scores * SD) * np.diag(SD**-2)
+    return scores if shift is None else scores + np.outer(info.normal @ shift, info.normal @ shift)
 
 
-@pytest.mark.parametrize("shift", [None, np.array([0.1, -0.2, 0.05])], ids=["at rest", "moving"])
-@pytest.mark.parametrize("error", [0.0, 0.3])
-def test_the_posterior_is_the_formula(shift, error):
+SHIFTS = pytest.mark.parametrize("shift", [None, np.array([0.1, -0.2, 0.05])], ids=["at rest", "moving"])
+
+
+@SHIFTS
+def test_the_posterior_is_the_formula(shift):
     info, mean = example(), np.array([1.0, 2.0, 3.0])
-    found = posterior(mean, info, SimpleNamespace(sd=SD), shift, error)
-    data = by_hand(info, shift, error)
+    found = posterior(mean, info, PRIOR, shift)
+    data = info.normal @ np.linalg.inv(errors_by_hand(info, shift)) @ info.normal
     np.testing.assert_allclose(found.covariance, np.linalg.inv(data + np.diag(SD**-2)), rtol=1e-9)
     np.testing.assert_allclose(found.data_covariance, np.linalg.inv(data + 1e-4 * np.diag(SD**-2)), rtol=1e-9)
     np.testing.assert_array_equal(found.mean, mean)
@@ -113,11 +117,39 @@ def test_the_posterior_is_the_formula(shift, error):
     assert found.data_sd(weights) == pytest.approx(np.sqrt(weights @ found.data_covariance @ weights))
 
 
+@SHIFTS
+def test_the_centre_is_the_gaussian_mean_of_prior_and_weighted_data(shift):
+    """Scores u ~ N(H (x - true), S) and the prior: their mean by the textbook, seen from the estimate."""
+    info, x = example(), np.array([0.7, 0.4, 1.0])
+    found = centring(x, info, PRIOR, shift)
+    scores = errors_by_hand(info, shift)
+    data = info.normal @ np.linalg.solve(scores, info.normal)
+    best = x - np.linalg.solve(info.normal, info.gradient)  # where the linear scores vanish
+    precision = np.diag(SD**-2)
+    mean = np.linalg.solve(data + precision, data @ best + precision @ PRIOR.mean)
+    np.testing.assert_allclose(x + found.step, mean, rtol=1e-8)
+    sd = posterior(x, info, PRIOR, shift).covariance.diagonal() ** 0.5
+    assert found.reach == pytest.approx(np.abs(found.step / sd).max())
+    # it is the minimum of the function that is told, along any direction
+    values = [
+        centring_value(y, info.gradient + info.normal @ (y - x), info, PRIOR, shift)
+        for y in (mean, *(mean + 0.1 * RNG.normal(size=(5, 3))))
+    ]
+    assert min(values[1:]) > values[0] and found.value > values[0]
+
+
+def test_the_centre_stays_where_the_data_say_it_all():
+    info = example()
+    at_rest = Information(1e6 * info.normal, np.zeros(3), 1e6 * info.scores, 1.0, None)
+    assert centring(np.zeros(3), at_rest, PRIOR).reach < 0.01
+
+
 def test_nothing_in_the_data_leaves_the_prior_and_no_negative_strength():
     """Two unknowns of one column: their difference is a hundred prior deviations wide, from the data alone."""
     jacobian = RNG.normal(size=(10, 1)) * np.ones((1, 2))
-    info = information([table(RNG.normal(size=10), jacobian)], ROW, LOWER, UPPER)
-    found = posterior(np.zeros(2), info, SimpleNamespace(sd=np.ones(2)))
+    info = information([ResidualTable(RNG.normal(size=10), jacobian)], ROW)
+    found = posterior(np.zeros(2), info, GaussianPrior(np.zeros(2), np.ones(2)))
+    assert info.noise == pytest.approx(float(info.scores[0].sum() / info.normal[0].sum()), rel=2e-3)
     assert found.data_sd(np.array([1.0, -1.0]) / np.sqrt(2.0)) == pytest.approx(100.0, rel=1e-3)
     assert found.sd(np.array([1.0, -1.0]) / np.sqrt(2.0)) == pytest.approx(1.0, rel=1e-3)
     assert 0.0 <= found.strengths[1] < 1e-9 < found.strengths[0]

@@ -43,6 +43,11 @@ def test_masks_of_both_regions_of_every_session_have_their_thresholds(case):
         (1, "core", 0.7, [1, 0, 0]),
     ]
     assert observe(case).days == (0.0, 40.0)
+    # voxels of 2 mm: later sessions are registered to the first one to within a voxel
+    assert [(o.errors.level, o.errors.bias) for o in found] == [(0.0, 0.0)] * 4
+    assert [o.errors.shift for o in found] == pytest.approx([0.0, 0.0, 2.0 / np.sqrt(12.0), 2.0 / np.sqrt(12.0)])
+    declared = replace(case, thresholds=replace(case.thresholds, sd=0.03), segmentation_bias=0.5)
+    assert {(o.errors.level, o.errors.bias) for o in observe(declared).on(cells_at([0.0]))} == {(0.03, 0.5)}
 
 
 def with_tracer(case: Case, background: float, height: float) -> Case:

@@ -15,6 +15,7 @@ from oncology.report.words import (
     direction,
     formula,
     headline,
+    interval_sentences,
     parameter_rows,
 )
 from oncology.results.schema import Estimate
@@ -135,3 +136,17 @@ def test_treatments_name_dose_and_days():
     assert "90.8 % of the cells" in text  # exp(-0.04 * 2 * 1.2)
     assert "half-life" in treatment(Chemotherapy(day=3.0, rate=0.02, half_life=0.1))
     assert "core of the scan before" in treatment(Resection(day=2.0))
+
+
+def test_the_page_says_which_errors_its_intervals_count(estimate):
+    known = estimate()
+    boundaries, thresholds = interval_sentences(known)
+    assert "off by 0.310 mm" in boundaries and "0.120 mm along each axis, correlated over 52 mm" in boundaries
+    assert "as the residuals show" in boundaries and "given the thresholds" in thresholds
+    guessed = known.model_copy(update={"boundary_errors": known.boundary_errors | {"interval": "default"}})
+    assert "an assumption" in interval_sentences(guessed)[0]
+    declared = known.model_copy(update={"declared_errors": {"threshold_sd": 0.03, "bias_mm": 0.5}})
+    assert "uncertain by 0.0300" in interval_sentences(declared)[1] and "0.500 mm" in interval_sentences(declared)[2]
+    unknown = known.model_copy(update={"posterior": {"names": ["threshold_whole"]}})
+    assert interval_sentences(unknown)[1] == "The thresholds are among the unknowns."
+    assert interval_sentences(known.model_copy(update={"boundary_errors": {}, "declared_errors": {}})) == []
