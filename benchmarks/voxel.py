@@ -80,9 +80,9 @@ def ball(edge: int, device: str, dtype: torch.dtype) -> Stencil:
 
 def seed(operator: Stencil) -> torch.Tensor:
     """Return a seed in the middle of the box."""
-    axes = [torch.arange(n, device=operator.white.device) - 0.5 * (n - 1) for n in operator.shape]
+    axes = [torch.arange(n, device=operator.joined.device) - 0.5 * (n - 1) for n in operator.shape]
     squared = axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2
-    density = 0.5 * torch.exp(-0.5 * squared / WIDTH**2).to(operator.white.dtype)
+    density = 0.5 * torch.exp(-0.5 * squared / WIDTH**2).to(operator.joined.dtype)
     return density.reshape(1, -1) * operator.inside
 
 

@@ -1,27 +1,28 @@
 """Tissue fractions of a case on cubic voxels, and the tetrahedra between their centres.
 
 Voxels are cubes of the wanted size, aligned with the RAS axes, whatever the grid of the images; their tissue fractions
-are means of the maps over each cube. Only the neighbourhood of the tumour is kept, as in the finite-element engine.
+are means of the maps over each cube, and their diffusivities are made of the image voxels inside. Only the
+neighbourhood of the tumour is kept, as in the finite-element engine.
 Between the centres of tissue voxels lie tetrahedra (Kuhn's subdivision of the cubes of the dual lattice): the cells on
 which densities are P1 functions, so that both engines share misfit, files and pictures.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 from oncology.errors import MeshError
 from oncology.imaging.case import Case
-from oncology.imaging.resample import sample
 from oncology.imaging.volume import Volume
 from oncology.meshing.lattice import kuhn_cells
 from oncology.meshing.topology import oriented
 
-__all__ = ["TissueBox", "tissue_box", "voxel_cells"]
+__all__ = ["TissueBox", "TissueSamples", "tissue_box", "tissue_samples", "voxel_cells"]
 
 Vector = NDArray[np.float64]
 
@@ -54,6 +55,21 @@ class TissueBox:
         return np.asarray(self.lower + self.spacing * np.argwhere(self.inside))
 
 
+@dataclass(frozen=True, eq=False)
+class TissueSamples:
+    """Image voxels of which the tissue voxels of a box consist.
+
+    Attributes:
+        averaging: (p, v) fraction of each of the v image voxels in each of the p tissue voxels (in C order).
+        white: (v,) white-matter fraction of each image voxel, 0..1.
+        grey: (v,) grey-matter fraction, 0..1.
+    """
+
+    averaging: sparse.csr_array
+    white: Vector
+    grey: Vector
+
+
 def tissue_box(case: Case, distance: Volume, size: float, margin: float) -> TissueBox:
     """Return the tissue within a margin of a case's tumour on voxels of a size (both mm): one connected piece.
 
@@ -76,9 +92,10 @@ def tissue_box(case: Case, distance: Volume, size: float, margin: float) -> Tiss
     last[0] += planes
     shape = np.maximum(last - first + 1, 2)
     lower = (first + 0.5) * size
-    maps = np.stack([np.where(near, tissue.data, 0.0) for tissue in (case.white, case.grey)], axis=-1)
-    fractions = _means(case.white.with_data(maps), lower, shape, size)
-    white, grey = fractions[..., 0], fractions[..., 1]
+    maps = [np.append(np.where(near, tissue.data, 0.0), 0.0) for tissue in (case.white, case.grey)]  # 0 beyond
+    centres = lower + size * np.moveaxis(np.indices(tuple(shape)), 0, -1).reshape(-1, 3)
+    means = [[tissue[held].mean(axis=1) for tissue in maps] for held in _held(case.white, centres, size)]
+    white, grey = np.clip(np.concatenate(means, axis=1), 0.0, 1.0).reshape(2, *shape)
     labels, count = ndimage.label(white + grey >= _TISSUE)
     if not count:
         raise MeshError(f"{case.root}: no voxel of {size:g} mm is mostly tissue: give a smaller --size")
@@ -87,19 +104,39 @@ def tissue_box(case: Case, distance: Volume, size: float, margin: float) -> Tiss
     return TissueBox(white, grey, inside, lower, size)
 
 
-def _means(maps: Volume, lower: Vector, shape: Vector, size: float) -> Vector:
-    """Return the means of maps (..., k) over the cubes of a box, (nx, ny, nz, k)."""
-    count = max(1, int(np.ceil(_SAMPLES * size / maps.voxel_sizes.min())))
-    inner = (np.arange(count) + 0.5) / count - 0.5
-    offsets = size * np.stack(np.meshgrid(inner, inner, inner, indexing="ij"), axis=-1).reshape(-1, 3)
-    centres = lower + size * np.moveaxis(np.indices(tuple(shape)), 0, -1).reshape(-1, 3)
-    parts = [
-        sample(maps, (part[:, None] + offsets).reshape(-1, 3), order=0)
-        .reshape(len(part), len(offsets), -1)
-        .mean(axis=1)
-        for part in np.array_split(centres, len(centres) // _CHUNK + 1)
-    ]
-    return np.clip(np.concatenate(parts), 0.0, 1.0).reshape(*shape, -1)
+def tissue_samples(case: Case, box: TissueBox) -> TissueSamples:
+    """Return the image voxels in each tissue voxel that are mostly tissue themselves; each has some."""
+    white, grey = (np.append(tissue.data, 0.0) for tissue in (case.white, case.grey))
+    tissue = white + grey >= _TISSUE
+    number = np.cumsum(tissue) - 1
+    blocks = []
+    for held in _held(case.white, box.points, box.spacing):
+        solid = tissue[held]
+        counts = solid.sum(axis=1)
+        entries = np.repeat(1.0 / counts, counts), number[held[solid]], np.concatenate([[0], np.cumsum(counts)])
+        block = sparse.csr_array(entries, shape=(len(held), int(number[-1]) + 1))
+        block.sum_duplicates()
+        blocks.append(block)
+    averaging = sparse.vstack(blocks, format="csr")
+    used, columns = np.unique(averaging.indices, return_inverse=True)
+    averaging = sparse.csr_array((averaging.data, columns, averaging.indptr), shape=(len(box.points), len(used)))
+    return TissueSamples(averaging, white[tissue][used], grey[tissue][used])
+
+
+def _held(grid: Volume, centres: Vector, size: float) -> Iterator[NDArray[np.int64]]:
+    """Yield the numbers of the image voxels at equal distances in cubes, (m, k); the number past the end: beyond."""
+    count = max(1, int(np.ceil(_SAMPLES * size / grid.voxel_sizes.min())))
+    inner = size * ((np.arange(count) + 0.5) / count - 0.5)
+    offsets = np.stack(np.meshgrid(inner, inner, inner, indexing="ij"), axis=-1).reshape(-1, 3)
+    offsets = grid.voxel(offsets) - grid.voxel(np.zeros((1, 3))) + 0.5
+    for part in np.array_split(grid.voxel(centres), len(centres) // _CHUNK + 1):
+        index, beyond = np.zeros((len(part), len(offsets)), dtype=np.int64), np.zeros((len(part), len(offsets)), bool)
+        for axis, n in enumerate(grid.shape):
+            along = np.floor(part[:, [axis]] + offsets[:, axis]).astype(np.int64)
+            beyond |= (along < 0) | (along >= n)
+            index = index * n + along
+        index[beyond] = int(np.prod(grid.shape))
+        yield index
 
 
 def voxel_cells(box: TissueBox) -> NDArray[np.int64]:

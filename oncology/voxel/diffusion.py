@@ -1,7 +1,7 @@
 """The diffusion step on voxels: a polynomial of the symmetric operator, its tangent and its adjoint.
 
 The polynomial is that of `oncology.voxel.legendre`; since the operator is symmetric, its transpose is the same
-recursion run with duals. What depends on the diffusivities are the couplings `w tau (D_w E_w + D_g E_g)` and, through
+recursion run with duals. What depends on the rates are the couplings `w tau (D_w E_w + D_g E_g + rho E_r)` and, through
 `mu = D_w tau / h^2`, the coefficients w and b; `change` carries both forward and `collect` is its transpose.
 """
 
@@ -40,12 +40,12 @@ class Couplings:
     """The diffusion operator at given rates.
 
     Attributes:
-        slopes: (b, k, n) E_w and E_g of each edge by the diffusivities, 1/mm^2.
-        edges: (b, k, n) `D_w E_w + D_g E_g`, 1/day.
+        slopes: (3, B, k, n) E_w and E_g, 1/mm^2, and E_r of each edge by the rates.
+        edges: (B, k, n) `D_w E_w + D_g E_g + rho E_r`, 1/day.
         bound: (B,) bound of the largest eigenvalue, 1/day.
     """
 
-    slopes: tuple[torch.Tensor, torch.Tensor]
+    slopes: torch.Tensor
     edges: torch.Tensor
     bound: Vector
 
@@ -57,13 +57,13 @@ class Diffusion:
     Attributes:
         polynomial: its coefficients.
         operator: `1 + w tau L`.
-        slopes: couplings E_w and E_g by the diffusivities.
+        slopes: (3, B, k, n) slopes E of the couplings by the rates.
         scale: (B,) w tau, day.
     """
 
     polynomial: Legendre
     operator: Weights
-    slopes: tuple[torch.Tensor, torch.Tensor]
+    slopes: torch.Tensor
     scale: Vector
 
     def joined(self, start: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
@@ -74,11 +74,9 @@ class Diffusion:
 
 
 def couplings(stencil: Stencil, rates: Vector) -> Couplings:
-    """Return the operator for rates (B, 3), of which D_w and D_g count."""
-    like = stencil.white
-    white, grey = (torch.as_tensor(rates[:, k], dtype=like.dtype, device=like.device) for k in (0, 1))
-    slopes = stencil.slopes(white, grey)
-    edges = white[:, None, None] * slopes[0] + grey[:, None, None] * slopes[1]
+    """Return the operator for rates (B, 3): D_w, D_g (mm^2/day) and rho (1/day)."""
+    slopes = stencil.slopes(rates)
+    edges = sum(column(rates[:, [k]], slope) * slope for k, slope in enumerate(slopes))
     return Couplings(slopes, edges, _row_bound(stencil.strides, edges).cpu().numpy().astype(float))
 
 
@@ -130,43 +128,44 @@ def diffuse_stages(by: Diffusion, u: torch.Tensor, keep: bool = True) -> tuple[t
     return by.joined(u, now), stages if keep else [now]
 
 
-def change(by: Diffusion, rates: Vector, d_rates: Vector, tau: Vector, d_tau: Vector) -> tuple[Vector, Vector, Vector]:
-    """Return the changes (R, B) of the couplings in units of E_w and E_g, and of ln b.
+def change(by: Diffusion, rates: Vector, d_rates: Vector, tau: Vector, d_tau: Vector) -> tuple[Vector, Vector]:
+    """Return the changes of the couplings in units of the slopes E, (3, R, B), and of ln b, (R, B).
 
-    The couplings are `w tau (D_w E_w + D_g E_g)`, and ln w moves with ln mu = ln(D_w tau / h^2).
+    The couplings are `w tau (D_w E_w + D_g E_g + rho E_r)`, and ln w moves with ln mu = ln(D_w tau / h^2).
     """
+    longer = d_tau / tau
     with np.errstate(divide="ignore", invalid="ignore"):
-        d_spread = np.where(rates[:, 0] > 0.0, d_rates[:, :, 0] / rates[:, 0], 0.0) + d_tau / tau
+        d_spread = np.where(rates[:, 0] > 0.0, d_rates[:, :, 0] / rates[:, 0], 0.0) + longer
     bent = by.polynomial.bend * d_spread
-    longer = d_tau / tau + bent
-    white, grey = (by.scale * (d_rates[:, :, k] + rates[:, k] * longer) for k in (0, 1))
-    return white, grey, -bent
+    return by.scale * np.moveaxis(d_rates + rates * (longer + bent)[:, :, None], -1, 0), -bent
 
 
 def diffuse_tangent(
-    by: Diffusion, u: torch.Tensor, du: torch.Tensor, moved: tuple[Vector, Vector, Vector]
+    by: Diffusion, u: torch.Tensor, du: torch.Tensor, moved: tuple[Vector, Vector]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the density after the diffusion step from u (B, n) and its derivatives (R, B, n)."""
     after, stages = diffuse_stages(by, u)
     strides = by.operator.strides
-    pairs = zip(by.slopes, moved[:2], strict=True)
     slopes = [
-        (weights(strides, slope, 0.0, by.operator.fused), column(amount, du)) for slope, amount in pairs if amount.any()
+        (weights(strides, slope, 0.0, by.operator.fused), [(r, column(amount[r], du)) for r in rows])
+        for slope, amount in zip(by.slopes, moved[0], strict=True)
+        if len(rows := np.flatnonzero(amount.any(axis=1)))
     ]
     before, now = du.clone(), torch.zeros_like(du)
     for number, factor in enumerate(by.polynomial.factors):
         target, source = (now, du) if number == 0 else (before, now)
         accumulate(target, source, by.operator, factor)
-        for slope, amount in slopes:
+        for slope, amounts in slopes:
             forcing = torch.zeros_like(u)
             accumulate(forcing, stages[number], slope, factor)
-            target.addcmul_(amount, forcing)
+            for row, amount in amounts:
+                target[row].addcmul_(amount, forcing)
         if number > 0:
             before, now = now, target
     result = by.joined(du, now)
-    if moved[2].any():
+    if moved[1].any():
         # d ln b (b P_s u - b u), which is d ln b times what the step changes
-        result.addcmul_(column(moved[2], du), after - u)
+        result.addcmul_(column(moved[1], du), after - u)
     return after, result
 
 
@@ -191,11 +190,12 @@ def collect(
     by: Diffusion, rates: Vector, tau: Vector, edges: torch.Tensor, share: torch.Tensor, growth: torch.Tensor
 ) -> tuple[Vector, Vector]:
     """Return the derivatives by D_w, D_g and rho (B, 3) and by the step's length (B,): the transpose of `change`."""
-    white, grey = ((edges * slope).sum(dim=(1, 2)).cpu().numpy().astype(float) * by.scale for slope in by.slopes)
-    total = rates[:, 0] * white + rates[:, 1] * grey
+    by_rates = np.array([(edges * slope).sum(dim=(1, 2)).cpu().numpy() for slope in by.slopes], dtype=float).T
+    by_rates *= by.scale[:, None]
+    total = (rates * by_rates).sum(axis=1)
     bent = by.polynomial.bend * (total - by.polynomial.share * share.cpu().numpy().astype(float))
     by_exposure = growth.cpu().numpy().astype(float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        by_white = white + np.where(rates[:, 0] > 0.0, bent / rates[:, 0], 0.0)
-    by_rates = np.stack([by_white, grey, 0.5 * tau * by_exposure], axis=1)
+        by_rates[:, 0] += np.where(rates[:, 0] > 0.0, bent / rates[:, 0], 0.0)
+    by_rates[:, 2] += 0.5 * tau * by_exposure
     return by_rates, (total + bent) / tau + 0.5 * rates[:, 2] * by_exposure

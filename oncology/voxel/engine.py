@@ -23,8 +23,8 @@ from oncology.model.engine import Record
 from oncology.model.growth import GrowthLaw, Logistic
 from oncology.model.timegrid import TimeGrid, plan_time_grid, step_limit
 from oncology.model.tumour import Tumour, TumourChange
-from oncology.voxel.box import TissueBox, tissue_box, voxel_cells
-from oncology.voxel.stencil import Mean, stencil
+from oncology.voxel.box import TissueBox, tissue_box, tissue_samples, voxel_cells
+from oncology.voxel.stencil import stencil
 from oncology.voxel.voxel_model import VoxelDirections, VoxelModel, VoxelRun
 
 __all__ = ["VoxelPlan", "VoxelTumourRun", "VoxelView", "Voxels"]
@@ -32,7 +32,7 @@ __all__ = ["VoxelPlan", "VoxelTumourRun", "VoxelView", "Voxels"]
 Vector = NDArray[np.float64]
 
 # A plan holds the stages that diffusivities up to this much larger need, so that runs nearby are smooth functions.
-_HEADROOM = 2.0
+_HEADROOM = np.array([2.0, 2.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,6 @@ class Voxels:
         size: edge of a voxel, mm.
         law: growth law.
         margin: how far the voxels reach beyond every segmentation, mm.
-        mean: of the diffusivities of neighbouring voxels; arithmetic where the case has a tensor.
         dtype: float32 or float64.
         device: where to compute.
         fused: apply the stencil in one compiled pass.
@@ -117,7 +116,6 @@ class Voxels:
     size: float = 2.5
     law: GrowthLaw = field(default_factory=Logistic)
     margin: float = 25.0
-    mean: Mean = "harmonic"
     dtype: torch.dtype = torch.float64
     device: str | torch.device = "cpu"
     fused: bool = False
@@ -134,17 +132,26 @@ class Voxels:
         """
         case = self.case
         box = tissue_box(case, case.tumour_distance, self.size, self.margin)
+        samples = tissue_samples(case, box)
         points, cells = box.points, voxel_cells(box)
-        mean, tensor = self.mean, None
+        tensor = None
         if case.tensor is not None:
             tensor = np.broadcast_to(np.eye(3), (*box.inside.shape, 3, 3)).copy()
             tensor[box.inside] = tensors_at(case.tensor, points)
-            mean = "arithmetic"
-        operator = stencil(box.white, box.grey, box.inside, self.size, mean, tensor, self.dtype, self.device)
+        operator = stencil(
+            samples.white,
+            samples.grey,
+            box.inside,
+            self.size,
+            samples.averaging,
+            tensor,
+            self.dtype,
+            self.device,
+        )
         index = torch.as_tensor(np.flatnonzero(box.inside), device=self.device)
         view = VoxelView(CellSpace(points, cells, cell_volumes(points, cells)), index, box.inside.size)
         left = {
-            number: view.spread(fraction, operator.white)
+            number: view.spread(fraction, operator.joined)
             for number, fraction in surviving_fractions(case, points).items()
         }
         for name, value in (
@@ -186,7 +193,7 @@ class Voxels:
         """
         if tumour.log_diffusion is not None or tumour.log_proliferation is not None:
             raise ConfigError("the voxel engine knows no fields of diffusion or proliferation: take FiniteElements")
-        like = self.model.stencil.white
+        like = self.model.stencil.joined
         grid = plan.grid.from_onset(tumour.onset)
         start = tumour.start(self.space.points)
         days = iter(grid.days)
@@ -215,13 +222,13 @@ class Voxels:
         starts = [change.start(run.tumour, points) for change in changes]
         nothing = np.zeros(len(points))
         initial = np.stack([nothing if start is None else start for start in starts])[:, None]
-        spread = self.view.spread(initial, self.model.stencil.white)
+        spread = self.view.spread(initial, self.model.stencil.joined)
         tangents = self.model.tangent(run.run, VoxelDirections(rates, spread, duration))
         return tuple(self.view.pick(du[:, 0]) for du in tangents)
 
     def adjoint(self, run: VoxelTumourRun, duals: Sequence[Vector]) -> TumourChange:
         """Return the derivative of `sum_i <duals[i], run.densities[i]>` by the tumour."""
-        like = self.model.stencil.white
+        like = self.model.stencil.joined
         derivative = self.model.adjoint(run.run, [self.view.spread(dual, like)[None] for dual in duals])
         initial = self.view.pick(derivative.initial[0])
         tumour, seed = run.tumour, np.zeros(3)

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Legendre", "legendre"]
+__all__ = ["DISPERSION", "Legendre", "legendre"]
 
 Vector = NDArray[np.float64]
 
 # Mean over directions of sum_i k_i^4 / |k|^4 over 12: the fraction of h^2 |k|^2 that the stencil loses, by dimension.
-_DISPERSION = {1: 1.0 / 12.0, 2: 1.0 / 16.0, 3: 1.0 / 20.0}
+DISPERSION = {1: 1.0 / 12.0, 2: 1.0 / 16.0, 3: 1.0 / 20.0}
 # p stays above 1/4, where b reaches 1: corrections above half of this bend smoothly towards it.
 _MOST = 0.25
 
@@ -56,7 +56,7 @@ def legendre(stiffness: Vector, spread: Vector, dimension: int, corrected: bool 
         corrected: cancel the stencil's dispersion in white matter; False: p = 1/2.
         least: fewest stages: where stability asks for no more, the step is a smooth function of its inputs.
     """
-    lost, slope = _lost(_DISPERSION[dimension] / np.maximum(spread, 1e-300)) if corrected else (0.0 * spread,) * 2
+    lost, slope = _lost(DISPERSION[dimension] / np.maximum(spread, 1e-300)) if corrected else (0.0 * spread,) * 2
     second = 0.5 - lost
     bend = slope / second
     needed = float((4.0 * second * stiffness).max())

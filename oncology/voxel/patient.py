@@ -11,7 +11,6 @@ from oncology.imaging.case import Case
 from oncology.meshing.engines import MeshedEngine
 from oncology.model.growth import GrowthLaw
 from oncology.voxel.engine import Voxels
-from oncology.voxel.stencil import Mean
 
 __all__ = ["VoxelEngines"]
 
@@ -23,13 +22,11 @@ class VoxelEngines:
     Attributes:
         device: "cpu" or "cuda".
         precision: "single" or "double".
-        mean: of the diffusivities of neighbouring voxels.
         fused: apply the stencil in one compiled pass.
     """
 
     device: str = "cpu"
     precision: str = "double"
-    mean: Mean = "harmonic"
     fused: bool = False
 
     @classmethod
@@ -48,7 +45,7 @@ class VoxelEngines:
     def make(self, case: Case, law: GrowthLaw, size: float, margin: float, fine: bool) -> MeshedEngine:
         """Return an engine for a case; coarse and fine ones differ in size and margin only."""
         dtype = {"single": torch.float32, "double": torch.float64}[self.precision]
-        return MeshedEngine(Voxels(case, size, law, margin, self.mean, dtype, self.device, self.fused), margin)
+        return MeshedEngine(Voxels(case, size, law, margin, dtype, self.device, self.fused), margin)
 
     @property
     def options(self) -> dict[str, object]:
@@ -57,7 +54,6 @@ class VoxelEngines:
             "engine": "voxel",
             "device": self.device,
             "precision": self.precision,
-            "mean": self.mean,
             "fused": self.fused,
         }
 

@@ -108,9 +108,9 @@ class VoxelMotion:
     def __init__(self, directions: VoxelDirections) -> None:
         self.directions = directions
         self._leg: VoxelLeg | None = None
-        self._moved: tuple[Vector, tuple[Vector, Vector, Vector]] | None = None
+        self._moved: tuple[Vector, tuple[Vector, Vector]] | None = None
 
-    def on(self, leg: VoxelLeg) -> tuple[Vector, tuple[Vector, Vector, Vector]]:
+    def on(self, leg: VoxelLeg) -> tuple[Vector, tuple[Vector, Vector]]:
         """Return the change of the exposure (R, B) and of the diffusion step in an interval."""
         if self._leg is not leg or self._moved is None:
             d, tau = self.directions, leg.tau

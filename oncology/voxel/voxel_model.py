@@ -165,7 +165,7 @@ class VoxelModel:
         """
         _require_states(run)
         count, batch = directions.duration.shape
-        du = self.stencil.white.new_zeros(count, batch, self.stencil.voxels)
+        du = self.stencil.joined.new_zeros(count, batch, self.stencil.voxels)
         if directions.initial is not None:
             du += directions.initial
         return march_tangent(run.operations, run.records, du, VoxelMotion(directions))
@@ -178,7 +178,7 @@ class VoxelModel:
         """
         _require_states(run)
         sums = VoxelSums(len(run.rates))
-        zero = self.stencil.white.new_zeros(len(run.rates), self.stencil.voxels)
+        zero = self.stencil.joined.new_zeros(len(run.rates), self.stencil.voxels)
         dual = march_adjoint(run.operations, run.records, zero, duals, sums)
         sums.finish()
         return VoxelDerivative(sums.rates, dual, sums.duration)

@@ -4,29 +4,33 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from oncology.model.growth import GrowthLaw
 from oncology.model.timegrid import Interval, TimeGrid
 from oncology.voxel.stencil import Stencil, stencil
 from oncology.voxel.voxel_model import VoxelModel
 
-MEANS = ("arithmetic", "harmonic", "tensor")
+KINDS = ("scalar", "tensor")
 
 
 def mixed(
-    mean: str = "arithmetic", shape: Sequence[int] = (7, 6, 5), seed: int = 0, spacing: float = 2.5, margin: int = 0
+    kind: str = "scalar", shape: Sequence[int] = (7, 6, 5), seed: int = 0, spacing: float = 2.5, margin: int = 0
 ) -> Stencil:
-    """White and grey fractions at random, a fifth of the voxels and a margin outside, random tensors for "tensor"."""
+    """White and grey fractions at random in four parts of each voxel, a fifth of the voxels and a margin outside.
+
+    With random tensors for the kind "tensor".
+    """
     rng = np.random.default_rng(seed)
-    white = rng.uniform(0.0, 1.0, tuple(shape))
     inside = rng.uniform(0.0, 1.0, tuple(shape)) > 0.2
     inside[:margin] = inside[len(inside) - margin :] = False
+    white, averaging = rng.uniform(0.0, 1.0, 4 * inside.sum()), sparse.eye_array(inside.sum())
+    averaging = sparse.csr_array(sparse.kron(averaging, np.full((1, 4), 0.25)))
     tensor = None
-    if mean == "tensor":
+    if kind == "tensor":
         roots = rng.normal(size=(*shape, len(shape), len(shape)))
         tensor = roots @ roots.swapaxes(-1, -2) / len(shape) + 0.2 * np.eye(len(shape))
-        mean = "arithmetic"
-    return stencil(white, 1.0 - white, inside, spacing, mean, tensor)
+    return stencil(white, 1.0 - white, inside, spacing, averaging, tensor)
 
 
 def uniform(shape: Sequence[int], spacing: float, tensor: np.ndarray | None = None, **options) -> Stencil:
@@ -42,13 +46,16 @@ def centres(shape: Sequence[int], spacing: float, lower: float) -> np.ndarray:
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(shape))
 
 
-def dense(operator: Stencil, diffusion_white: float, diffusion_grey: float) -> np.ndarray:
+def edges(operator: Stencil, rates: Sequence[float]) -> torch.Tensor:
+    """The couplings at rates D_w, D_g, rho, (k, n)."""
+    slopes = operator.slopes(np.array([rates]))[:, 0]
+    return torch.einsum("i,ikn->kn", torch.as_tensor(rates).to(slopes), slopes)
+
+
+def dense(operator: Stencil, rates: Sequence[float]) -> np.ndarray:
     """The matrix of `div(D grad u)`, (n, n), built edge by edge."""
-    one = torch.ones(1, dtype=torch.float64)
-    white, grey = operator.slopes(diffusion_white * one, diffusion_grey * one)
-    edges = (diffusion_white * white + diffusion_grey * grey)[0].numpy()
     matrix = np.zeros((operator.voxels, operator.voxels))
-    for stride, row in zip(operator.strides, edges, strict=True):
+    for stride, row in zip(operator.strides, edges(operator, rates).numpy(), strict=True):
         for i in np.flatnonzero(row):
             matrix[i, i + stride] += row[i]
             matrix[i + stride, i] += row[i]

@@ -12,7 +12,7 @@ from oncology.model.timegrid import plan_time_grid
 from oncology.model.treatment import Chemotherapy, Radiotherapy
 from oncology.voxel.stencil import Stencil, stacked
 from oncology.voxel.voxel_model import VoxelDirections, VoxelModel
-from tests.voxel.boxes import MEANS, equal_steps, mixed
+from tests.voxel.boxes import KINDS, equal_steps, mixed
 
 RATES = np.array([[0.5, 0.1, 0.06], [0.25, 0.02, 0.03], [0.4, 0.4, 0.02]])
 GRID = plan_time_grid(-30.0, [8.0, 30.0], (Radiotherapy(10.0, 6.0, 3), Chemotherapy(5.0, 0.05, 8.0)), 6.0)
@@ -21,7 +21,7 @@ LEAST = (7,) * len(GRID.intervals)
 
 def noise(operator: Stencil, *sizes: int, seed: int = 0) -> torch.Tensor:
     rng = np.random.default_rng(seed)
-    return torch.as_tensor(rng.uniform(0.1, 0.6, size=(*sizes, operator.voxels)), dtype=operator.white.dtype)
+    return torch.as_tensor(rng.uniform(0.1, 0.6, size=(*sizes, operator.voxels)), dtype=operator.joined.dtype)
 
 
 def everything(model: VoxelModel, rates: np.ndarray, start: torch.Tensor) -> list[np.ndarray]:
@@ -35,9 +35,9 @@ def everything(model: VoxelModel, rates: np.ndarray, start: torch.Tensor) -> lis
     return [*(t.numpy() for t in tensors), derivative.rates, derivative.duration]
 
 
-@pytest.mark.parametrize("mean", MEANS)
-def test_parameter_sets_in_a_batch(mean):
-    operator = mixed(mean)
+@pytest.mark.parametrize("kind", KINDS)
+def test_parameter_sets_in_a_batch(kind):
+    operator = mixed(kind)
     start = noise(operator, 3) * operator.inside
     model = VoxelModel(operator)
     together = everything(model, RATES, start)
@@ -47,9 +47,9 @@ def test_parameter_sets_in_a_batch(mean):
             np.testing.assert_allclose(all_of_them[[number]], one, rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize("mean", MEANS)
-def test_patients_in_a_batch(mean):
-    patients = [mixed(mean, seed=seed) for seed in range(3)]
+@pytest.mark.parametrize("kind", KINDS)
+def test_patients_in_a_batch(kind):
+    patients = [mixed(kind, seed=seed) for seed in range(3)]
     both = stacked(patients)
     start = noise(both, 3) * both.inside
     together = everything(VoxelModel(both), RATES, start)
@@ -68,10 +68,11 @@ def test_intervals_of_a_batch_may_differ_in_length():
     torch.testing.assert_close(both.observations[0][1:], other.observations[0], rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("mean", MEANS)
-def test_single_precision(mean):
-    double = mixed(mean)
-    single = replace(double, white=double.white.float(), grey=double.grey.float())
+@pytest.mark.parametrize("kind", KINDS)
+def test_single_precision(kind):
+    double = mixed(kind)
+    tensor = None if double.tensor is None else double.tensor.float()
+    single = replace(double, joined=double.joined.float(), tensor=tensor)
     start = noise(double, 3) * double.inside
     exact = everything(VoxelModel(double), RATES, start)
     rough = everything(VoxelModel(single), RATES, start.float())
