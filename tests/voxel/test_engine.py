@@ -188,7 +188,7 @@ def test_fields_of_the_rates_are_refused(case, engine, name):
 
 
 def test_finite_elements_agree_within_the_discretisation_errors(tmp_path):
-    """Volumes above both thresholds on the same case: the difference shrinks with the cells, to 1 % at 2.5 mm."""
+    """Volumes above both thresholds on the same case: the difference shrinks with the cells, below 0.8 % at 2.2 mm."""
     if importlib.util.find_spec("dolfinx") is None:
         pytest.skip("dolfinx is not installed")
     from oncology.fem.patient import MeshChoice, meshed_engine
@@ -197,7 +197,7 @@ def test_finite_elements_agree_within_the_discretisation_errors(tmp_path):
     case = Case.read(write_case(tmp_path, voxel=2.5, tumour_centre=(-20.0, 10.0, 8.0)))
     tumour = Tumour(0.3, 0.05, 0.03, (-20.0, 10.0, 8.0), -170.0)
     differences = []
-    for size in (5.0, 2.5):
+    for size in (5.0, 2.2):
         volumes = []
         elements = meshed_engine(world(), case, MeshChoice(size, "lattice", 20.0), Logistic()).engine
         for one in (elements, Voxels(case, size, margin=20.0)):
@@ -207,5 +207,5 @@ def test_finite_elements_agree_within_the_discretisation_errors(tmp_path):
             volumes.append([space.volumes @ volume_fraction(c, edge)[0] for c in corners for edge in (0.25, 0.6)])
             one.destroy()
         differences.append(np.abs(np.array(volumes[1]) / np.array(volumes[0]) - 1.0).max())
-    assert differences[1] < 0.012
+    assert differences[1] < 0.008
     assert differences[1] < 0.5 * differences[0]
