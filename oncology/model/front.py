@@ -54,10 +54,11 @@ def front_factor(s: Vector, age: float = np.inf) -> tuple[Vector, Vector]:
     # d ln phi / d ln s = 1 - d ln(y sinh(x)) / d ln s
     slope = phi / root**2 * (1.0 - 0.5 * root * (y_by_x / y + np.sqrt(1.0 + (1.0 / sinh) ** 2)) / by_x)
     slope = np.where(s > _LARGEST_ROOT**2, 0.0, slope)
-    small = s < _SMALL
+    small, near = s < _SMALL, np.minimum(s, _SMALL)
     first = (3.0 * late - 2.0) / (12.0 * (2.0 - late))
     second = (35.0 * late**2 - 96.0 * late + 32.0) / (720.0 * (2.0 - late) ** 2)
-    return np.where(small, 1.0 + s * (first + s * second), phi), np.where(small, first + 2.0 * s * second, slope)
+    series = 1.0 + near * (first + near * second), first + 2.0 * near * second
+    return np.where(small, series[0], phi), np.where(small, series[1], slope)
 
 
 @cache

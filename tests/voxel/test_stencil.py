@@ -55,6 +55,18 @@ def test_edges_are_homogeneous_with_exact_slopes(kind):
         torch.testing.assert_close(difference, slope[0], rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_grey_matter_that_does_not_conduct(kind):
+    white = np.array([[1.0, 1.0, 0.0, 0.0]] * 3)
+    tensor = None if kind == "scalar" else np.broadcast_to([[1.0, 0.5], [0.5, 2.0]], (3, 4, 2, 2))
+    operator = stencil(white, 1.0 - white, white >= 0.0, 2.0, tensor=tensor)
+    rates = [0.5, 0.0, 0.03]
+    assert torch.isfinite(operator.slopes(np.array([rates]))).all()
+    matrix = dense(operator, rates)
+    assert np.abs(matrix[np.ix_(white.ravel() == 0.0, white.ravel() == 0.0)]).max() < 1e-25
+    assert (np.diag(matrix)[white.ravel() == 1.0] < -0.1).all()
+
+
 @pytest.mark.parametrize("shape", [(6,), (5, 4), (4, 5, 3)])
 def test_the_identity_is_no_tensor(shape):
     rng = np.random.default_rng(0)
