@@ -17,26 +17,35 @@ import numpy as np
 from petsc4py import PETSc
 
 from oncology.errors import NumericalError
+from oncology.fem.block import BlockMatrix
 from oncology.fem.discretisation import Discretisation
 
 __all__ = ["BackwardEuler", "DiffusionScheme", "Pairs", "Sdirk2", "ShiftedOperator"]
+
+MOST = 500  # iterations of a solve
 
 # What the adjoint of a step leaves for the derivative by `tau K`: pairs (w, stage), each -gamma w' (tau K) stage.
 Pairs = tuple[tuple[np.ndarray, np.ndarray], ...]
 
 
 class ShiftedOperator:
-    """`A = M + shift K` with a Jacobi-preconditioned conjugate-gradient solver; owns its PETSc objects."""
+    """`A = M + shift K` with a Jacobi-preconditioned conjugate-gradient solver; owns its PETSc objects.
+
+    The preconditioner is in the matrix, `S A S` with a unit diagonal, so that neither PETSc nor the solver of several
+    right-hand sides applies it in every iteration. Values are those of one vector (n,) or of several (k, n).
+    """
 
     def __init__(self, discretisation: Discretisation, tolerance: float) -> None:
-        self._d = discretisation
+        self._d, self._tolerance = discretisation, tolerance
         self._matrix = discretisation.mass.duplicate(copy=True)
+        self._scale = np.ones(discretisation.owned)
+        self._block, self._mass_block = BlockMatrix(self._matrix), BlockMatrix(discretisation.mass)
         self._left, self._right = self._matrix.createVecs()
         solver = PETSc.KSP().create(discretisation.comm)
         solver.setType(PETSc.KSP.Type.CG)
-        solver.getPC().setType(PETSc.PC.Type.JACOBI)
+        solver.getPC().setType(PETSc.PC.Type.NONE)
         solver.setNormType(PETSc.KSP.NormType.NATURAL)  # type: ignore[arg-type]
-        solver.setTolerances(rtol=tolerance, atol=1e-300, max_it=500)
+        solver.setTolerances(rtol=tolerance, atol=1e-300, max_it=MOST)
         solver.setInitialGuessNonzero(True)
         self._solver = solver
         self.iterations = 0
@@ -46,6 +55,10 @@ class ShiftedOperator:
         pattern = PETSc.Mat.Structure.SAME_NONZERO_PATTERN
         self._d.mass.copy(self._matrix, pattern)
         self._matrix.axpy(shift, stiffness, pattern)
+        self._matrix.getDiagonal(self._right)
+        self._scale = self._right.array**-0.5
+        self._right.array[:] = self._scale
+        self._matrix.diagonalScale(self._right, self._right)
         self._solver.setOperators(self._matrix)
 
     def solve(self, right: np.ndarray, guess: np.ndarray) -> np.ndarray:
@@ -54,8 +67,14 @@ class ShiftedOperator:
         Raises:
             NumericalError: on every rank, if the iteration does not converge.
         """
-        self._right.array[:] = right
-        self._left.array[:] = guess
+        if right.ndim == 2 and len(right) == 1:
+            return self.solve(right[0], guess[0])[None]
+        if right.ndim == 2:
+            x = guess / self._scale
+            self.iterations += self._block.solve(right * self._scale, x, self._tolerance, MOST)
+            return np.asarray(x * self._scale)
+        self._right.array[:] = right * self._scale
+        self._left.array[:] = guess / self._scale
         self._solver.solve(self._right, self._left)
         self.iterations += self._solver.getIterationNumber()
         reason = int(self._solver.getConvergedReason())  # type: ignore[call-overload]
@@ -64,17 +83,19 @@ class ShiftedOperator:
                 f"the diffusion solve stopped after {self._solver.getIterationNumber()} iterations (PETSc reason "
                 f"{reason}): diffusivities or time step are not finite or far too large; lower them"
             )
-        return np.asarray(self._left.array.copy())
+        return np.asarray(self._left.array * self._scale)
 
     def mass(self, values: np.ndarray) -> np.ndarray:
         """Return `M values`."""
+        if values.ndim == 2:
+            return self._mass_block.multiply(values)
         self._left.array[:] = values
         self._d.mass.mult(self._left, self._right)
         return np.asarray(self._right.array.copy())
 
     def destroy(self) -> None:
         """Free the PETSc objects (collective)."""
-        for thing in (self._solver, self._matrix, self._left, self._right):
+        for thing in (self._block, self._mass_block, self._solver, self._matrix, self._left, self._right):
             thing.destroy()
 
 

@@ -35,6 +35,8 @@ __all__ = ["FemRun", "FiniteElements", "ModelEngine"]
 
 Vector = NDArray[np.float64]
 
+_AT_ONCE = 16  # tangents in one sweep, so that many unknowns do not need the memory of all
+
 
 @dataclass(frozen=True, eq=False)
 class FemRun:
@@ -132,7 +134,7 @@ class ModelEngine:
     def tangent(self, run: FemRun, changes: Sequence[TumourChange]) -> tuple[Vector, ...]:
         """Return the derivatives of `run.densities` along k directions, (k, n) for each observation day."""
         points = self.space.owned
-        rows = []
+        directions = []
         for change in changes:
             rates = Rates(
                 change.diffusion_white,
@@ -141,9 +143,9 @@ class ModelEngine:
                 change.log_diffusion,
                 change.log_proliferation,
             )
-            direction = ModelDirection(rates, change.start(run.tumour, points), -change.onset)
-            rows.append(self.model.tangent(run.run, direction))
-        return tuple(np.array(day) for day in zip(*rows, strict=True))
+            directions.append(ModelDirection(rates, change.start(run.tumour, points), -change.onset))
+        parts = [self.model.tangent(run.run, directions[k : k + _AT_ONCE]) for k in range(0, len(directions), _AT_ONCE)]
+        return tuple(np.concatenate(day) for day in zip(*parts, strict=True))
 
     def adjoint(self, run: FemRun, duals: Sequence[Vector]) -> TumourChange:
         """Return the derivative of `sum_i <duals[i], run.densities[i]>` over all ranks by the tumour."""

@@ -7,6 +7,7 @@ both flows. Derivatives are exact for this discrete step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,12 +96,13 @@ class GrowthStep:
         stages = self.scheme.forward(self._operator, first * self.law.flow(u, exposure))
         return self.law.flow(second * stages[-1], exposure), StepRecord(u, stages)
 
-    def tangent(self, record: StepRecord, du: np.ndarray, change: RatesChange) -> np.ndarray:
-        """Return the change of the density after the step."""
+    def tangent(self, record: StepRecord, du: np.ndarray, changes: Sequence[RatesChange]) -> np.ndarray:
+        """Return the changes of the density after the step, (k, n), of those before it and k changes of the rates."""
         first, second = self.survival
-        exposure, d_exposure = self.exposure, self._exposure_change(change)
+        exposure = self.exposure
+        d_exposure = np.stack([np.atleast_1d(self._exposure_change(change)) for change in changes])
         du = first * self._reaction_tangent(record.start, du, exposure, d_exposure)
-        forcing = self._stiffness_change(change)
+        forcing = self._stiffness_change(changes)
         du = self.scheme.tangent(self._operator, du, tuple(forcing(stage) for stage in record.stages))
         return self._reaction_tangent(second * record.stages[-1], second * du, exposure, d_exposure)
 
@@ -142,24 +144,27 @@ class GrowthStep:
         moved = base * np.exp(self.rates.log_proliferation)
         return moved if rates.log_proliferation is None else moved + self.exposure * rates.log_proliferation
 
-    def _stiffness_change(self, change: RatesChange) -> Any:
-        """Return the map of a stage v to `-gamma d(tau K) v`."""
-        d, stiffness = change.rates, self._stiffness
-        terms = [
-            (self.tau * moved, part) for moved, part in zip(d.scalars, stiffness.parts, strict=True) if moved != 0.0
-        ]
-        if self.per_duration * change.duration != 0.0:
-            terms.append((self.per_duration * change.duration, stiffness.whole))
-        by_cell = None
-        if self.rates.log_diffusion is not None and d.log_diffusion is not None:
-            by_cell = self.tau * stiffness.diffusivity * self.discretisation.cell_means(d.log_diffusion)
+    def _stiffness_change(self, changes: Sequence[RatesChange]) -> Any:
+        """Return the map of a stage v to `-gamma d(tau K) v` for each of the changes, (k, n)."""
+        stiffness = self._stiffness
+        weights = -self.scheme.gamma * np.array(
+            [[*(self.tau * change.rates.scalars), self.per_duration * change.duration] for change in changes]
+        )
+        moving = np.flatnonzero(weights.any(axis=0))
+        # the parts are assembled where they are needed
+        matrices = [stiffness.whole if place == 3 else stiffness.parts[place] for place in moving]
+        by_cell = {}
+        for number, change in enumerate(changes):
+            if self.rates.log_diffusion is not None and change.rates.log_diffusion is not None:
+                means = self.discretisation.cell_means(change.rates.log_diffusion)
+                by_cell[number] = -self.scheme.gamma * self.tau * stiffness.diffusivity * means
 
-        def forcing(stage: np.ndarray) -> np.ndarray | float:
-            total: np.ndarray | float = 0.0
-            for weight, matrix in terms:
-                total = total - self.scheme.gamma * weight * _product(matrix, stage)
-            if by_cell is not None:
-                total = total - self.scheme.gamma * self.discretisation.cell_product(by_cell, stage)
+        def forcing(stage: np.ndarray) -> np.ndarray:
+            total = np.zeros((len(changes), len(stage)))
+            if matrices:
+                total += weights[:, moving] @ np.stack([_product(matrix, stage) for matrix in matrices])
+            for number, coefficients in by_cell.items():
+                total[number] += self.discretisation.cell_product(coefficients, stage)
             return total
 
         return forcing

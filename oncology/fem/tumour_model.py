@@ -137,18 +137,21 @@ class TumourModel:
         iterations = self._pool.iterations - before
         return Run(rates, grid, done.observations, lowest, highest, iterations, operations, done.records)
 
-    def tangent(self, run: Run, direction: ModelDirection) -> tuple[np.ndarray, ...]:
-        """Return the derivative of `run.observations` along a direction.
+    def tangent(self, run: Run, directions: Sequence[ModelDirection]) -> tuple[np.ndarray, ...]:
+        """Return the derivatives of `run.observations` along k directions, (k, n) each.
+
+        All directions go through the steps together, so that each step reads its states and matrices once.
 
         Raises:
             NumericalError: the run kept no states.
         """
         _require_states(run)
-        du = np.zeros(self.discretisation.owned)
-        if direction.initial is not None:
-            du = np.array(direction.initial, dtype=float)
-        change = RatesChange(direction.rates, direction.duration)
-        return march_tangent(run.operations, run.records, du, change)
+        du = np.zeros((len(directions), self.discretisation.owned))
+        for row, direction in zip(du, directions, strict=True):
+            if direction.initial is not None:
+                row[:] = direction.initial
+        changes = [RatesChange(direction.rates, direction.duration) for direction in directions]
+        return march_tangent(run.operations, run.records, du, changes)
 
     def adjoint(self, run: Run, duals: Sequence[np.ndarray]) -> ModelDerivative:
         """Return the derivative of `sum_i duals[i] . observations[i]` (algebraic duals of the owned vertices).

@@ -160,7 +160,7 @@ def initial_dot(model: TumourModel, run: Run, seed: int = 0) -> DotResult:
 
     def tangent(d: np.ndarray) -> np.ndarray:
         direction = ModelDirection(Rates(float(d[0]), float(d[1]), float(d[2])), d[4:], float(d[3]))
-        return np.concatenate(model.tangent(run, direction))
+        return np.concatenate([day[0] for day in model.tangent(run, [direction])])
 
     def adjoint(w: np.ndarray) -> np.ndarray:
         derivative = model.adjoint(run, list(w.reshape(len(run.observations), -1)))
