@@ -26,6 +26,7 @@ from oncology.parallel import Communicator, on_root
 __all__ = ["MARKER", "RESUME_HINT", "json_lines", "output_folder"]
 
 MARKER = ".oncology"  # in every folder this package writes: only these are ever replaced or cleared
+LEAST_FREE = 4_000_000  # bytes
 RESUME_HINT = "the last iterate is saved: give the same command with --resume to go on"
 
 
@@ -101,6 +102,7 @@ def _prepare(out: Path, lock: list[IO[str]], overwrite: bool, checkpoint: str | 
     try:
         _refuse_what_is_not_ours(out, overwrite, checkpoint is not None)
         out.parent.mkdir(parents=True, exist_ok=True)
+        _require_space(out)
         adopted = _clear_dead_runs(out, checkpoint)
         if adopted is not None:
             adopted.rename(work)
@@ -118,6 +120,16 @@ def _prepare(out: Path, lock: list[IO[str]], overwrite: bool, checkpoint: str | 
         fcntl.flock(handle, fcntl.LOCK_SH)
     lock.append(handle)
     return work
+
+
+def _require_space(out: Path) -> None:
+    """Refuse a disk on which the smallest results do not fit; one that tells no size is taken as it is."""
+    disk = shutil.disk_usage(out.parent)
+    if disk.total > 0 and disk.free < LEAST_FREE:
+        raise OutputError(
+            f"{out}: only {disk.free / 1e6:.1f} MB of space are left on the disk, results need {LEAST_FREE / 1e6:g} MB "
+            "or more: free some, or choose a folder on another disk"
+        )
 
 
 def _refuse_what_is_not_ours(out: Path, overwrite: bool, resume: bool) -> None:

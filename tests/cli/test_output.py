@@ -178,6 +178,13 @@ def test_what_can_go_on_says_how(tmp_path, error):
     assert [name for name in names(tmp_path) if name.startswith("none")] == []
 
 
+def test_a_disk_that_is_full_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Disk", (), {"total": 10**9, "free": 10**6}))
+    with pytest.raises(OutputError, match=r"only 1\.0 MB of space are left"), output_folder(tmp_path / "out"):
+        raise AssertionError("must not be entered")
+    assert names(tmp_path) == []
+
+
 def test_an_error_of_the_disk_names_the_place(tmp_path):
     with (
         pytest.raises(OutputError, match=rf"{tmp_path}/out: no space left on the disk"),
