@@ -46,7 +46,8 @@ def _settings_digest(case: Case) -> str:
     content = {
         "id": case.id,
         "labels": [case.labels.necrosis, case.labels.oedema, case.labels.enhancing, case.labels.cavity],
-        "thresholds": [case.thresholds.oedema, case.thresholds.core],
+        "thresholds": asdict(case.thresholds),
+        "segmentation_bias": case.segmentation_bias,
         "sessions": [(s.id, s.day, s.whole_state, s.core_state) for s in case.sessions],
         "treatments": [
             {"kind": type(given).__name__, **asdict(given), "mask": None}
