@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from oncology.model.seed import Seed
 from oncology.model.timegrid import TimeGrid, plan_time_grid, step_limit
 from oncology.voxel.stencil import Stencil, stencil
 from oncology.voxel.voxel_model import VoxelModel, VoxelRun
@@ -23,7 +24,7 @@ from oncology.voxel.voxel_model import VoxelModel, VoxelRun
 REPEATS = 5
 DAYS = 300.0
 RATES = np.array([[0.13, 0.013, 0.025]])  # mm^2/day, mm^2/day, 1/day
-WIDTH = np.sqrt(10.0)  # mm, of the seed
+SEED = Seed()
 PRECISIONS = {"single": torch.float32, "double": torch.float64}
 AIMS = {"cpu": 0.30, "cuda": 0.50}
 
@@ -80,14 +81,14 @@ def ball(edge: int, device: str, dtype: torch.dtype) -> Stencil:
 
 def seed(operator: Stencil) -> torch.Tensor:
     """Return a seed in the middle of the box."""
-    axes = [torch.arange(n, device=operator.joined.device) - 0.5 * (n - 1) for n in operator.shape]
-    squared = axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2
-    density = 0.5 * torch.exp(-0.5 * squared / WIDTH**2).to(operator.joined.dtype)
+    axes = [np.arange(n) - 0.5 * (n - 1) for n in operator.shape]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    density = torch.as_tensor(SEED.density(points, np.zeros(3))).to(operator.joined)
     return density.reshape(1, -1) * operator.inside
 
 
 def time_grid(days: float) -> TimeGrid:
-    return plan_time_grid(0.0, [days], (), step_limit(RATES[0, 2], RATES[0, 0], WIDTH))
+    return plan_time_grid(0.0, [days], (), step_limit(RATES[0, 2], RATES[0, 0], SEED.width))
 
 
 def words_moved(operator: Stencil, run: VoxelRun) -> float:

@@ -127,5 +127,5 @@ def test_every_frame_has_its_day(make, case):
         nearest = int(np.abs(np.array(days) - day).argmin())
         assert days[nearest] == pytest.approx(day, abs=1e-9)
         np.testing.assert_allclose(frames[nearest][1], density, atol=1e-12)
-    np.testing.assert_allclose(frames[0][1], TUMOUR.start(made.engine.space.owned), atol=1e-7)
+    np.testing.assert_allclose(frames[0][1], TUMOUR.start(made.engine.space), atol=1e-7)
     made.engine.destroy()

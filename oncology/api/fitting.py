@@ -34,6 +34,8 @@ __all__ = ["EngineName", "Options", "check_options", "communicator", "is_finishe
 
 EngineName = Literal["fem", "voxel", "surrogate"]
 
+_LARGEST_SEED = 40.0  # mm
+
 
 @dataclass(frozen=True)
 class Options:
@@ -50,6 +52,7 @@ class Options:
         precision: "single" or "double"; voxels only.
         estimate_thresholds: treat the boundary thresholds as unknown.
         pet: use the sessions' FET-PET too.
+        seed_radius: radius of the seed where it is known, mm; None: unknown around 6.5 mm.
         shape: correct the shape where a single seed does not explain it.
         cache: folder of meshes kept by content; None: none.
 
@@ -67,21 +70,29 @@ class Options:
     precision: str | None = None
     estimate_thresholds: bool = False
     pet: bool = False
+    seed_radius: float | None = None
     shape: bool = True
     cache: Path | None = None
 
     def __post_init__(self) -> None:
         others = {name: getattr(self, name) for name in ("route", "mesh", "device", "precision", "surrogate")}
-        check_options(self.engine, self.size, self.law, **others)
+        check_options(self.engine, self.size, self.law, self.seed_radius, **others)
 
 
-def check_options(engine: str = "fem", size: float = 2.5, law: GrowthLaw | str = "logistic", **others: object) -> None:
-    """Refuse what can be seen to be wrong before a case is read: size or law, options of another engine.
+def check_options(
+    engine: str = "fem",
+    size: float = 2.5,
+    law: GrowthLaw | str = "logistic",
+    seed_radius: float | None = None,
+    **others: object,
+) -> None:
+    """Refuse what can be seen to be wrong before a case is read: size, law or seed, options of another engine.
 
     Args:
         engine: fem, voxel or surrogate.
         size: edge length, mm.
         law: growth law, by name or as an object; it must be possible to write it to a file and to read it again.
+        seed_radius: radius of the seed, mm; None: unknown.
         others: further options by name; None: not given.
 
     Raises:
@@ -89,6 +100,11 @@ def check_options(engine: str = "fem", size: float = 2.5, law: GrowthLaw | str =
     """
     if not 0.5 <= size <= 20.0:
         raise ArgumentError("size", f"{size:g} mm is outside 0.5 to 20 mm: 2.5 mm suits most brains")
+    if seed_radius is not None and not size <= seed_radius <= _LARGEST_SEED:
+        raise ArgumentError(
+            "seed_radius",
+            f"{seed_radius:g} mm is outside {size:g} mm (--size) to {_LARGEST_SEED:g} mm: 6.5 mm is usual",
+        )
     known = growth_law(law) if isinstance(law, str) else law
     law_name(known), law_parameters(known)
     foreign = {
@@ -231,6 +247,7 @@ def _settings(options: Options) -> FitSettings:
         law=growth_law(options.law) if isinstance(options.law, str) else options.law,
         estimate_thresholds=options.estimate_thresholds,
         tracer=options.pet,
+        seed_radius=options.seed_radius,
         shape=options.shape,
     )
 
@@ -289,6 +306,7 @@ def _plain(settings: FitSettings) -> dict[str, object]:
         **({"law_parameters": parameters} if (parameters := law_parameters(settings.law)) else {}),
         "estimate_thresholds": settings.estimate_thresholds,
         "tracer": settings.tracer,
+        "seed_radius_mm": "estimated" if settings.seed_radius is None else settings.seed_radius,
         "shape": settings.shape,
     }
 
@@ -304,6 +322,7 @@ def _record(stage: str, iteration: int, here: Any, seconds: float) -> dict[str, 
         "diffusion_grey": float(tumour.diffusion_grey),
         "proliferation": float(tumour.proliferation),
         "seed": [float(x) for x in tumour.seed],
+        "seed_radius": float(tumour.seed_radius),
         "onset": float(tumour.onset),
         "seconds": seconds,
     }

@@ -58,6 +58,7 @@ def fit(
     precision: str | None = None,
     estimate_thresholds: bool = False,
     pet: bool = False,
+    seed_radius: float | None = None,
     shape: bool = True,
     progress: Progress | None = None,
     comm: Any = None,
@@ -84,6 +85,7 @@ def fit(
         precision: "single" or "double"; voxels only.
         estimate_thresholds: treat the boundary thresholds as unknown around those of `case.toml`.
         pet: use the sessions' FET-PET too, as linear in the density with an unknown scale.
+        seed_radius: radius of the seed where it is known, mm; None: unknown around 6.5 mm.
         shape: correct the tumour's shape where a single seed does not explain it.
         progress: called with what is going on, `progress(text, fraction)`.
         comm: MPI communicator; None: this process alone.
@@ -116,6 +118,7 @@ def fit(
         precision=precision,
         estimate_thresholds=estimate_thresholds,
         pet=pet,
+        seed_radius=seed_radius,
         shape=shape,
         cache=default_cache(),
     )

@@ -263,6 +263,7 @@ def surrogate_content(surrogate: Surrogate, fit: CaseFit, case: Case) -> tuple[d
             **{name: float(value) for name, value in zip(names, before, strict=False)},
             "seed": np.asarray(before[3:6]).tolist(),
             "onset": float(before[6]),
+            "seed_radius": float(before[7]),
         },
         "correction_steps": CORRECTIONS,
     }

@@ -85,5 +85,5 @@ def _print_table(truth: dict[str, Any], estimate: Estimate) -> None:
     ]
     console = Console(width=None if sys.stdout.isatty() else 100)
     console.print(table)
-    console.print("* of the fit's own seed, which is larger than the phantom's: it starts later")
+    console.print("* of the fit's own seed, another ball than the phantom's: it starts on another day")
     console.print("Dice: " + ", ".join(dice))

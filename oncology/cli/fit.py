@@ -31,6 +31,7 @@ def fit(
     law: str = "logistic",
     estimate_thresholds: Annotated[bool, Parameter(negative="")] = False,
     pet: Annotated[bool, Parameter(negative="")] = False,
+    seed_radius: float | None = None,
     single_seed: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     resume: Annotated[bool, Parameter(negative="")] = False,
@@ -56,6 +57,7 @@ def fit(
         law: Growth law: exponential, logistic or gompertz, or package.module:Class for one of your own.
         estimate_thresholds: Treat the thresholds at the boundaries as unknown around the values of case.toml.
         pet: Use the sessions' FET-PET too, as linear in the density with an unknown scale.
+        seed_radius: Radius of the ball of cells at onset where it is known, mm; estimated around 6.5 mm if not given.
         single_seed: Keep a single round seed even where it does not explain the tumour's shape.
         overwrite: Replace results that an earlier run left in --out.
         resume: Continue from the last accepted iterate of a run that was stopped; finished results stay as they are.
@@ -65,7 +67,8 @@ def fit(
     from oncology.api.fitting import Options, check_options, communicator, is_finished, require_torch
     from oncology.results.checkpoint import CHECKPOINT
 
-    check_options(engine, size, law, route=route, mesh=mesh, device=device, precision=precision, surrogate=surrogate)
+    others = {"route": route, "mesh": mesh, "device": device, "precision": precision, "surrogate": surrogate}
+    check_options(engine, size, law, seed_radius, **others)
     if engine == "voxel" and launched_size() > 1:
         raise ConfigError("--engine voxel runs in one process: start it without mpiexec, one process per patient")
     if engine == "surrogate":
@@ -96,6 +99,7 @@ def fit(
             precision=precision,
             estimate_thresholds=estimate_thresholds,
             pet=pet,
+            seed_radius=seed_radius,
             shape=not single_seed,
             progress=show,
             comm=comm,

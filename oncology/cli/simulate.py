@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from pathlib import Path
@@ -43,7 +42,7 @@ def simulate(
     mesh: Path | None = None,
     step: float | None = None,
     frames: int = 40,
-    seed_width: float = math.sqrt(10.0),
+    seed_radius: float = 6.5,
     seed_amplitude: float = 0.5,
     cache: bool = True,
     overwrite: Flag = False,
@@ -69,8 +68,8 @@ def simulate(
         mesh: Mesh file to use instead (mesh.h5 of `oncology mesh`).
         step: Longest time step, day; by default as long as is accurate.
         frames: Least number of frames in trajectory.h5 and series.vtkhdf.
-        seed_width: Standard deviation of the initial density, mm.
-        seed_amplitude: Initial density at the seed, 0..1.
+        seed_radius: Radius of the ball of cells at onset, mm: the density falls from the centre to zero at its edge.
+        seed_amplitude: Density at the centre of that ball, 0..1.
         cache: Keep meshes in ONCOLOGY_CACHE (~/.cache/oncology) and take them from there.
         overwrite: Replace results that an earlier run left in --out.
     """
@@ -94,7 +93,7 @@ def simulate(
         show("case")
         grown = onc.simulate(
             onc.read_case(case, comm),
-            onc.Tumour(diffusion_white, diffusion_grey, proliferation, seed, onset, Seed(seed_amplitude, seed_width)),
+            onc.Tumour(diffusion_white, diffusion_grey, proliferation, seed, onset, Seed(seed_amplitude, seed_radius)),
             days,
             size=size,
             law=law,

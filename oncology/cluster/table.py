@@ -29,7 +29,7 @@ __all__ = ["COLUMNS", "CohortRow", "read_rows", "table_csv", "table_html", "writ
 
 RATES = {"diffusion_white": "mm^2/day", "diffusion_grey": "mm^2/day", "proliferation": "1/day"}
 DERIVED = {"front_speed": "mm/day", "infiltration_length": "mm"}
-SCALARS = (*RATES, "onset", *DERIVED)
+SCALARS = (*RATES, "seed_radius", "onset", *DERIVED)
 Cell = str | int | float | bool | None
 
 
@@ -66,7 +66,7 @@ class CohortRow:
 
     @property
     def quantities(self) -> dict[str, CohortValue]:
-        """Rates (mm^2/day, 1/day), onset (day), front speed (mm/day) and infiltration length (mm)."""
+        """Rates (mm^2/day, 1/day), seed radius (mm), onset (day), front speed (mm/day), infiltration length (mm)."""
         if self.estimate is None:
             return {}
         found = {}
@@ -104,7 +104,7 @@ def _columns() -> dict[str, str]:
     """Return every column of the CSV with its unit."""
     columns = {name: "" for name in ("case", "variant", "state", "status")}
     for name in SCALARS:
-        unit = {**RATES, **DERIVED, "onset": "day"}[name]
+        unit = {**RATES, **DERIVED, "seed_radius": "mm", "onset": "day"}[name]
         columns |= {f"{name}{end}": unit for end in ("", "_low", "_high")}
         columns |= {} if name in DERIVED else {f"{name}_identified": ""}
     columns |= {f"seed_{axis}": "mm" for axis in "xyz"} | {"seed_identified": ""}

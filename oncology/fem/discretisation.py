@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import basix.ufl
@@ -89,7 +90,7 @@ class Discretisation:
         """Number of vertices that this rank owns."""
         return len(self.lumped_mass)
 
-    @property
+    @cached_property
     def cell_space(self) -> CellSpace:
         """The view of the mesh that misfits and observations need: numpy arrays and sums over the ranks."""
         return CellSpace(

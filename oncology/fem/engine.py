@@ -129,11 +129,11 @@ class ModelEngine:
             tumour.log_proliferation,
         )
         grid = plan.from_onset(tumour.onset)
-        return FemRun(tumour, self.model.run(rates, tumour.start(self.space.owned), grid, keep, record))
+        return FemRun(tumour, self.model.run(rates, tumour.start(self.space), grid, keep, record))
 
     def tangent(self, run: FemRun, changes: Sequence[TumourChange]) -> tuple[Vector, ...]:
         """Return the derivatives of `run.densities` along k directions, (k, n) for each observation day."""
-        points = self.space.owned
+        space = self.space
         directions = []
         for change in changes:
             rates = Rates(
@@ -143,7 +143,7 @@ class ModelEngine:
                 change.log_diffusion,
                 change.log_proliferation,
             )
-            directions.append(ModelDirection(rates, change.start(run.tumour, points), -change.onset))
+            directions.append(ModelDirection(rates, change.start(run.tumour, space), -change.onset))
         parts = [self.model.tangent(run.run, directions[k : k + _AT_ONCE]) for k in range(0, len(directions), _AT_ONCE)]
         return tuple(np.concatenate(day) for day in zip(*parts, strict=True))
 
@@ -151,16 +151,14 @@ class ModelEngine:
         """Return the derivative of `sum_i <duals[i], run.densities[i]>` over all ranks by the tumour."""
         derivative = self.model.adjoint(run.run, duals)
         tumour, rates = run.tumour, derivative.rates
-        seed: Vector = np.zeros(len(tumour.seed))
-        if tumour.initial is None:
-            slope = tumour.profile.slope(self.space.owned, np.asarray(tumour.seed, dtype=float))
-            seed = self.discretisation.total(slope.T @ derivative.initial)
+        *seed, radius = self.discretisation.total(tumour.start_slopes(self.space).T @ derivative.initial)
         return TumourChange(
             rates.diffusion_white,
             rates.diffusion_grey,
             rates.proliferation,
-            seed,
+            np.array(seed),
             -derivative.duration,
+            float(radius),
             None if tumour.initial is None else derivative.initial,
             rates.log_diffusion,
             rates.log_proliferation,

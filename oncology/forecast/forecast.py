@@ -184,7 +184,7 @@ def _course(engine: Engine, tumour: FittedTumour, x: Vector, days: tuple[float, 
     points = engine.space.owned
     before: EngineRun | None = None
     observations: tuple[Vector, ...] = ()
-    start = here.start(points)
+    start = here.start(engine.space)
     if shape is not None:
         early = [day for day in days if day < shape.day]
         before = engine.run(here, engine.plan(here, [*early, shape.day]), keep, record)
@@ -206,7 +206,7 @@ def _tangents(engine: Engine, course: _Course, changes: Sequence[TumourChange]) 
     *early, last = engine.tangent(course.before, changes)
     corrected = reshape_slope(course.before.densities[-1], course.corrected) * last
     later = [
-        replace(change, seed=(0.0,) * len(change.seed), onset=0.0, initial=initial)
+        replace(change, seed=(0.0,) * len(change.seed), onset=0.0, seed_radius=0.0, initial=initial)
         for change, initial in zip(changes, corrected, strict=True)
     ]
     return (*early, *engine.tangent(course.after, later))

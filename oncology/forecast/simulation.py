@@ -22,7 +22,7 @@ from oncology.model.growth import GrowthLaw
 from oncology.model.laws import law_name, law_parameters
 from oncology.model.timegrid import plan_time_grid, step_limit
 from oncology.model.trajectory import Trajectory
-from oncology.model.tumour import Tumour
+from oncology.model.tumour import PARAMETERS, Tumour
 from oncology.parallel import on_root
 from oncology.results.schema import SCHEMA, SimulationRecord
 from oncology.results.simulation import SimulationResults
@@ -69,7 +69,7 @@ class Simulation:
         if not (math.isfinite(self.size) and self.size > 0.0):
             raise ArgumentError("size", f"{self.size:g} mm is out of range: give a length above 0 mm, such as 2.5")
         named = {name: getattr(tumour, name) for name in ("diffusion_white", "diffusion_grey", "proliferation")}
-        for name, value in {**named, "seed_width": tumour.profile.width, "step": self.step}.items():
+        for name, value in {**named, "seed_radius": tumour.seed_radius, "step": self.step}.items():
             zero = name in ("diffusion_grey", "proliferation")
             if value is not None and not (math.isfinite(value) and (value > 0.0 or (zero and value == 0.0))):
                 least = "0 or more" if zero else "above 0"
@@ -90,7 +90,7 @@ class Simulation:
         """How far a front gets from the seed until the last day, mm: speed 2 sqrt(D rho), and the seed's own radius."""
         tumour = self.tumour
         speed = 2.0 * math.sqrt(max(tumour.diffusion_white, tumour.diffusion_grey) * tumour.proliferation)
-        return 3.0 * tumour.profile.width + speed * (self.days[-1] - tumour.onset)
+        return tumour.seed_radius + speed * (self.days[-1] - tumour.onset)
 
 
 def simulate(
@@ -172,7 +172,7 @@ def _grow(
     levels = {"oedema": case.thresholds.oedema, "core": case.thresholds.core}
     frames: list[Frame] = []
     gathered, rows = [], []
-    for frame in grow(model, rates, tumour.start(space.points[: space.owned]), grid):
+    for frame in grow(model, rates, tumour.start(engine.space), grid):
         frames.append(frame)
         gathered.append(space.gather(frame.density))
         volumes = volumes_above(model, frame.density, tuple(levels.values())) / MM3_PER_ML
@@ -206,8 +206,7 @@ def _grow(
 def _meta(case: Case, wanted: Simulation) -> dict[str, float | str]:
     tumour = wanted.tumour
     meta: dict[str, float | str] = {"case": case.id, "law": law_name(wanted.law), "version": oncology.__version__}
-    meta |= {name: getattr(tumour, name) for name in ("diffusion_white", "diffusion_grey", "proliferation", "onset")}
-    return meta | dict(zip(("seed_x", "seed_y", "seed_z"), map(float, tumour.seed), strict=True))
+    return meta | dict(zip(PARAMETERS, map(float, tumour.values), strict=True))
 
 
 def _config(case: Case, wanted: Simulation, mesh: TetMesh, record: SimulationRecord) -> dict[str, Any]:

@@ -8,7 +8,7 @@ the combinations that the data do determine are reported beside it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ __all__ = ["NORMAL_95", "Quantity", "combinations", "parameter_quantities", "see
 
 Vector = NDArray[np.float64]
 
+_LOGARITHMS = ("ln_diffusion_white", "ln_diffusion_ratio", "ln_proliferation", "ln_duration")
 NORMAL_95 = 1.959964  # standard deviations to each side of a 95 % interval
 
 
@@ -49,36 +50,47 @@ class Quantity:
 
 
 def parameter_quantities(unknowns: ScalarMap, posterior: Posterior) -> dict[str, Quantity]:
-    """Return D_w, D_g, rho and the duration (day, from onset to the first session or treatment)."""
+    """Return D_w, D_g, rho, the seed's radius and the duration (day, from onset to the first session or treatment).
+
+    The radius counts as identified where the data alone know it better than its prior does; one that is given has no
+    deviation and is not identified.
+    """
     tumour = unknowns.tumour(posterior.mean)
-    unit = np.eye(unknowns.size)
+    white, ratio, growth, duration = (unknowns.unit(name) for name in _LOGARITHMS)
     rows = {
-        "diffusion_white": (tumour.diffusion_white, "mm^2/day", unit[0]),
-        "diffusion_grey": (tumour.diffusion_grey, "mm^2/day", unit[0] + unit[1]),
-        "proliferation": (tumour.proliferation, "1/day", unit[2]),
-        "duration": (unknowns.first_day - tumour.onset, "day", unit[6]),
+        "diffusion_white": (tumour.diffusion_white, "mm^2/day", white),
+        "diffusion_grey": (tumour.diffusion_grey, "mm^2/day", white + ratio),
+        "proliferation": (tumour.proliferation, "1/day", growth),
+        "duration": (unknowns.first_day - tumour.onset, "day", duration),
     }
-    return {name: _quantity(name, *row, posterior) for name, row in rows.items()}
+    found = {name: _quantity(name, *row, posterior) for name, row in rows.items()}
+    radius = Quantity("seed_radius", tumour.seed_radius, "mm", 0.0, False)
+    if unknowns.radius:
+        weights = unknowns.unit("ln_seed_radius")
+        known = posterior.data_sd(weights) <= float(weights @ unknowns.prior.sd)
+        radius = replace(radius, sd_log=posterior.sd(weights), identified=known)
+    return {**found, "seed_radius": radius}
 
 
 def combinations(unknowns: ScalarMap, posterior: Posterior) -> dict[str, Quantity]:
     """Return the combinations that segmentations determine best: front width, front speed, growth since onset."""
     tumour = unknowns.tumour(posterior.mean)
-    unit = np.eye(unknowns.size)
+    white, ratio, growth, duration = (unknowns.unit(name) for name in _LOGARITHMS)
+    since_onset = tumour.proliferation * (unknowns.first_day - tumour.onset)
     rows = {
-        "infiltration_length": (tumour.infiltration_length, "mm", 0.5 * (unit[0] - unit[2])),
-        "front_speed": (tumour.front_speed, "mm/day", 0.5 * (unit[0] + unit[2])),
-        "growth_since_onset": (tumour.proliferation * (unknowns.first_day - tumour.onset), "1", unit[2] + unit[6]),
-        "diffusion_ratio": (math.exp(posterior.mean[1]), "1", unit[1]),
+        "infiltration_length": (tumour.infiltration_length, "mm", 0.5 * (white - growth)),
+        "front_speed": (tumour.front_speed, "mm/day", 0.5 * (white + growth)),
+        "growth_since_onset": (since_onset, "1", growth + duration),
+        "diffusion_ratio": (math.exp(posterior.mean[1]), "1", ratio),
     }
     return {name: _quantity(name, *row, posterior) for name, row in rows.items()}
 
 
 def seed_sd(unknowns: ScalarMap, posterior: Posterior) -> tuple[Vector, bool]:
     """Return the standard deviations of the seed's position (mm) and whether the data alone determine it."""
-    unit = np.eye(unknowns.size)
-    deviations = np.array([unknowns.seed_scale * posterior.sd(unit[k]) for k in (3, 4, 5)])
-    return deviations, all(posterior.identified(unit[k], seed=True) for k in (3, 4, 5))
+    axes = [unknowns.unit(f"seed_{axis}") for axis in "xyz"]
+    deviations = np.array([unknowns.seed_scale * posterior.sd(axis) for axis in axes])
+    return deviations, all(posterior.identified(axis, seed=True) for axis in axes)
 
 
 def _quantity(name: str, value: float, unit: str, weights: Vector, posterior: Posterior) -> Quantity:

@@ -123,7 +123,7 @@ def fit_case(
         NumericalError: where the model cannot be run.
     """
     observe(case, settings.tracer)
-    unknowns, starts = scalar_unknowns(case, settings.estimate_thresholds, settings.tracer)
+    unknowns, starts = scalar_unknowns(case, settings.estimate_thresholds, settings.tracer, settings.seed_radius)
     levels: dict[str, Level] = {}
 
     def level(size: float, margin: float, fine: bool) -> Level:

@@ -1,4 +1,4 @@
-"""Identification of the seven scalars: several starts, continuation in the sharpness of the misfit, coarse to fine.
+"""Identification of the scalars: several starts, continuation in the sharpness of the misfit, coarse to fine.
 
 A coarse mesh carries the Gauss-Newton iterations, from a blurred misfit to the exact volume fraction. The fine mesh
 then needs few runs: its gradients come from the adjoint while the coarse mesh's Gauss-Newton matrix stays as the
@@ -22,8 +22,6 @@ from oncology.optimise import GaussNewtonResult, GaussNewtonState, LevenbergMarq
 __all__ = ["COARSE_STAGES", "Checkpoint", "Identified", "Stage", "identify"]
 
 Vector = NDArray[np.float64]
-
-_TRUST = (0.7, 0.7, 0.7, 2.0, 2.0, 2.0, 0.7)
 
 
 @dataclass(frozen=True)
@@ -164,7 +162,7 @@ class _Search:
             if keep:
                 self.save(replace(here, x=state.x))
 
-        result = gauss_newton(cost, here.x, _settings(stage, len(here.x)), callback=callback)
+        result = gauss_newton(cost, here.x, _settings(stage, self.unknowns.trust), callback=callback)
         self.done.append((result.iterations, result.linearisations))
         return result
 
@@ -199,7 +197,7 @@ class _Search:
                 self.log(f"{level.name}, {_FINE.name}", state.iteration, dense.at(state.x))
                 self.save(replace(here, x=state.x))
 
-            result = gauss_newton(cost, x, _settings(stage, len(x)), callback=callback)
+            result = gauss_newton(cost, x, _settings(stage, self.unknowns.trust), callback=callback)
             x = result.x
             final = dense.at(x)
             info = _information(final)
@@ -220,8 +218,7 @@ def _information(here: Evaluated, block: float = 6.0) -> Information:
     return information(residual_tables(here), here.problem.space, block)
 
 
-def _settings(stage: Stage, size: int) -> LevenbergMarquardt:
-    trust = np.concatenate([_TRUST, np.full(size - len(_TRUST), 0.5)])
+def _settings(stage: Stage, trust: Vector) -> LevenbergMarquardt:
     return LevenbergMarquardt(
         trust=trust,
         step_tolerance=stage.step_tolerance,

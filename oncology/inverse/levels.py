@@ -37,6 +37,7 @@ class FitSettings:
         law: growth law.
         estimate_thresholds: treat the thresholds as unknown, with the given ones as prior medians.
         tracer: use the sessions' tracer images (FET-PET) too.
+        seed_radius: radius of the seed where it is known, mm; None: unknown around 6.5 mm.
         shape: correct the density before the first scan where one seed does not explain the tumour's shape.
     """
 
@@ -44,6 +45,7 @@ class FitSettings:
     law: GrowthLaw = field(default_factory=Logistic)
     estimate_thresholds: bool = False
     tracer: bool = False
+    seed_radius: float | None = None
     shape: bool = True
 
 

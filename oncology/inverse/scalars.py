@@ -1,8 +1,8 @@
 """The scalar unknowns of a tumour: a scaled vector x of order one, and the inputs it stands for.
 
-x = (ln D_w, ln(D_g / D_w), ln rho, seed / seed_scale, ln duration) and, where they are unknown, the log-odds of the
-thresholds and the logarithm of the tracer's scale. `duration` is the time from onset to the first session or
-treatment. The scaling makes the Gauss-Newton matrix well-conditioned.
+x = (ln D_w, ln(D_g / D_w), ln rho, seed / seed_scale, ln duration) and, where they are unknown, the logarithm of the
+seed's radius, the log-odds of the thresholds and the logarithm of the tracer's scale. `duration` is the time from
+onset to the first session or treatment. The scaling makes the Gauss-Newton matrix well-conditioned.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ __all__ = ["ScalarMap"]
 
 Vector = NDArray[np.float64]
 
-_SCALARS = ("ln_diffusion_white", "ln_diffusion_ratio", "ln_proliferation")
+_RATES = ("ln_diffusion_white", "ln_diffusion_ratio", "ln_proliferation")
+_SEED = ("seed_x", "seed_y", "seed_z")
+# Largest sensible change of an unknown in one step of an optimiser; two prior deviations of the radius.
+_TRUST = dict.fromkeys((*_RATES, "ln_duration"), 0.7) | dict.fromkeys(_SEED, 2.0) | {"ln_seed_radius": 0.3}
+_TRUST_LEVEL = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +39,8 @@ class ScalarMap:
         thresholds: names of the regions whose thresholds are unknown, such as ("whole", "core").
         tracer: whether tracer images are observed, whose scale is then unknown.
         seed_scale: unit of the seed's coordinates in x, mm.
-        profile: shape of the seed.
+        radius: whether the radius of the seed is unknown; otherwise it is that of `profile`.
+        profile: density and radius of the seed.
         start: first guess, (n,).
         prior: prior of the unknowns.
     """
@@ -44,6 +49,7 @@ class ScalarMap:
     thresholds: tuple[str, ...] = ()
     tracer: bool = False
     seed_scale: float = 3.0
+    radius: bool = True
     profile: Seed = field(default_factory=Seed)
     start: Vector = field(default_factory=lambda: np.empty(0), repr=False)
     prior: GaussianPrior = field(default_factory=lambda: GaussianPrior(np.empty(0), np.empty(0)), repr=False)
@@ -52,12 +58,23 @@ class ScalarMap:
     def names(self) -> tuple[str, ...]:
         """Names of the entries of x."""
         levels = [f"threshold_{name}" for name in self.thresholds] + ["ln_tracer_scale"] * self.tracer
-        return (*_SCALARS, "seed_x", "seed_y", "seed_z", "ln_duration", *levels)
+        return (*_RATES, *_SEED, "ln_duration", *["ln_seed_radius"] * self.radius, *levels)
 
     @property
     def size(self) -> int:
         """Number of unknowns."""
         return len(self.names)
+
+    @property
+    def trust(self) -> Vector:
+        """Largest sensible change of each unknown in one step of an optimiser, (n,)."""
+        return np.array([_TRUST.get(name, _TRUST_LEVEL) for name in self.names])
+
+    def unit(self, name: str) -> Vector:
+        """Return the unit vector (n,) of an unknown."""
+        unit = np.zeros(self.size)
+        unit[self.names.index(name)] = 1.0
+        return unit
 
     def pack(self, tumour: Tumour, levels: Mapping[str, float] | None = None) -> Vector:
         """Return x for a tumour and levels of observations (threshold of each region, scale of the tracer)."""
@@ -67,7 +84,8 @@ class ScalarMap:
         odds = [np.log(levels[name] / (1.0 - levels[name])) for name in self.thresholds]
         scale = [np.log(levels.get(TRACER, 1.0))] * self.tracer
         seed = np.asarray(tumour.seed, dtype=float) / self.seed_scale
-        return np.array([*logs, *seed, np.log(self.first_day - tumour.onset), *odds, *scale])
+        radius = [np.log(tumour.seed_radius)] * self.radius
+        return np.array([*logs, *seed, np.log(self.first_day - tumour.onset), *radius, *odds, *scale])
 
     def tumour(self, x: Vector) -> Tumour:
         """Return the tumour that x stands for."""
@@ -78,16 +96,18 @@ class ScalarMap:
             proliferation=float(np.exp(x[2])),
             seed=tuple(map(float, self.seed_scale * x[3:6])),
             onset=self.first_day - float(np.exp(x[6])),
-            profile=self.profile,
+            profile=replace(self.profile, radius=float(np.exp(x[7]))) if self.radius else self.profile,
         )
 
     def jacobian(self, x: Vector) -> Vector:
-        """Return the derivative of `tumour(x).values` by x, (7, n)."""
+        """Return the derivative of `tumour(x).values` by x, (8, n)."""
         values = self.tumour(x).values
-        slopes = np.zeros((7, self.size))
+        slopes = np.zeros((len(values), self.size))
         slopes[0, 0], slopes[1, 0], slopes[1, 1], slopes[2, 2] = values[0], values[1], values[1], values[2]
         slopes[3, 3] = slopes[4, 4] = slopes[5, 5] = self.seed_scale
         slopes[6, 6] = -np.exp(x[6])
+        if self.radius:
+            slopes[7, 7] = values[7]
         return slopes
 
     def apply(self, x: Vector, inputs: Inputs) -> Inputs:
@@ -112,9 +132,8 @@ class ScalarMap:
 
     def level_column(self, region: str) -> int | None:
         """Return the index in x of a region's threshold or of the tracer's scale, None where it is given."""
-        if region == TRACER:
-            return 7 + len(self.thresholds) if self.tracer else None
-        return 7 + self.thresholds.index(region) if region in self.thresholds else None
+        name = "ln_tracer_scale" if region == TRACER else f"threshold_{region}"
+        return self.names.index(name) if name in self.names else None
 
     def level(self, x: Vector, region: str, given: float) -> tuple[float, float]:
         """Return a region's threshold, or the tracer's scale, and its derivative by its entry of x."""

@@ -21,6 +21,7 @@ from oncology.imaging.volume import Volume, extent
 from oncology.inverse.misfit import TRACER
 from oncology.inverse.priors import GaussianPrior
 from oncology.inverse.scalars import ScalarMap
+from oncology.model.seed import Seed
 from oncology.model.tumour import Tumour
 
 __all__ = ["default_prior", "radius", "scalar_unknowns", "starting_points"]
@@ -31,6 +32,7 @@ Vector = NDArray[np.float64]
 _MEDIANS = (0.15, 0.1, 0.02, 300.0)
 _SPREADS = (1.0, 1.0, 0.8, 0.8)
 _SEED_SD = 20.0  # mm
+_RADIUS, _RADIUS_SD = Seed().radius, 0.15  # of the seed: mm, standard deviation of the logarithm
 _THRESHOLD_SD = 0.5  # log-odds
 _TRACER_SD = 0.5  # ln density a unit of uptake
 _STARTS_APART = 6.0  # mm, between seeds that are worth separate starts
@@ -58,11 +60,20 @@ def default_prior(
     odds = [math.log(given[name] / (1.0 - given[name])) for name in unknowns.thresholds]
     scale = unknowns.seed_scale
     tracer = int(unknowns.tracer)
-    mean = [*medians[:3], *(np.asarray(seed) / scale), medians[3], *odds, *([0.0] * tracer)]
+    radius = int(unknowns.radius)
+    mean = [
+        *medians[:3],
+        *(np.asarray(seed) / scale),
+        medians[3],
+        *([math.log(_RADIUS)] * radius),
+        *odds,
+        *([0.0] * tracer),
+    ]
     sd = [
         *_SPREADS[:3],
         *([_SEED_SD / scale] * 3),
         _SPREADS[3],
+        *([_RADIUS_SD] * radius),
         *[
             threshold_sd / (given[name] * (1.0 - given[name])) if threshold_sd else _THRESHOLD_SD
             for name in unknowns.thresholds
@@ -73,7 +84,7 @@ def default_prior(
 
 
 def scalar_unknowns(
-    case: Case, estimate_thresholds: bool = False, tracer: bool = False
+    case: Case, estimate_thresholds: bool = False, tracer: bool = False, seed_radius: float | None = None
 ) -> tuple[ScalarMap, list[Vector]]:
     """Return the scalar unknowns of a case with their prior, and start values, the most likely one first.
 
@@ -81,10 +92,12 @@ def scalar_unknowns(
         case: the patient.
         estimate_thresholds: treat the thresholds as unknown, with the given ones as prior medians.
         tracer: whether tracer images are observed, whose scale is then unknown.
+        seed_radius: radius of the seed where it is known, mm; None: unknown.
     """
     regions = ("whole", "core") if estimate_thresholds else ()
     given = {"whole": case.thresholds.oedema, "core": case.thresholds.core, TRACER: 1.0}
-    unknowns = ScalarMap(case.first_day, regions, tracer)
+    profile = Seed() if seed_radius is None else Seed(radius=seed_radius)
+    unknowns = ScalarMap(case.first_day, regions, tracer, radius=seed_radius is None, profile=profile)
     starts = starting_points(case, unknowns, given)
     seed = unknowns.tumour(starts[0]).seed
     return replace(unknowns, start=starts[0], prior=default_prior(unknowns, seed, given, case.thresholds.sd)), starts

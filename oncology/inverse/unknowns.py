@@ -52,15 +52,17 @@ class Matern:
 
 @dataclass(frozen=True)
 class Scalars:
-    """The scalars of a tumour: D_w, D_g, rho, seed, onset and, where asked for, the thresholds and the tracer's scale.
+    """The scalars of a tumour: D_w, D_g, rho, seed, onset, the seed's radius, and thresholds where asked for.
 
-    First guess and prior come from the case.
+    First guess and prior come from the case; tracer images bring their scale as an unknown.
 
     Attributes:
         estimate_thresholds: treat the thresholds as unknown around those of the case.
+        seed_radius: radius of the seed where it is known, mm; None: unknown around 6.5 mm.
     """
 
     estimate_thresholds: bool = False
+    seed_radius: float | None = None
 
     def on(self, engine: Engine, data: Data) -> ParameterMap:
         """Return the map of the scalars.
@@ -70,7 +72,7 @@ class Scalars:
         """
         if not isinstance(data, ScanData):
             raise ConfigError("Scalars() takes its first guess from a case: give observe(case) as data")
-        return scalar_unknowns(data.case, self.estimate_thresholds, data.tracer)[0]
+        return scalar_unknowns(data.case, self.estimate_thresholds, data.tracer, self.seed_radius)[0]
 
     def __add__(self, other: Unbound) -> UnknownSum:
         """Return both as one."""

@@ -6,8 +6,10 @@ engine does to reach the vertices of other ranks hides behind `spread` and its t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +67,13 @@ class CellSpace:
     def owned(self) -> Vector:
         """Vertices that this rank owns, (n, d), mm."""
         return self.points[: self.owned_count]
+
+    @cached_property
+    def spacing(self) -> float:
+        """Edge of a cube with a vertex's part of a typical cell, mm: the geometric mean over all cells (collective)."""
+        dimension = self.points.shape[1]
+        sums = self.total(np.array([np.log(self.volumes).sum(), float(len(self.volumes))]))
+        return float((math.factorial(dimension) * np.exp(sums[0] / sums[1])) ** (1.0 / dimension))
 
     def bounds(self) -> tuple[Vector, Vector]:
         """Return the lower and upper corner of all vertices, mm, the same on every rank (collective)."""

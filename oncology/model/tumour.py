@@ -11,14 +11,24 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from oncology.model.cells import CellSpace
 from oncology.model.seed import Seed
 
 __all__ = ["PARAMETERS", "Tumour", "TumourChange"]
 
 Vector = NDArray[np.float64]
 
-# Names of the seven scalars, in the order of `Tumour.values`: mm^2/day, mm^2/day, 1/day, mm, mm, mm, day.
-PARAMETERS = ("diffusion_white", "diffusion_grey", "proliferation", "seed_x", "seed_y", "seed_z", "onset")
+# Names of the scalars, in the order of `Tumour.values`: mm^2/day, mm^2/day, 1/day, mm, mm, mm, day, mm.
+PARAMETERS = (
+    "diffusion_white",
+    "diffusion_grey",
+    "proliferation",
+    "seed_x",
+    "seed_y",
+    "seed_z",
+    "onset",
+    "seed_radius",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +41,7 @@ class Tumour:
         proliferation: rate rho, 1/day.
         seed: centre of the seed, (d,), mm.
         onset: day on which the density is that of the seed.
-        profile: shape of the seed.
+        profile: density and radius of the seed.
         initial: (n,) density at onset instead of the seed's, fraction of the carrying capacity.
         log_diffusion: (n,) m_D, natural logarithm of the diffusivity over that of the tissue.
         log_proliferation: (n,) m_r, natural logarithm of the proliferation over rho.
@@ -53,10 +63,15 @@ class Tumour:
     log_proliferation: Vector | None = field(default=None, repr=False)
 
     @property
+    def seed_radius(self) -> float:
+        """Radius of the seed, mm."""
+        return self.profile.radius
+
+    @property
     def values(self) -> Vector:
-        """The scalars in the order of `PARAMETERS`, (4 + d,)."""
+        """The scalars in the order of `PARAMETERS`, (5 + d,)."""
         rates = (self.diffusion_white, self.diffusion_grey, self.proliferation)
-        return np.array([*rates, *self.seed, self.onset], dtype=float)
+        return np.array([*rates, *self.seed, self.onset, self.seed_radius], dtype=float)
 
     @property
     def front_speed(self) -> float:
@@ -68,11 +83,17 @@ class Tumour:
         """Length `sqrt(D_w / rho)` of a front in white matter, mm."""
         return float(np.sqrt(self.diffusion_white / self.proliferation))
 
-    def start(self, points: Vector) -> Vector:
-        """Return the density at onset at points (n, d), mm; `initial`, if there is one, is at those points already."""
+    def start(self, space: CellSpace) -> Vector:
+        """Return the density at onset at the owned vertices, (n,): `initial`, if there is one, else the seed's."""
         if self.initial is not None:
             return self.initial
-        return self.profile.density(points, np.asarray(self.seed, dtype=float))
+        return self.profile.density(space.owned, np.asarray(self.seed, dtype=float), space.spacing)
+
+    def start_slopes(self, space: CellSpace) -> Vector:
+        """Return the derivatives of the density at onset by the coordinates of the seed and its radius, (n, d + 1)."""
+        if self.initial is not None:
+            return np.zeros((len(space.owned), len(self.seed) + 1))
+        return self.profile.slopes(space.owned, np.asarray(self.seed, dtype=float), space.spacing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +109,7 @@ class TumourChange:
     proliferation: float = 0.0
     seed: Vector | tuple[float, ...] = (0.0, 0.0, 0.0)
     onset: float = 0.0
+    seed_radius: float = 0.0
     initial: Vector | None = None
     log_diffusion: Vector | None = None
     log_proliferation: Vector | None = None
@@ -100,22 +122,22 @@ class TumourChange:
         log_diffusion: Vector | None = None,
         log_proliferation: Vector | None = None,
     ) -> TumourChange:
-        """Return the change with scalars (4 + d,) in the order of `PARAMETERS`."""
-        white, grey, growth = (float(value) for value in values[:3])
-        onset = float(values[-1])
-        return cls(white, grey, growth, np.array(values[3:-1]), onset, initial, log_diffusion, log_proliferation)
+        """Return the change with scalars (5 + d,) in the order of `PARAMETERS`."""
+        white, grey, growth, onset, radius = (float(values[k]) for k in (0, 1, 2, -2, -1))
+        seed = np.array(values[3:-2])
+        return cls(white, grey, growth, seed, onset, radius, initial, log_diffusion, log_proliferation)
 
     @property
     def values(self) -> Vector:
-        """The scalars in the order of `PARAMETERS`, (4 + d,)."""
+        """The scalars in the order of `PARAMETERS`, (5 + d,)."""
         rates = (self.diffusion_white, self.diffusion_grey, self.proliferation)
-        return np.array([*rates, *self.seed, self.onset], dtype=float)
+        return np.array([*rates, *self.seed, self.onset, self.seed_radius], dtype=float)
 
-    def start(self, tumour: Tumour, points: Vector) -> Vector | None:
-        """Return the change of the density at onset at points (n, d), mm; None where it does not change."""
+    def start(self, tumour: Tumour, space: CellSpace) -> Vector | None:
+        """Return the change of the density at onset at the owned vertices, (n,); None where it does not change."""
         if tumour.initial is not None:
             return self.initial
-        moved = np.asarray(self.seed, dtype=float)
+        moved = np.array([*self.seed, self.seed_radius], dtype=float)
         if not moved.any():
             return None
-        return np.asarray(tumour.profile.slope(points, np.asarray(tumour.seed, dtype=float)) @ moved)
+        return np.asarray(tumour.start_slopes(space) @ moved)

@@ -36,6 +36,7 @@ from oncology.report.words import (
     headline,
     interval_sentences,
     parameter_rows,
+    seed_words,
 )
 from oncology.results.files import Results
 from oncology.results.schema import REGIONS
@@ -115,6 +116,7 @@ def compose(results: Results) -> str:
             "slices": _slices(results),
             "background": _background(results.case),
             "images": _images(results.case),
+            "seed": seed_words(estimate),
             "shape": _shape(results),
             "surrogate": surrogate_rows(estimate),
             "forecast": list(_forecast(results)),

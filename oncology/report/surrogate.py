@@ -19,6 +19,7 @@ _SIMILARITY = {
     "seed_x": ("seed x", "mm"),
     "seed_y": ("seed y", "mm"),
     "seed_z": ("seed z", "mm"),
+    "seed_radius": ("radius of the seed", "mm"),
     "reach": ("way of a free front 2√(Dρ)·t", "mm"),
 }
 

@@ -26,6 +26,7 @@ __all__ = [
     "headline",
     "interval_sentences",
     "parameter_rows",
+    "seed_words",
     "verdict",
 ]
 
@@ -34,6 +35,7 @@ NAMES = {
     "diffusion_grey": ("diffusion in grey matter", "D_g"),
     "proliferation": ("rate of proliferation", "ρ"),
     "seed": ("site of onset (R, A, S)", "x₀"),
+    "seed_radius": ("radius of the seed", "R"),
     "onset": ("day of onset", "t₀"),
     "threshold_whole": ("density at the boundary of the whole tumour", "τ₁"),
     "threshold_core": ("density at the boundary of the core", "τ₂"),
@@ -152,14 +154,48 @@ def headline(estimate: Estimate) -> list[str]:
     if unknown:
         sentences.append(f"Not determined by the scans: {_listed(unknown)} (section 3).")
     else:
-        sentences.append("The scans determine every parameter (section 3).")
+        sentences.append(f"The scans determine {_determined(estimate)} (section 3).")
     return sentences
+
+
+def _not_identified(estimate: Estimate) -> list[str]:
+    """Keys of the parameters that the data do not determine; the seed's radius has a sentence of its own."""
+    return [name for name, entry in estimate.parameters.items() if not entry.identified and name != "seed_radius"]
+
+
+def _determined(estimate: Estimate) -> str:
+    """What the data determine where nothing but the seed's radius may be left open."""
+    radius = estimate.parameters.get("seed_radius")
+    return "every parameter" if radius is None or radius.identified else "every parameter but the radius of the seed"
 
 
 def _unknown(estimate: Estimate) -> list[str]:
     """Names, in words, of the parameters that the data do not determine."""
-    names = [name for name, parameter in estimate.parameters.items() if not parameter.identified]
+    names = _not_identified(estimate)
     return [NAMES.get(name, (name.replace("_", " "), ""))[0].partition(" (")[0] for name in names]
+
+
+def seed_words(estimate: Estimate) -> str:
+    """Say what the seed is, and where its radius comes from; nothing where the file does not tell."""
+    radius = estimate.parameters.get("seed_radius")
+    if radius is None:
+        return ""
+    ends, value = estimate.seed_radius.interval, estimate.seed_radius.value
+    amplitude = estimate.posterior.get("seed", {}).get("amplitude")
+    centre = "" if amplitude is None else f" of {number(float(amplitude))} of the carrying capacity at its centre"
+    if ends[0] == ends[1]:
+        source = "This radius was given, not estimated."
+    elif radius.identified:
+        source = f"The scans determine this radius (95 % interval {span(*ends)} mm)."
+    else:
+        source = (
+            f"The scans do not determine this radius: it rests on the prior assumption (95 % interval {span(*ends)} "
+            "mm), and the intervals of the other parameters include what that leaves open."
+        )
+    return (
+        f"On the day of onset the modelled tumour is a ball of {number(value)} mm radius, the seed, with a cell "
+        f"density{centre} that falls to zero at its edge. {source}"
+    )
 
 
 def verdict(estimate: Estimate) -> str:
@@ -168,7 +204,8 @@ def verdict(estimate: Estimate) -> str:
     overlaps = [regions["whole"] for regions in estimate.dice.values() if regions.get("whole") is not None]
     dice = f", Dice of the whole tumour {', '.join(number(value, 2) for value in overlaps)}" if overlaps else ""
     unknown = _unknown(estimate)
-    told = f"not determined by the scans: {_listed(unknown)}" if unknown else "the scans determine every parameter"
+    determined = f"the scans determine {_determined(estimate)}"
+    told = f"not determined by the scans: {_listed(unknown)}" if unknown else determined
     return f"Verdict: {given + ', ' if isinstance(given, str) else ''}{estimate.status}{dice}; {told}"
 
 
@@ -179,9 +216,9 @@ def cannot_tell(estimate: Estimate, sessions: int) -> list[str]:
         estimate: contents of `estimate.json`.
         sessions: number of fitted scans.
     """
-    unknown = [name for name, parameter in estimate.parameters.items() if not parameter.identified]
+    unknown = _not_identified(estimate)
     if not unknown:
-        return ["The scans determine every parameter by themselves; the prior assumptions add little."]
+        return [f"The scans determine {_determined(estimate)} by themselves; the prior assumptions add little."]
     names = _unknown(estimate)
     listed = _listed(names, "or")
     rests = "The value given for it comes" if len(names) == 1 else "The values given for them come"

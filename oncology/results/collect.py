@@ -122,7 +122,7 @@ def _estimate(
     """Return the content of `estimate.json` that follows from the fit alone."""
     unknowns, posterior, tumour = fit.unknowns, fit.posterior, fit.tumour
     scalars = parameter_quantities(unknowns, posterior)
-    duration = scalars.pop("duration")
+    duration, radius = (scalars.pop(name) for name in ("duration", "seed_radius"))
     deviations, seed_known = seed_sd(unknowns, posterior)
     parameters: dict[str, Any] = {
         name: {"value": q.value, "unit": q.unit, "sd_log": q.sd_log, "identified": q.identified}
@@ -134,6 +134,12 @@ def _estimate(
         "sd": deviations.tolist(),
         "identified": seed_known,
     }
+    parameters["seed_radius"] = {
+        "value": radius.value,
+        "unit": "mm",
+        "sd_log": radius.sd_log,
+        "identified": radius.identified,
+    }
     parameters["onset"] = {
         "value": tumour.onset,
         "unit": "day",
@@ -142,7 +148,7 @@ def _estimate(
     }
     joined = combinations(unknowns, posterior)
     first = unknowns.first_day
-    intervals = {name: list(q.interval) for name, q in scalars.items()}
+    intervals = {name: list(q.interval) for name, q in (*scalars.items(), ("seed_radius", radius))}
     intervals["onset"] = [first - bound for bound in reversed(duration.interval)]
     mesh, course = fit.level.mesh, fit.course
     return {

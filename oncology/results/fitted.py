@@ -88,7 +88,7 @@ def posterior_content(tumour: FittedTumour) -> dict[str, Any]:
         "covariance": tumour.covariance.tolist(),
         "first_day": unknowns.first_day,
         "seed_scale_mm": unknowns.seed_scale,
-        "seed": {"amplitude": profile.amplitude, "width_mm": profile.width},
+        "seed": {"amplitude": profile.amplitude, "radius_mm": tumour.estimate.seed_radius},
     }
 
 
@@ -140,9 +140,14 @@ def read_fitted(
         entry, correction = content["posterior"], content.get("shape_correction") or {}
         names = [str(name) for name in entry["names"]]
         regions = tuple(name.removeprefix("threshold_") for name in names if name.startswith("threshold_"))
-        profile = Seed(float(entry["seed"]["amplitude"]), float(entry["seed"]["width_mm"]))
+        profile = Seed(float(entry["seed"]["amplitude"]), float(entry["seed"]["radius_mm"]))
         unknowns = ScalarMap(
-            float(entry["first_day"]), regions, "ln_tracer_scale" in names, float(entry["seed_scale_mm"]), profile
+            float(entry["first_day"]),
+            regions,
+            "ln_tracer_scale" in names,
+            float(entry["seed_scale_mm"]),
+            "ln_seed_radius" in names,
+            profile,
         )
         mean, covariance = np.array(entry["mean"], dtype=float), np.array(entry["covariance"], dtype=float)
         shape = None

@@ -269,6 +269,11 @@ class Estimate(_Part):
         return EstimatedPoint("seed", entry.value, entry.unit, (x, y, z), entry.identified)
 
     @property
+    def seed_radius(self) -> Estimated:
+        """Radius of the ball of cells at onset, mm; one that was given has an interval of zero width."""
+        return self.scalar("seed_radius")
+
+    @property
     def front_speed(self) -> Estimated:
         """Speed of the front in white matter, 2 sqrt(D rho), mm/day."""
         return self._derived("front_speed")

@@ -46,7 +46,7 @@ class Family:
     """Runs of the solver seen on voxels.
 
     Attributes:
-        variables: (B, 5) ln length, ln ratio and seed of each run (`coordinates.SIMILARITY` but the reach).
+        variables: (B, 6) ln length, ln ratio, seed and its radius of each run (`coordinates.SIMILARITY` but the reach).
         reaches: (B, F) depth of each frame, mm, ascending.
         density: (F, B, n) density of each frame, means over the voxels of the box.
     """
@@ -80,19 +80,22 @@ class ClosedFlow:
         return self.grid.nodes, _FEATURES, 3
 
     def features(self, variables: Vector) -> Vector:
-        """Return phi of runs (B, 5), (B, 4)."""
+        """Return phi of runs (B, 6), (B, 4)."""
         scaled = self.domain.scaled(np.concatenate([variables, np.zeros((len(variables), 1))], axis=1))
         length, ratio = scaled[:, 0], scaled[:, 1]
         return np.stack([np.ones(len(variables)), length, length**2, ratio], axis=1)
 
-    def start(self, variables: Vector, seed: Seed | None = None) -> torch.Tensor:
-        """Return the seeds' densities (B, n), means over the tissue voxels."""
-        seed, points, size = seed or Seed(), self.box.points, self.box.spacing
+    def start(self, variables: Vector) -> torch.Tensor:
+        """Return the seeds' densities (B, n) of runs (B, 6), means over the tissue voxels."""
+        points, size = self.box.points, self.box.spacing
         offsets = _offsets(size)
         whole = torch.zeros(len(variables), self.box.inside.size, dtype=torch.float64)
         inside = torch.from_numpy(np.flatnonzero(self.box.inside))
-        for row, centre in zip(whole, variables[:, 2:5], strict=True):
-            row[inside] = torch.from_numpy(np.mean([seed.density(points + d, centre) for d in offsets], axis=0))
+        for row, (*centre, radius) in zip(whole, variables[:, 2:], strict=True):
+            seed = Seed(radius=float(radius))
+            row[inside] = torch.from_numpy(
+                np.mean([seed.density(points + d, np.array(centre)) for d in offsets], axis=0)
+            )
         return whole
 
 
@@ -153,8 +156,8 @@ class ClosureProblem:
     def segments(self) -> tuple[_Segment, ...]:
         """Depth from onset to the last frame in stretches that end at frames or between them."""
         edges = np.concatenate([np.zeros((len(self.base), 1)), self.family.reaches], axis=1)
-        rates = self.base.max(axis=0)
-        longest = step_limit(rates[2], float(max(rates[:2])), Seed().width)
+        rates, radius = self.base.max(axis=0), self.family.variables[:, 5].min()
+        longest = step_limit(rates[2], float(max(rates[:2])), Seed(radius=float(radius)).width)
         pieces = []
         for before, after in pairwise(edges.T):
             count = max(1, int(np.ceil((after - before).max() / self.flow.segment)))
@@ -259,7 +262,7 @@ class ClosureEvaluation:
 def flow_on(box: TissueBox, domain: Domain, cells: int = 6) -> ClosedFlow:
     """Return the flow on voxels, its factors on so many cells of depth."""
     operator = stencil(box.white, box.grey, box.inside, box.spacing)
-    return ClosedFlow(box, VoxelModel(operator), domain, DepthGrid(float(domain.upper[5]), cells, "linear"))
+    return ClosedFlow(box, VoxelModel(operator), domain, DepthGrid(float(domain.upper[-1]), cells, "linear"))
 
 
 def family_of(box: TissueBox, mesh: TetMesh, variables: Vector, density: NDArray[np.floating]) -> Family:
@@ -268,7 +271,7 @@ def family_of(box: TissueBox, mesh: TetMesh, variables: Vector, density: NDArray
     Args:
         box: voxels.
         mesh: of the runs.
-        variables: (B, F, 6) similarity variables of each frame.
+        variables: (B, F, 7) similarity variables of each frame.
         density: (B, F, nv).
     """
     shape = np.array(box.inside.shape) * _SAMPLES
@@ -282,7 +285,7 @@ def family_of(box: TissueBox, mesh: TetMesh, variables: Vector, density: NDArray
         for frame, values in enumerate(days):
             means = raster.image(values.astype(float)).reshape(split).mean(axis=(1, 3, 5))
             frames[frame, run] = np.where(box.inside, means, 0.0).ravel()
-    return Family(variables[:, 0, :5], variables[:, :, 5], torch.from_numpy(frames))
+    return Family(variables[:, 0, :-1], variables[:, :, -1], torch.from_numpy(frames))
 
 
 def learn_closure(

@@ -1,8 +1,8 @@
 """Coordinates in which grown tumours are nearly low-dimensional: similarity variables and log-odds of the density.
 
-Fisher-KPP from a given seed depends on (D_w, D_g, rho, t) through `sqrt(D_w/rho)`, `D_g/D_w` and `rho t` alone, here as
-the way `2 sqrt(D_w rho) t` of a free front. The log-odds `z = ln((u + d) / (1 - u + d))` of a travelling front are
-nearly linear in the distance, so that a moving front is a small move of z and not a large one of u.
+Fisher-KPP from a seed of given centre and radius depends on (D_w, D_g, rho, t) through `sqrt(D_w/rho)`, `D_g/D_w` and
+`rho t` alone, here as the way `2 sqrt(D_w rho) t` of a free front. The log-odds `z = ln((u + d) / (1 - u + d))` of a
+travelling front are nearly linear in the distance, so that a moving front is a small move of z and not of u.
 """
 
 from __future__ import annotations
@@ -15,30 +15,31 @@ __all__ = ["SIMILARITY", "density_of", "density_slope", "odds_of", "similarity",
 
 Vector = NDArray[np.float64]
 
-SIMILARITY = ("ln_length", "ln_diffusion_ratio", "seed_x", "seed_y", "seed_z", "reach")
-"""ln sqrt(D_w/rho) (of mm), ln D_g/D_w, seed (mm), and the way 2 sqrt(D_w rho) t of a free front since onset (mm)."""
+SIMILARITY = ("ln_length", "ln_diffusion_ratio", "seed_x", "seed_y", "seed_z", "seed_radius", "reach")
+"""ln sqrt(D_w/rho) (of mm), ln D_g/D_w, seed and its radius (mm), way 2 sqrt(D_w rho) t of a free front (mm)."""
 
 # d: below this density a tail is of no interest and the solver's own error shows.
 _FLOOR = 3e-3
 
 
 def similarity(parameters: Vector, day: float) -> Vector:
-    """Return the variables of `SIMILARITY`, (6,), of a parameter vector (`model.cells.PARAMETERS`) on a day."""
-    white, grey, growth, *seed, onset = (float(value) for value in parameters)
+    """Return the variables of `SIMILARITY`, (7,), of a parameter vector (`model.tumour.PARAMETERS`) on a day."""
+    white, grey, growth, *seed, onset, radius = (float(value) for value in parameters)
     reach = 2.0 * np.sqrt(white * growth) * (day - onset)
-    return np.array([0.5 * np.log(white / growth), np.log(grey / white), *seed, reach])
+    return np.array([0.5 * np.log(white / growth), np.log(grey / white), *seed, radius, reach])
 
 
 def similarity_slopes(parameters: Vector, day: float) -> Vector:
-    """Return the derivative of `similarity` by the parameters, (6, 7)."""
+    """Return the derivative of `similarity` by the parameters, (7, 8)."""
     white, grey, growth, onset = (float(parameters[k]) for k in (0, 1, 2, 6))
     speed = 2.0 * np.sqrt(white * growth)
     reach = speed * (day - onset)
-    slopes = np.zeros((6, 7))
+    slopes = np.zeros((7, 8))
     slopes[0, [0, 2]] = 0.5 / white, -0.5 / growth
     slopes[1, [0, 1]] = -1.0 / white, 1.0 / grey
     slopes[2:5, 3:6] = np.eye(3)
-    slopes[5, [0, 2, 6]] = 0.5 * reach / white, 0.5 * reach / growth, -speed
+    slopes[5, 7] = 1.0
+    slopes[6, [0, 2, 6]] = 0.5 * reach / white, 0.5 * reach / growth, -speed
     return slopes
 
 

@@ -37,6 +37,7 @@ _WORDS = {
     "seed_x": "seed x",
     "seed_y": "seed y",
     "seed_z": "seed z",
+    "seed_radius": "radius of the seed",
     "reach": "growth since onset",
 }
 
@@ -48,7 +49,7 @@ class SurrogateRun:
     Attributes:
         tumour: what was run.
         response: of the surrogate, one row for each day.
-        slopes: (days, 6, 7) derivative of the similarity variables by the scalars of the tumour.
+        slopes: (days, 7, 8) derivative of the similarity variables by the scalars of the tumour.
         densities: (n,) for each day, in the order of the solver's vertices.
         notes: nothing.
     """
@@ -109,8 +110,8 @@ class SurrogateEngine:
 
     def plan(self, tumour: Tumour, days: Sequence[float]) -> Any:
         """Return the days for the surrogate, or the solver's plan where the tumour or a day is none of its own."""
-        reach = [similarity(tumour.values, day)[5] for day in days if day > tumour.onset]
-        if _has_fields(tumour) or len(reach) < len(days) or min(reach) < self.surrogate.domain.lower[5]:
+        reach = [similarity(tumour.values, day)[-1] for day in days if day > tumour.onset]
+        if _has_fields(tumour) or len(reach) < len(days) or min(reach) < self.surrogate.domain.lower[-1]:
             return self.base.plan(tumour, days)
         return SurrogateDays(tuple(days))
 
@@ -130,7 +131,7 @@ class SurrogateEngine:
             steps = self.base.plan(tumour, plan.days) if isinstance(plan, SurrogateDays) else plan
             return self.base.run(tumour, steps, keep, record)
         values = tumour.values
-        if not (np.isfinite(values).all() and (values[:3] > 0.0).all() and values[6] < min(plan.days)):
+        if not (np.isfinite(values).all() and (values[:3] > 0.0).all() and tumour.onset < min(plan.days)):
             raise NumericalError(f"parameters {values}: need positive rates and an onset before the first day")
         response = self.surrogate.respond(np.array([similarity(values, day) for day in plan.days]))
         slopes = np.array([similarity_slopes(values, day) for day in plan.days])
@@ -232,7 +233,7 @@ def warnings_of(surrogate: Surrogate, case: Case, parameters: Vector) -> tuple[s
     Args:
         surrogate: that led to the estimate.
         case: the patient.
-        parameters: the estimate, in the order of `model.cells.PARAMETERS`.
+        parameters: the estimate, in the order of `model.tumour.PARAMETERS`.
     """
     notes = []
     if surrogate.facts["tissue"] != tissue_fingerprint(case):

@@ -67,7 +67,7 @@ class Snapshots:
     """Densities with their similarity variables.
 
     Attributes:
-        variables: (K, 6).
+        variables: (K, 7).
         density: (K, nv).
         runs: number of runs that they come from.
     """
@@ -94,7 +94,7 @@ def snapshots_of(trajectories: Sequence[Trajectory], mesh: TetMesh, domain: Doma
         parameters = np.array([float(trajectory.meta[name]) for name in PARAMETERS])
         for day, density in zip(trajectory.times, trajectory.density, strict=True):
             here = similarity(parameters, float(day))
-            if domain.lower[5] * (1.0 - 1e-6) <= here[5] <= domain.upper[5] * (1.0 + 1e-6):
+            if domain.lower[-1] * (1.0 - 1e-6) <= here[-1] <= domain.upper[-1] * (1.0 + 1e-6):
                 variables.append(here)
                 rows.append(density)
     if not variables:

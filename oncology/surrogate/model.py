@@ -32,13 +32,13 @@ _PAIRS = np.triu_indices(_VARIABLES)
 
 
 def quadratic(scaled: Vector) -> Vector:
-    """Return all monomials of degree 0 to 2 of variables (K, 6), (K, 28)."""
+    """Return all monomials of degree 0 to 2 of variables (K, 7), (K, 36)."""
     first, second = _PAIRS
     return np.concatenate([np.ones((len(scaled), 1)), scaled, scaled[:, first] * scaled[:, second]], axis=1)
 
 
 def quadratic_slope(scaled: Vector, direction: Vector) -> Vector:
-    """Return the derivative of `quadratic` along a direction (K, 6), (K, 28)."""
+    """Return the derivative of `quadratic` along a direction (K, 7), (K, 36)."""
     first, second = _PAIRS
     pairs = direction[:, first] * scaled[:, second] + scaled[:, first] * direction[:, second]
     return np.concatenate([np.zeros((len(scaled), 1)), direction, pairs], axis=1)
@@ -50,8 +50,8 @@ class Response:
 
     Attributes:
         surrogate: whose it is.
-        scaled: (K, 6) what the network sees.
-        slopes: (K, 6) derivative of each by its variable.
+        scaled: (K, 7) what the network sees.
+        slopes: (K, 7) derivative of each by its variable.
         run: of the network.
         odds: (K, n) log-odds on the reached vertices.
     """
@@ -68,7 +68,7 @@ class Response:
         return self._spread(density_of(self.odds))
 
     def tangent(self, direction: Vector) -> Vector:
-        """Return the derivative of `densities` along directions of the similarity variables, (K, 6)."""
+        """Return the derivative of `densities` along directions of the similarity variables, (K, 7)."""
         model = self.surrogate
         moved = self.slopes * direction
         start = np.concatenate([moved, quadratic_slope(self.scaled, moved) @ model.start], axis=1)
@@ -77,7 +77,7 @@ class Response:
         return self._spread(density_slope(self.odds) * change)
 
     def adjoint(self, duals: Vector) -> Vector:
-        """Return the derivative of `sum duals * densities` (K, nv) by the similarity variables, (K, 6)."""
+        """Return the derivative of `sum duals * densities` (K, nv) by the similarity variables, (K, 7)."""
         model = self.surrogate
         pulled = duals[:, model.basis.reached] * density_slope(self.odds)
         final = np.zeros((len(duals), model.network.size))
@@ -107,7 +107,7 @@ class Surrogate:
     Attributes:
         mesh: on which it gives densities as P1 functions.
         basis: of log-odds.
-        start: (28, r) coefficients of the quadratic P.
+        start: (36, r) coefficients of the quadratic P.
         units: (r,) unit of each reduced coordinate.
         network: the standalone NODE; its state is (s, a), all of it input and output.
         theta: its weights, float64.
@@ -125,7 +125,7 @@ class Surrogate:
     facts: Mapping[str, Any]
 
     def respond(self, variables: Vector) -> Response:
-        """Return densities and their linearisation for similarity variables (K, 6)."""
+        """Return densities and their linearisation for similarity variables (K, 7)."""
         scaled, slopes = self.domain.eased(variables)
         start = np.concatenate([scaled, quadratic(scaled) @ self.start], axis=1)
         run = self.network.run(self.theta, torch.from_numpy(start))

@@ -23,7 +23,7 @@ from oncology.surrogate.model import Surrogate
 
 __all__ = ["load_surrogate", "save_surrogate"]
 
-SCHEMA = 1
+SCHEMA = 2
 _ARRAYS, _MESH, _NETWORK = "surrogate.h5", "mesh.h5", "network.pt"
 _BASIS = tuple(entry.name for entry in fields(Basis) if entry.name != "energy")
 

@@ -34,7 +34,7 @@ from oncology.voxel.box import TissueBox
 
 __all__ = ["learn_flow", "load_flow", "save_flow"]
 
-SCHEMA = 1
+SCHEMA = 2
 _BOX = ("white", "grey", "inside", "lower", "spacing")
 
 

@@ -1,7 +1,8 @@
 """Taylor and dot tests of the model's tangent and adjoint for `J = sum_i |u(t_i)|^2 / 2` (lumped L2 norm).
 
-`J` depends on every input: rates, seed, onset, initial density, with whatever treatment the time grid holds. A right
-gradient leaves remainders of order 1, 2 and 3 without derivatives, with the slope, and with slope and curvature.
+`J` depends on every input: rates, seed and its radius, onset, initial density, with whatever treatment the time grid
+holds. A right gradient leaves remainders of order 1, 2 and 3 without derivatives, with the slope, and with slope and
+curvature; the third needs a density above zero everywhere, since growth has a kink there.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def parameter_rates(growth: SeededGrowth, parameters: np.ndarray, scales: Sequen
         parameters: point, in the order of `PARAMETERS`.
         scales: longest step in each parameter, in its own unit.
     """
-    names = (*PARAMETERS[: len(parameters) - 1], PARAMETERS[-1])
+    names = (*PARAMETERS[: len(parameters) - 2], *PARAMETERS[-2:])
 
     def value(p: np.ndarray) -> float:
         return parameter_value(growth, p)

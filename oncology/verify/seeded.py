@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,28 +46,26 @@ class SeededSolution:
 
 @dataclass(frozen=True, eq=False)
 class SeededGrowth:
-    """Scalars (mm^2/day, mm^2/day, 1/day, d coordinates in mm, day) to densities.
+    """Scalars (mm^2/day, mm^2/day, 1/day, d coordinates in mm, day, radius in mm) to densities.
 
     Attributes:
         engine: grows the tumour.
         plan: its time steps.
-        profile: shape of the seed.
     """
 
     engine: Engine
     plan: Any
-    profile: Seed = field(default_factory=Seed)
 
     def solve(self, parameters: Vector, linearise: bool = True) -> SeededSolution:
         """Run the engine for a parameter vector in the order of `PARAMETERS`.
 
         Args:
-            parameters: (4 + d,).
+            parameters: (5 + d,).
             linearise: keep what tangent and adjoint need.
 
         Raises:
             NumericalError: if the engine cannot run.
         """
         p = [float(value) for value in parameters]
-        tumour = Tumour(p[0], p[1], p[2], tuple(p[3:-1]), p[-1], self.profile)
+        tumour = Tumour(p[0], p[1], p[2], tuple(p[3:-2]), p[-2], Seed(radius=p[-1]))
         return SeededSolution(self.engine, self.engine.run(tumour, self.plan, keep=linearise))

@@ -195,7 +195,7 @@ class Voxels:
             raise ConfigError("the voxel engine knows no fields of diffusion or proliferation: take FiniteElements")
         like = self.model.stencil.joined
         grid = plan.grid.from_onset(tumour.onset)
-        start = tumour.start(self.space.points)
+        start = tumour.start(self.space)
         days = iter(grid.days)
         watch = None
         if record is not None:
@@ -219,7 +219,7 @@ class Voxels:
         points = self.space.points
         rates = np.array([change.values[:3] for change in changes])[:, None]
         duration = np.array([[-change.onset] for change in changes])
-        starts = [change.start(run.tumour, points) for change in changes]
+        starts = [change.start(run.tumour, self.space) for change in changes]
         nothing = np.zeros(len(points))
         initial = np.stack([nothing if start is None else start for start in starts])[:, None]
         spread = self.view.spread(initial, self.model.stencil.joined)
@@ -231,10 +231,9 @@ class Voxels:
         like = self.model.stencil.joined
         derivative = self.model.adjoint(run.run, [self.view.spread(dual, like)[None] for dual in duals])
         initial = self.view.pick(derivative.initial[0])
-        tumour, seed = run.tumour, np.zeros(3)
-        if tumour.initial is None:
-            seed = tumour.profile.slope(self.space.points, np.asarray(tumour.seed, dtype=float)).T @ initial
-        scalars = np.concatenate([derivative.rates[0], seed, -derivative.duration])
+        tumour = run.tumour
+        *seed, radius = tumour.start_slopes(self.space).T @ initial
+        scalars = np.array([*derivative.rates[0], *seed, -float(derivative.duration[0]), radius])
         return TumourChange.of(scalars, None if tumour.initial is None else initial)
 
     def gather(self, owned: Vector) -> Vector:

@@ -26,7 +26,7 @@ def engine(case):
 
 
 def test_scalars_come_back_and_say_what_they_know(case, engine):
-    """The seven scalars of the example, grown by finite volumes, on cells of 7 mm."""
+    """The scalars of the example, grown by finite volumes, on cells of 7 mm."""
     problem = onc.InverseProblem(engine, onc.observe(case), onc.Scalars())
     solution = onc.solve(problem)
     assert solution.status.succeeded, solution.explanation
@@ -37,7 +37,7 @@ def test_scalars_come_back_and_say_what_they_know(case, engine):
     names = problem.map.names
     known = dict(zip(names, posterior.identified, strict=True))
     assert known["ln_diffusion_white"] and known["seed_x"]
-    assert posterior.sd().shape == (7,) and posterior.sample(100, seed=0).shape == (100, 7)
+    assert posterior.sd().shape == (8,) and posterior.sample(100, seed=0).shape == (100, 8)
     # the third rate is met where growth has no kink at zero density and solves are exact (tests/inverse/test_fields.py)
     assert onc.taylor_test(problem, at=solution.x).rates[:2] == pytest.approx((1.0, 2.0), abs=0.15)
 
@@ -50,7 +50,7 @@ def test_the_postcard(case):
     exec(text.replace('"sub-01"', repr(str(EXAMPLE))).replace("size=2.5", "size=8.0"), names)
     mesh, engine, problem = names["mesh"], names["engine"], names["problem"]
     solution, posterior = names["solution"], names["posterior"]
-    count = 7 + len(mesh.points)
+    count = 8 + len(mesh.points)
     assert posterior.sd().shape == (count,) and posterior.identified.shape == (count,)
     assert posterior.sample(2, seed=0).shape == (2, count)
     assert onc.taylor_test(problem, at=solution.x).rates[1] == pytest.approx(2.0, abs=0.25)

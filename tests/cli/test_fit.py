@@ -23,7 +23,7 @@ from tests.cases import write_case
 
 ROOT = Path(__file__).parents[2]
 SIZE = ("--size", "6")
-LOGGED = {"diffusion_white", "diffusion_grey", "proliferation", "seed", "onset"}
+LOGGED = {"diffusion_white", "diffusion_grey", "proliferation", "seed", "seed_radius", "onset"}
 UNITS = {"diffusion_white": "mm^2/day", "diffusion_grey": "mm^2/day", "proliferation": "1/day"}
 
 
@@ -81,8 +81,8 @@ def test_every_file_of_the_contract_is_there_and_nothing_else(folder, fitted):
 def test_estimate_keeps_its_schema(estimate):
     assert (estimate["schema"], estimate["case"], estimate["status"]) == (1, "toy01", "converged")
     parameters = estimate["parameters"]
-    assert set(parameters) == {*UNITS, "seed", "onset"}
-    for name, unit in UNITS.items():
+    assert set(parameters) == {*UNITS, "seed", "seed_radius", "onset"}
+    for name, unit in {**UNITS, "seed_radius": "mm"}.items():
         assert set(parameters[name]) == {"value", "unit", "sd_log", "identified"}
         assert parameters[name]["unit"] == unit
         assert parameters[name]["value"] > 0.0 < parameters[name]["sd_log"]
@@ -110,7 +110,7 @@ def test_numbers_belong_together(estimate):
     assert estimate["derived"]["front_speed"]["value"] == pytest.approx(2.0 * np.sqrt(white * rho))
     assert estimate["derived"]["infiltration_length"]["value"] == pytest.approx(np.sqrt(white / rho))
     assert grey / white == pytest.approx(next(c["value"] for c in estimate["combinations"] if "D_g" in c["name"]))
-    for name in UNITS:
+    for name in (*UNITS, "seed_radius"):
         low, high = estimate["intervals"][name]
         entry = estimate["parameters"][name]
         assert np.log(high / low) == pytest.approx(2 * 1.96 * entry["sd_log"], rel=1e-3)

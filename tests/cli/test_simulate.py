@@ -83,7 +83,7 @@ def test_mass_grows_and_is_killed_as_the_laws_say(summary):
     wanted = np.exp(0.02 * (days + 60.0)) * therapy.survival**fractions
     masses = np.array([frame["mass_mm3"] for frame in summary["frames"]])
     assert np.abs(masses / masses[0] / wanted - 1.0).max() < 1e-6
-    assert masses[0] == pytest.approx(0.5 * (20.0 * np.pi) ** 1.5, rel=0.03)
+    assert masses[0] == pytest.approx(0.5 * 32.0 * np.pi / 105.0 * 6.5**3, rel=0.03)
 
 
 def test_mass_and_volumes_are_those_of_the_trajectory(grown, summary):
@@ -206,6 +206,7 @@ def test_a_seed_outside_the_brain_is_told_the_nearest_tissue(folder, capsys):
         (("--diffusion-white", "-0.1"), "--diffusion-white -0.1 is out of range: give a finite number, above 0"),
         (("--proliferation", "inf"), "--proliferation inf is out of range: give a finite number, 0 or more"),
         (("--seed-amplitude", "1.5"), "--seed-amplitude 1.5 is out of range"),
+        (("--seed-radius", "0"), "--seed-radius 0 is out of range"),
         (("--step", "0"), "--step 0 is out of range"),
         (("--frames", "1"), "--frames 1 is out of range: give 2 to 1000"),
         (("--days", "nan"), "--days nan is not finite"),

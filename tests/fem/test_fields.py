@@ -21,7 +21,7 @@ pytestmark = pytest.mark.mpi
 
 DAYS = (8.0, 30.0)
 TREATMENT = (Radiotherapy(8.0, 12.0, 6), Chemotherapy(5.0, 0.05, 8.0), Resection(20.0))
-SCALARS = np.array([0.05, 0.02, 0.01, 1.0, 1.0, 1.0, 3.0])
+SCALARS = np.array([0.05, 0.02, 0.01, 1.0, 1.0, 1.0, 3.0, 1.0])
 CENTRE, OFF = np.array([-26.0, 12.0, 8.0]), np.array([7.0, -6.0, 5.0])
 FIELDS = ("log_diffusion", "log_proliferation")
 
@@ -33,10 +33,11 @@ def waves(points, seed):
 
 
 def tumour_on(engine) -> Tumour:
+    """A tumour whose seed covers the box: near zero density, Gompertz's growth has no derivative."""
     points = engine.space.owned
     seed = CENTRE + OFF if isinstance(engine, FiniteElements) else OFF
     fields = {"log_diffusion": 0.4 * waves(points, 1), "log_proliferation": 0.3 * waves(points, 2)}
-    return Tumour(0.5, 0.1, 0.06, tuple(map(float, seed)), -30.0, Seed(0.5, 6.0), **fields)
+    return Tumour(0.5, 0.1, 0.06, tuple(map(float, seed)), -30.0, Seed(0.5, 50.0), **fields)
 
 
 @pytest.fixture(scope="module", params=["untreated", "treated", "tensor", "patient"])
@@ -94,6 +95,7 @@ def moved(tumour: Tumour, change: TumourChange, h: float) -> Tumour:
         proliferation=values[2],
         seed=tuple(values[3:6]),
         onset=values[6],
+        profile=Seed(tumour.profile.amplitude, values[7]),
         **fields,
     )
 

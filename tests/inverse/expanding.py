@@ -20,10 +20,12 @@ from oncology.inverse.scalars import ScalarMap
 from oncology.meshing.lattice import kuhn_cells
 from oncology.meshing.topology import cell_volumes
 from oncology.model.cells import CellSpace
+from oncology.model.seed import Seed
 from oncology.model.tumour import Tumour, TumourChange
 
 REGIONS = {"whole": 0.25, "core": 0.60}
-TRUTH = np.array([0.3, 0.1, 0.02, 1.0, -2.0, 0.5, -90.0])  # in the order of PARAMETERS
+# In the order of PARAMETERS; the front does not depend on the radius, which is then given.
+TRUTH = np.array([0.3, 0.1, 0.02, 1.0, -2.0, 0.5, -90.0, 6.5])
 DAYS = (0.0, 40.0)
 
 
@@ -49,7 +51,7 @@ class Tissue:
 
 @dataclass(frozen=True)
 class Front:
-    """z at points for one day, and its derivatives by the parameters, (n,) and (n, 7)."""
+    """z at points for one day, and its derivatives by the parameters, (n,) and (n, 8)."""
 
     tissue: Tissue = field(default_factory=Tissue)
 
@@ -67,6 +69,7 @@ class Front:
                 2.0 * (day - p[6]) - 0.5 * r / np.sqrt(rho * diffusion),
                 away * (np.sqrt(rho / diffusion) / r)[:, None],
                 np.full(len(points), -2.0 * rho),
+                np.zeros(len(points)),
             ]
         )
         return z, slopes
@@ -76,7 +79,7 @@ class Front:
 class ExpandingRun:
     tumour: Tumour
     densities: tuple[np.ndarray, ...]
-    slopes: tuple[np.ndarray, ...]  # (n, 7) by the parameters
+    slopes: tuple[np.ndarray, ...]  # (n, 8) by the parameters
     notes: tuple[str, ...] = ()
 
     @property
@@ -151,8 +154,8 @@ class ExpandingLevel:
 
 def tumour(values: np.ndarray) -> Tumour:
     """The tumour with scalars in the order of PARAMETERS."""
-    white, grey, rho, *seed, onset = map(float, values)
-    return Tumour(white, grey, rho, tuple(seed), onset)
+    white, grey, rho, *seed, onset, radius = map(float, values)
+    return Tumour(white, grey, rho, tuple(seed), onset, Seed(radius=radius))
 
 
 def pack(unknowns: ScalarMap, values: np.ndarray, levels: Mapping[str, float] | None = None) -> np.ndarray:

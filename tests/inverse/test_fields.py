@@ -24,7 +24,7 @@ from oncology.inverse.unknowns import Field, Matern, Scalars
 from oncology.model.seed import Seed
 from oncology.model.tumour import Tumour
 
-TUMOUR = Tumour(0.4, 0.1, 0.05, (1.0, -2.0), -40.0, Seed(0.5, 6.0))
+TUMOUR = Tumour(0.4, 0.1, 0.05, (1.0, -2.0), -40.0, Seed(0.5, 40.0))
 DAYS = (0.0, 20.0)
 EDGE = 30.0
 

@@ -57,9 +57,7 @@ class OnMesh(Expanding):
     def run(self, tumour: Tumour, plan: tuple[float, ...], keep: bool = True, record=None) -> ExpandingRun:
         run = super().run(tumour, plan, keep)
         if record is not None:
-            for day, density in zip(
-                (tumour.onset, *plan), (tumour.start(self.space.points), *run.densities), strict=True
-            ):
+            for day, density in zip((tumour.onset, *plan), (tumour.start(self.space), *run.densities), strict=True):
                 record(day, density)
         return run
 

@@ -20,9 +20,10 @@ from oncology.model.tumour import Tumour
 from tests.inverse.expanding import TRUTH, Expanding, ExpandingLevel, ExpandingRun, box, pack
 
 DEPTH = 4  # points along a cell's edge at which the truth is sampled
-UNKNOWNS = ScalarMap(0.0, prior=default_prior(ScalarMap(0.0), np.zeros(3), {}))
-NEAR = pack(UNKNOWNS, TRUTH * np.array([1.5, 1.5, 0.8, 0.0, 0.0, 0.0, 1.3]))
-ASTRAY = pack(UNKNOWNS, np.array([0.1, 0.01, 0.04, 20.0, 20.0, -20.0, -40.0]))
+GIVEN = ScalarMap(0.0, radius=False)
+UNKNOWNS = replace(GIVEN, prior=default_prior(GIVEN, np.zeros(3), {}))
+NEAR = pack(UNKNOWNS, TRUTH * np.array([1.5, 1.5, 0.8, 0.0, 0.0, 0.0, 1.3, 1.0]))
+ASTRAY = pack(UNKNOWNS, np.array([0.1, 0.01, 0.04, 20.0, 20.0, -20.0, -40.0, 6.5]))
 
 
 def level(name: str, count: int) -> ExpandingLevel:

@@ -22,17 +22,20 @@ REGIONS = ("whole", "core")
 SCALE = 0.8  # density for one unit of uptake
 
 
+GIVEN = ScalarMap(0.0, radius=False)  # the closed form has no seed
+
+
 def make(sharpness: float | None, thresholds: tuple[str, ...] = REGIONS, count: int = 10) -> tuple:
     """A problem of masks and a tracer with a misfit, and the point where it is looked at."""
     engine = Expanding(box(27.0, count))
-    unknowns = ScalarMap(0.0, thresholds, tracer=True)
+    unknowns = ScalarMap(0.0, thresholds, tracer=True, radius=False)
     truth = engine.run(tumour(TRUTH), DAYS)
     uptake = engine.space.to_cells(truth.densities[1]).mean(axis=1) / SCALE
     support = np.where(uptake > 0.1, 0.5, 0.0)
     masks = engine.segmented(TRUTH, depth=4).observations
     data = FixedData(DAYS, (*masks, TracerObservation(1, uptake, support, 0.9)))
     given = {**dict(zip(thresholds, (0.3, 0.55), strict=False)), TRACER: 0.9}
-    x = pack(unknowns, TRUTH * np.array([1.2, 0.9, 0.95, 1.3, 1.1, 0.7, 1.02]), given)
+    x = pack(unknowns, TRUTH * np.array([1.2, 0.9, 0.95, 1.3, 1.1, 0.7, 1.02, 1.0]), given)
     prior = GaussianPrior(x + 0.1, np.full(unknowns.size, 2.0))
     return InverseProblem(engine, data, replace(unknowns, start=x, prior=prior), 7.0, sharpness), x
 
@@ -101,7 +104,7 @@ def test_tracer_is_explained_at_the_truth_by_its_scale():
 def test_a_given_scale_of_the_tracer_is_that_of_the_observation():
     """Without an unknown scale, the observation's own one counts; with it, the unknown replaces it."""
     problem, x = make(None)
-    known = ScalarMap(0.0, REGIONS, start=x[:-1], prior=GaussianPrior(x[:-1], np.ones(9)))
+    known = replace(GIVEN, thresholds=REGIONS, start=x[:-1], prior=GaussianPrior(x[:-1], np.ones(9)))
     given = replace(problem, unknowns=known)
     np.testing.assert_array_equal(given.evaluate(x[:-1]).seen[-1].residual, problem.evaluate(x).seen[-1].residual)
     moved = problem.evaluate(x + 0.1 * np.eye(10)[9]).seen[-1].residual
@@ -163,20 +166,20 @@ def test_secant_update_stays_positive_definite_where_the_cost_is_concave(seed):
 
 def ball_radius(parameters: np.ndarray, level: float) -> float:
     """Radius of a level set on day 0 in white matter without end, mm."""
-    white, _, rho, *_, onset = parameters
+    white, _, rho, *_, onset, _ = parameters
     return math.sqrt(white / rho) * (-2.0 * rho * onset - math.log(level / (1.0 - level)))
 
 
 def ball_problem(count: int, depth: int) -> InverseProblem:
     """One day in white matter without end."""
     engine = Expanding(box(22.0, count), Front(Tissue(middle=np.inf)))
-    unknowns = ScalarMap(0.0, start=pack(ScalarMap(0.0), TRUTH), prior=GaussianPrior(np.zeros(7), np.ones(7)))
+    unknowns = replace(GIVEN, start=pack(GIVEN, TRUTH), prior=GaussianPrior(np.zeros(7), np.ones(7)))
     return InverseProblem(engine, engine.segmented(TRUTH, depth, days=(0.0,)), unknowns)
 
 
 def test_misfit_converges_to_the_volume_between_model_and_mask():
     """The squared difference of two indicators; cut cells average it, so the error is of first order."""
-    smaller = TRUTH * np.array([1, 1, 1, 1, 1, 1, 0.8])
+    smaller = TRUTH * np.array([1, 1, 1, 1, 1, 1, 0.8, 1])
     balls = [[4.0 / 3.0 * math.pi * ball_radius(p, level) ** 3 for level in (0.25, 0.60)] for p in (TRUTH, smaller)]
     exact = np.subtract(*balls).sum()
     errors = []

@@ -98,7 +98,7 @@ def test_prior_is_broad_and_centred(tmp_path):
     np.testing.assert_allclose(unknowns.tumour(prior.mean).seed, CENTRE)
     assert unknowns.level(prior.mean, "core", 0.0)[0] == pytest.approx(0.6)
     start = starting_points(case_of(tmp_path), unknowns, given)[0]
-    assert start.shape == prior.mean.shape == prior.sd.shape == (9,)
+    assert start.shape == prior.mean.shape == prior.sd.shape == (10,)
     assert (np.abs(start - prior.mean) < 3.0 * prior.sd).all()
     # literature: D_w 0.02 to 1.3 mm^2/day, rho 0.002 to 0.2 /day are no surprise
     for k, (low, high) in {0: (0.02, 1.3), 2: (0.004, 0.1)}.items():
@@ -106,15 +106,15 @@ def test_prior_is_broad_and_centred(tmp_path):
 
 
 def test_the_prior_is_written_out():
-    """Medians 0.15 mm^2/day, 0.1, 0.02 /day and 300 days; 20 mm around the seed; half a log-odds of a threshold."""
+    """0.15 mm^2/day, 0.1, 0.02 /day, 300 days, 6.5 mm; 20 mm around the seed; half a log-odds of a threshold."""
     unknowns, given = ScalarMap(-7.0, ("whole", "core"), tracer=True, seed_scale=4.0), {"whole": 0.3, "core": 0.6}
     prior = default_prior(unknowns, CENTRE, given)
     tumour = unknowns.tumour(prior.mean)
-    np.testing.assert_allclose(tumour.values, [0.15, 0.015, 0.02, *CENTRE, -307.0])
+    np.testing.assert_allclose(tumour.values, [0.15, 0.015, 0.02, *CENTRE, -307.0, 6.5])
     assert [unknowns.level(prior.mean, name, 0.0)[0] for name in ("whole", "core", "tracer")] == pytest.approx(
         [0.3, 0.6, 1.0]
     )
-    np.testing.assert_allclose(prior.sd, [1.0, 1.0, 0.8, 5.0, 5.0, 5.0, 0.8, 0.5, 0.5, 0.5])
+    np.testing.assert_allclose(prior.sd, [1.0, 1.0, 0.8, 5.0, 5.0, 5.0, 0.8, 0.15, 0.5, 0.5, 0.5])
 
 
 SPEED = 2.0 * math.sqrt(0.15 * 0.02)  # of the medians, mm/day

@@ -119,8 +119,9 @@ def test_prior_and_data_join_as_precisions():
 def at_the_truth(days: tuple[float, ...]) -> Posterior:
     """Posterior of a closed-form front at its truth."""
     engine = Expanding(box(27.0, 14))
-    x = pack(ScalarMap(0.0), TRUTH)
-    unknowns = replace(ScalarMap(0.0), start=x, prior=GaussianPrior(x, np.ones(7)))
+    given = ScalarMap(0.0, radius=False)
+    x = pack(given, TRUTH)
+    unknowns = replace(given, start=x, prior=GaussianPrior(x, np.ones(7)))
     problem = InverseProblem(engine, engine.segmented(TRUTH, depth=3, days=days), unknowns)
     info = information(residual_tables(problem.evaluate(x)), engine.space)
     return posterior(x, info, unknowns.prior)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -21,6 +22,7 @@ from oncology.surrogate.model import Surrogate
 from tests.cases import write_case
 
 TRAIN, UNSEEN, FRAMES = 128, 16, 4
+RADII = (14.0, 16.0)  # of the seed, mm
 SETTINGS = Learning(basis=50, iterations=250)
 
 
@@ -44,7 +46,10 @@ class Patient:
 def patient(tmp_path_factory) -> Iterator[Patient]:
     case = Case.read(write_case(tmp_path_factory.mktemp("surrogate"), scan_voxel=3.0))
     mesh, _ = make_mesh(case, MeshChoice(9.0, margin=25.0))
-    engine, domain = FiniteElements(mesh, case), domain_of(case)
+    engine, box = FiniteElements(mesh, case), domain_of(case)
+    # cells of 9 mm ask for a larger seed
+    ends = (np.array([*end[:5], radius, end[6]]) for end, radius in ((box.lower, RADII[0]), (box.upper, RADII[1])))
+    domain = Domain(*ends)
     planned = plan_runs(domain, TRAIN + UNSEEN, FRAMES, seed=1)
     runs = list(grow_many(engine, [(plan.tumour, plan.days) for plan in planned], {"law": "logistic"}))
     parts = (snapshots_of(part, mesh, domain) for part in (runs[:TRAIN], runs[TRAIN:]))

@@ -71,7 +71,7 @@ def test_without_factors_it_is_the_voxel_model(problem):
     growth = 0.03
     white = length**2 * growth
     days = family.reaches[0] / (2.0 * np.sqrt(white * growth))
-    grid = plan_time_grid(0.0, list(days), (), step_limit(growth, white, Seed().width))
+    grid = plan_time_grid(0.0, list(days), (), step_limit(growth, white, Seed(radius=family.variables[0, 5]).width))
     rates = np.array([[white, ratio * white, growth]])
     run = flow.model.run(rates, problem.seeds[:1], grid, keep=False)
     expected = torch.stack([u[0] for u in run.observations])

@@ -8,6 +8,7 @@ from scipy.stats import qmc
 
 from oncology.errors import ConfigError, DataError
 from oncology.forecast.ensemble import grow_many
+from oncology.model.seed import Seed
 from oncology.model.tumour import Tumour
 from oncology.optimise import taylor_test
 from oncology.surrogate.basis import fit_basis
@@ -15,14 +16,14 @@ from oncology.surrogate.coordinates import density_of, density_slope, odds_of, s
 from oncology.surrogate.design import Domain, plan_runs
 from oncology.surrogate.model import quadratic, quadratic_slope
 
-TUMOUR = Tumour(0.2, 0.03, 0.025, (-15.0, 11.0, 9.0), -200.0)
+TUMOUR = Tumour(0.2, 0.03, 0.025, (-15.0, 11.0, 9.0), -200.0, Seed(0.5, 11.0))
 PARAMETERS = TUMOUR.values
-BOX = Domain(np.array([0.3, -3.0, -20.0, 5.0, 2.0, 15.0]), np.array([1.5, -1.0, -10.0, 17.0, 14.0, 40.0]))
+BOX = Domain(np.array([0.3, -3.0, -20.0, 5.0, 2.0, 9.0, 15.0]), np.array([1.5, -1.0, -10.0, 17.0, 14.0, 13.0, 40.0]))
 
 
 def test_runs_with_the_same_similarity_variables_are_the_same(patient):
     """Diffusion, growth and speed of time are scaled together: another run, of which the equation knows nothing."""
-    faster = Tumour(3.0 * 0.2, 3.0 * 0.03, 3.0 * 0.025, TUMOUR.seed, -200.0 / 3.0)
+    faster = Tumour(3.0 * 0.2, 3.0 * 0.03, 3.0 * 0.025, TUMOUR.seed, -200.0 / 3.0, TUMOUR.profile)
     days = np.array([0.0, 60.0])
     runs = list(grow_many(patient.engine, [(TUMOUR, days), (faster, days / 3.0)], {}))
     np.testing.assert_allclose(runs[1].density, runs[0].density, atol=2e-6)
@@ -33,7 +34,7 @@ def test_runs_with_the_same_similarity_variables_are_the_same(patient):
 def test_slopes_of_the_similarity_variables():
     rng = np.random.default_rng(0)
     for _ in range(3):
-        direction = rng.standard_normal(7) * np.array([0.05, 0.01, 0.005, 1.0, 1.0, 1.0, 20.0])
+        direction = rng.standard_normal(8) * np.array([0.05, 0.01, 0.005, 1.0, 1.0, 1.0, 20.0, 1.0])
         slope = similarity_slopes(PARAMETERS, 40.0) @ direction
         result = taylor_test(
             lambda p: similarity(p, 40.0), PARAMETERS, direction, slope, norm=lambda v: float(np.linalg.norm(v))
@@ -51,9 +52,9 @@ def test_log_odds_come_back_and_bend_as_they_say():
 
 def test_monomials():
     rng = np.random.default_rng(1)
-    x, d = rng.uniform(-1, 1, (5, 6)), rng.standard_normal((5, 6))
+    x, d = rng.uniform(-1, 1, (5, 7)), rng.standard_normal((5, 7))
     np.testing.assert_allclose((quadratic(x + d) - quadratic(x - d)) / 2.0, quadratic_slope(x, d), atol=1e-13)
-    assert np.linalg.matrix_rank(quadratic(rng.uniform(-1, 1, (100, 6)))) == 28
+    assert np.linalg.matrix_rank(quadratic(rng.uniform(-1, 1, (100, 7)))) == 36
 
 
 def test_the_design_fills_the_box_better_than_chance():
@@ -61,10 +62,10 @@ def test_the_design_fills_the_box_better_than_chance():
     rows = np.array([[similarity(run.tumour.values, day) for day in run.days] for run in runs])
     scaled = 0.5 + 0.5 * BOX.scaled(rows)
     assert (scaled >= -1e-12).all() and (scaled <= 1.0 + 1e-12).all()
-    points = np.clip(scaled[:, 0, :5], 0.0, 1.0)
+    points = np.clip(scaled[:, 0, :6], 0.0, 1.0)
     chance = [qmc.discrepancy(np.random.default_rng(k).random(points.shape)) for k in range(20)]
     assert qmc.discrepancy(points) < min(chance)
-    assert len(np.unique(scaled[..., 5].round(12))) == scaled[..., 5].size  # no reach twice
+    assert len(np.unique(scaled[..., 6].round(12))) == scaled[..., 6].size  # no reach twice
     again = plan_runs(BOX, 48, 3, seed=4)
     np.testing.assert_array_equal([run.tumour.values for run in again], [run.tumour.values for run in runs])
     np.testing.assert_array_equal([run.days for run in again], [run.days for run in runs])
@@ -89,8 +90,8 @@ def test_beyond_the_box_nothing_moves_far_and_nothing_jumps():
     )
     assert result.rate == pytest.approx(2.0, abs=0.1)
     assert BOX.beyond(middle) == ()
-    assert BOX.beyond(middle + half * np.array([0, 0, 0, 1.2, 0, -1.1])) == ("seed_y", "reach")
-    assert BOX.beyond(middle + half * np.array([0.97, 0, 0, 0, 0, 0]), edge=0.02) == ("ln_length",)
+    assert BOX.beyond(middle + half * np.array([0, 0, 0, 1.2, 0, 0, -1.1])) == ("seed_y", "reach")
+    assert BOX.beyond(middle + half * np.array([0.97, 0, 0, 0, 0, 0, 0]), edge=0.02) == ("ln_length",)
 
 
 def test_a_box_must_not_be_empty():

@@ -15,6 +15,7 @@ from oncology.fem.runtime import world
 from oncology.forecast.ensemble import grow_many
 from oncology.inverse.levels import level_of
 from oncology.model.growth import Logistic
+from oncology.model.seed import Seed
 from oncology.model.tumour import Tumour, TumourChange
 from oncology.optimise import dot_test, taylor_test
 from oncology.surrogate.design import plan_runs
@@ -32,10 +33,10 @@ from oncology.verify.seeded import SeededGrowth
 from tests.cases import write_case
 
 # within the range of training, on no grid of it; the scans are on days 0 and 40
-TUMOUR = Tumour(0.17, 0.021, 0.027, (-15.0, 11.0, 9.0), -210.0)
+TUMOUR = Tumour(0.17, 0.021, 0.027, (-15.0, 11.0, 9.0), -210.0, Seed(0.5, 15.0))
 DAYS = (0.0, 40.0)
 PARAMETERS = TUMOUR.values
-SCALES = np.array([0.17, 0.021, 0.027, 1.0, 1.0, 1.0, 30.0])
+SCALES = np.array([0.17, 0.021, 0.027, 1.0, 1.0, 1.0, 30.0, 1.0])
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def test_densities_lie_where_the_solver_has_them(engine, solution, truth):
 def test_tangent_and_adjoint_are_exact(solution):
     rng = np.random.default_rng(3)
     for _ in range(3):
-        direction = SCALES * rng.standard_normal(7)
+        direction = SCALES * rng.standard_normal(8)
         duals = tuple(rng.standard_normal(day.shape) for day in solution.densities)
         result = dot_test(
             solution.tangent,
@@ -115,7 +116,7 @@ def test_tangent_and_adjoint_are_exact(solution):
 
 def test_the_tangent_is_the_derivative(engine, growth, solution):
     rng = np.random.default_rng(4)
-    direction = 0.1 * SCALES * rng.standard_normal(7)
+    direction = 0.1 * SCALES * rng.standard_normal(8)
     result = taylor_test(
         lambda p: np.stack(growth.solve(p).densities),
         PARAMETERS,
@@ -131,21 +132,21 @@ def test_sensitivities_are_the_solvers(engine, solution, truth):
     for number, scale in enumerate(SCALES):
         if number == 1:
             continue
-        direction = scale * np.eye(7)[number]
+        direction = scale * np.eye(8)[number]
         mine, theirs = solution.tangent(direction), truth.tangent(direction)
         assert size(engine, [a - b for a, b in zip(mine, theirs, strict=True)]) < 0.3 * size(engine, theirs), number
 
 
 def test_parameters_that_no_tumour_has(growth):
     with pytest.raises(NumericalError, match="positive rates"):
-        growth.solve(np.array([*PARAMETERS[:6], 10.0]))
+        growth.solve(np.array([*PARAMETERS[:6], 10.0, 9.0]))
 
 
 @pytest.mark.parametrize("field", ["initial", "log_diffusion", "log_proliferation"])
 def test_what_no_seed_explains_is_left_to_the_solver(engine, field):
     """A tumour with fields, whether the days were planned for it or for a seed: runs and both derivatives."""
     points = engine.space.owned
-    values = TUMOUR.start(points) if field == "initial" else 0.3 * np.cos(0.1 * points[:, 0])
+    values = TUMOUR.start(engine.space) if field == "initial" else 0.3 * np.cos(0.1 * points[:, 0])
     tumour, base = replace(TUMOUR, **{field: values}), engine.base
     expected = base.run(tumour, base.plan(tumour, DAYS))
     change = TumourChange(proliferation=0.01, **{field: 0.1 * values})
@@ -200,7 +201,7 @@ def test_runs_that_are_of_no_use(patient):
 def test_what_the_user_is_warned_of(tmp_path, patient, surrogate):
     case = patient.case
     assert warnings_of(surrogate, case, PARAMETERS) == ()
-    (outside,) = warnings_of(surrogate, case, PARAMETERS + np.array([0, 0, 0, 12.0, 0, 0, 0]))
+    (outside,) = warnings_of(surrogate, case, PARAMETERS + np.array([0, 0, 0, 12.0, 0, 0, 0, 0]))
     assert "outside the range" in outside and "seed x" in outside
     other = type(case).read(write_case(tmp_path, id="other", ventricle=9.0))
     assert tissue_fingerprint(other) != tissue_fingerprint(case)

@@ -15,15 +15,16 @@ from oncology.inverse.start import default_prior
 from oncology.meshing.engines import MeshedEngine
 from oncology.model.fractions import volume_fraction
 from oncology.model.growth import Logistic
+from oncology.model.seed import Seed
 from oncology.model.tumour import Tumour, TumourChange
 from oncology.optimise import dot_test, taylor_test
 from oncology.verify.seeded import SeededGrowth
 from oncology.voxel.engine import Voxels
 from tests.cases import write_case
 
-TUMOUR = Tumour(0.3, 0.05, 0.03, (-25.0, 11.0, 9.0), -120.0)
+TUMOUR = Tumour(0.3, 0.05, 0.03, (-25.0, 11.0, 9.0), -120.0, Seed(0.5, 12.0))
 PARAMETERS = TUMOUR.values
-SCALES = np.array([0.05, 0.02, 0.01, 1.0, 1.0, 1.0, 5.0])
+SCALES = np.array([0.05, 0.02, 0.01, 1.0, 1.0, 1.0, 5.0, 1.0])
 TREATMENTS = [
     {"kind": "radiotherapy", "day": 5.0, "dose_gy": 12.0, "fractions": 6},
     {"kind": "chemotherapy", "day": 2.0, "rate": 0.02, "half_life": 10.0},
@@ -83,12 +84,12 @@ def test_tangent_and_adjoint_are_dual(growth):
         return solution.adjoint(tuple(duals.reshape(-1, *shape)))
 
     duals = rng.normal(size=(len(solution.densities), *shape)).ravel()
-    assert dot_test(tangent, adjoint, SCALES * rng.uniform(0.5, 1.0, 7), duals, np.dot, np.dot).error < 1e-12
+    assert dot_test(tangent, adjoint, SCALES * rng.uniform(0.5, 1.0, 8), duals, np.dot, np.dot).error < 1e-12
 
 
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(8))
 def test_slopes_by_every_parameter(growth, number):
-    direction = SCALES * np.eye(7)[number]
+    direction = SCALES * np.eye(8)[number]
     tangent = np.concatenate(growth.solve(PARAMETERS).tangent(direction)).ravel()
 
     def states(h):
@@ -106,30 +107,30 @@ def test_a_given_density_has_its_own_slopes(case, engine, treated):
     if not treated:
         engine = Voxels(replace(case, treatments=()), 6.0, margin=20.0)
     rng, count = np.random.default_rng(0), len(engine.space.points)
-    here = replace(TUMOUR, initial=TUMOUR.start(engine.space.points))
+    here = replace(TUMOUR, initial=TUMOUR.start(engine.space))
     plan = engine.plan(here, case.days)
     run = engine.run(here, plan)
-    direction = np.concatenate([SCALES * rng.uniform(0.5, 1.0, 7), 0.1 * rng.normal(size=count)])
+    direction = np.concatenate([SCALES * rng.uniform(0.5, 1.0, 8), 0.1 * rng.normal(size=count)])
 
     def change(d):
-        return TumourChange.of(d[:7], initial=d[7:])
+        return TumourChange.of(d[:8], initial=d[8:])
 
     def tangent(d):
         return np.concatenate([day[0] for day in engine.tangent(run, [change(d)])])
 
     def adjoint(duals):
         found = engine.adjoint(run, list(duals.reshape(-1, count)))
-        assert not found.values[3:6].any()
+        assert not found.values[[3, 4, 5, 7]].any()
         return np.concatenate([found.values, found.initial])
 
     duals = rng.normal(size=len(case.days) * count)
     assert dot_test(tangent, adjoint, direction, duals, np.dot, np.dot).error < 1e-12
 
-    direction[7:] *= here.initial  # densities stay positive: the law has a kink at zero
+    direction[8:] *= here.initial  # densities stay positive: the law has a kink at zero
 
     def states(h):
-        values = PARAMETERS + h * direction[:7]
-        moved = Tumour(*values[:3], tuple(values[3:6]), values[6], initial=here.initial + h * direction[7:])
+        values = PARAMETERS + h * direction[:8]
+        moved = Tumour(*values[:3], tuple(values[3:6]), values[6], initial=here.initial + h * direction[8:])
         return np.concatenate(engine.run(moved, plan, keep=False).densities)
 
     test = taylor_test(states, 0.0, 1.0, slope=tangent(direction), norm=np.linalg.norm, precision=1e-12)
@@ -167,7 +168,7 @@ def test_every_step_is_recorded_with_its_day(case, engine):
     days, frames = [], []
     run = engine.run(TUMOUR, plan, keep=False, record=lambda day, u: (days.append(day), frames.append(u)))
     np.testing.assert_allclose(days, plan.grid.days, rtol=0, atol=1e-12)
-    np.testing.assert_array_equal(frames[0], TUMOUR.start(engine.space.points))
+    np.testing.assert_array_equal(frames[0], TUMOUR.start(engine.space))
     np.testing.assert_array_equal(frames[days.index(40.0)], run.densities[1])
     np.testing.assert_array_equal(frames[days.index(0.0)], run.densities[0])
 
@@ -195,7 +196,7 @@ def test_finite_elements_agree_within_the_discretisation_errors(tmp_path):
     from oncology.fem.runtime import world
 
     case = Case.read(write_case(tmp_path, voxel=2.5, tumour_centre=(-20.0, 10.0, 8.0)))
-    tumour = Tumour(0.3, 0.05, 0.03, (-20.0, 10.0, 8.0), -170.0)
+    tumour = Tumour(0.3, 0.05, 0.03, (-20.0, 10.0, 8.0), -150.0, Seed(0.5, 12.0))
     differences = []
     for size in (5.0, 2.2):
         volumes = []
