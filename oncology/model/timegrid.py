@@ -23,6 +23,7 @@ __all__ = ["Interval", "TimeGrid", "plan_time_grid", "step_limit"]
 # a 2 mm mesh (measured on the sphere of `oncology verify`).
 _EXPOSURE = 0.25
 _SPREAD = 0.4
+MOST_STEPS = 50_000  # of a run: more are a typing error in a day
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ def plan_time_grid(
         asked_step: step the user asked for, day; steps longer than `longest_step` are cut and a note says so.
 
     Raises:
-        ConfigError: if an observation or a treatment is not after onset, or the asked step is not positive.
+        ConfigError: if an observation or a treatment is not after onset, the asked step is not positive, or there are
+            more than 50000 steps.
     """
     if asked_step is not None and not asked_step > 0.0:
         raise ConfigError(f"time step {asked_step:g} day is not positive: give a step of, say, 1 day")
@@ -142,6 +144,11 @@ def plan_time_grid(
     survivals, resections = _events(treatments, last)
     chemotherapy = [t for t in treatments if isinstance(t, Chemotherapy) and t.day < last]
     days = sorted({float(day) for day in (*observations, *survivals, *resections, *(t.day for t in chemotherapy))})
+    if not (last - onset) / step <= MOST_STEPS:
+        raise ConfigError(
+            f"{last - onset:.3g} days from onset on day {onset:.6g} need {(last - onset) / step:.3g} time steps of "
+            f"{step:.3g} day, more than {MOST_STEPS}: check the days in case.toml, or give longer steps"
+        )
     intervals = []
     for start, end in zip([onset, *days[:-1]], days, strict=True):
         steps = max(1, math.ceil((end - start) / step * (1.0 - 1e-9)))

@@ -117,3 +117,9 @@ def test_impossible_plans_are_refused(observations, given_treatments, asked, par
 def test_an_onset_after_the_first_event_is_refused():
     with pytest.raises(ConfigError, match="onset on day 5"):
         plan_time_grid(0.0, [3.0, 10.0], (), 1.0).from_onset(5.0)
+
+
+@pytest.mark.parametrize(("onset", "last", "longest", "asked"), [(-1e7, 10.0, 5.0, None), (0.0, 600.0, 5.0, 0.01)])
+def test_a_grid_has_an_end(onset, last, longest, asked):
+    with pytest.raises(ConfigError, match=r"time steps of .* more than 50000: check the days in case\.toml"):
+        plan_time_grid(onset, [last], [], longest, asked)
