@@ -14,10 +14,12 @@ __all__ = [
     "launched_rank",
     "launched_size",
     "on_root",
+    "set_cache_defaults",
     "set_launch_defaults",
     "threads_of_rank",
 ]
 
+_CACHE_ROOM = 50_000_000  # bytes
 _RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")
 _SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -156,6 +158,41 @@ def threads_of_rank(environment: MutableMapping[str, str] = os.environ) -> int:
     return max(1, cores if bound else cores // local)
 
 
+def set_cache_defaults(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Give compilers and plots another place for what they keep where that of the user is read-only or full.
+
+    Compiled forms, meshes and fonts are kept in XDG_CACHE_HOME or ~/.cache. In a container whose home cannot be
+    written they go to a folder of this user alone in the temporary folder.
+    """
+    given = environment.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    if _has_room(given):
+        return
+    import tempfile
+
+    folder = os.path.join(tempfile.gettempdir(), f"oncology-cache-{os.getuid()}")
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        found = os.lstat(folder)
+    except OSError:
+        return
+    if found.st_uid != os.getuid() or found.st_mode & 0o170022 != 0o040000:
+        return  # no folder, or one that others can write: nothing that is run may lie there
+    environment["XDG_CACHE_HOME"] = folder
+    environment.setdefault("MPLCONFIGDIR", os.path.join(folder, "matplotlib"))
+
+
+def _has_room(folder: str) -> bool:
+    """Whether a folder, or the nearest one above it that exists, can be written and is not full."""
+    while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
+        folder = os.path.dirname(folder)
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return False
+    free = disk.f_bavail * disk.f_frsize
+    return os.access(folder, os.W_OK | os.X_OK) and (disk.f_blocks == 0 or free >= _CACHE_ROOM)
+
+
 def set_launch_defaults(environment: MutableMapping[str, str] = os.environ) -> None:
     """Choose what MPI and the linear algebra read when they load, unless the user has chosen.
 
@@ -174,6 +211,7 @@ def set_launch_defaults(environment: MutableMapping[str, str] = os.environ) -> N
         for name in _THREAD_VARIABLES:
             environment[name] = str(threads_of_rank(environment))
     environment.setdefault("MPIR_CVAR_SUPPRESS_ABORT_MESSAGE", "1")
+    set_cache_defaults(environment)
     petsc = environment.get("PETSC_OPTIONS", "")
     if "signal_handler" not in petsc:
         environment["PETSC_OPTIONS"] = f"{petsc} -no_signal_handler".strip()
