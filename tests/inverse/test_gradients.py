@@ -17,13 +17,14 @@ from oncology.inverse.scalars import ScalarMap
 from oncology.inverse.start import default_prior
 from oncology.inverse.uncertainty import information
 from oncology.model.growth import Logistic
+from oncology.model.seed import Seed
 from oncology.model.tumour import Tumour
 from oncology.optimise import taylor_test
 
 CHOICE = MeshChoice(size=7.0, route="lattice", margin=14.0)
 UNKNOWNS = ScalarMap(0.0, ("whole", "core"), tracer=True)
-TUMOUR = Tumour(0.25, 0.05, 0.03, (-25.0, 11.0, 9.0), -150.0)
-X = UNKNOWNS.pack(TUMOUR, {"whole": 0.3, "core": 0.55}) + 0.05 * np.eye(10)[9]
+TUMOUR = Tumour(0.25, 0.05, 0.03, (-25.0, 11.0, 9.0), -150.0, Seed(0.5, 10.0))
+X = UNKNOWNS.pack(TUMOUR, {"whole": 0.3, "core": 0.55}) + 0.05 * np.eye(11)[10]
 STEPS = [0.004 * 0.5**k for k in range(5)]
 
 
@@ -47,7 +48,7 @@ def problem_of(level: Level, sharpness: float | None) -> InverseProblem:
 def test_taylor_rates_of_the_misfit_by_every_unknown(level, sharpness):
     problem = problem_of(level, sharpness)
     gradient = problem.evaluate(X).derivative()
-    for name, direction, slope in zip(UNKNOWNS.names, np.eye(10), gradient, strict=True):
+    for name, direction, slope in zip(UNKNOWNS.names, np.eye(11), gradient, strict=True):
         value = cache(lambda h, direction=direction: problem.evaluate(X + h * direction).value)
         first, second = (taylor_test(value, 0.0, 1.0, s, steps=STEPS, precision=1e-11).rate for s in (None, slope))
         assert first == pytest.approx(1.0, abs=0.15), name
