@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from oncology.cli.output import progress
+from oncology.cli.output import progress, tell_notes
 from oncology.cli.runtime import guarded, stoppable, world
 from oncology.errors import ConfigError
 from oncology.parallel import launched_size, on_root
@@ -75,7 +75,15 @@ def fit(
         require_torch("--engine surrogate")
     comm = communicator(engine, None if engine == "voxel" else world())
     if resume and not overwrite and (out / "estimate.json").is_file():
-        chosen = Options(size, engine, law, estimate_thresholds=estimate_thresholds, pet=pet, shape=not single_seed)
+        chosen = Options(
+            size,
+            engine,
+            law,
+            estimate_thresholds=estimate_thresholds,
+            pet=pet,
+            seed_radius=seed_radius,
+            shape=not single_seed,
+        )
         with guarded(comm):
             patient = onc.read_case(case, comm)
             if on_root(comm, lambda: is_finished(out, patient, chosen)):
@@ -87,8 +95,12 @@ def fit(
         progress() as show,
         stoppable(comm) as leave_if_asked,
     ):
+        show("case")
+        patient = onc.read_case(case, comm)
+        if comm.rank == 0:
+            tell_notes(patient.check)
         found = onc.fit(
-            onc.read_case(case, comm),
+            patient,
             size,
             engine=engine,
             law=law,

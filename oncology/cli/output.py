@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from oncology.parallel import launched_rank
 from oncology.text import Progress, silent
 
-__all__ = ["progress"]
+__all__ = ["progress", "tell_notes"]
 
 
 @contextmanager
@@ -30,3 +30,11 @@ def progress() -> Iterator[Progress]:
         yield lambda text, fraction=None: bar.update(
             task, description=text, total=None if fraction is None else 1.0, completed=fraction or 0.0
         )
+
+
+def tell_notes(notes: Callable[[], Iterable[str]]) -> None:
+    """Print notes, a line each, on a terminal (standard error); in a pipe they are neither printed nor made."""
+    if launched_rank() > 0 or not sys.stderr.isatty():
+        return
+    for note in notes():
+        print(f"note: {note}", file=sys.stderr)  # above the line of progress, which takes standard error over

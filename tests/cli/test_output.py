@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from oncology.cli.output import progress
+from oncology.cli.output import progress, tell_notes
 from oncology.cli.runtime import world
 from oncology.errors import OutputError
 from oncology.results.folder import MARKER, RESUME_HINT, json_lines, output_folder
@@ -226,3 +226,13 @@ def test_progress_is_silent_in_a_pipe(capsys, monkeypatch, forced):
         show("working", 0.5)
     captured = capsys.readouterr()
     assert captured.out + captured.err == ""
+
+
+def test_notes_are_for_terminals(capsys, monkeypatch):
+    def never():
+        raise AssertionError("not made in a pipe")
+
+    tell_notes(never)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    tell_notes(lambda: ["ses-01: voxels of 1 x 1 x 5 mm are thick"])
+    assert capsys.readouterr().err == "note: ses-01: voxels of 1 x 1 x 5 mm are thick\n"
