@@ -55,7 +55,7 @@ def fractions(
 def voxel_weights(
     grid: Volume, points: NDArray[np.float64], cells: NDArray[np.int64], volumes: NDArray[np.float64]
 ) -> tuple[sparse.csr_array, NDArray[np.int64]]:
-    """Which voxels a cell consists of, and by which fraction.
+    """Which voxels a cell consists of, and by which fraction; geometric means need more samples than sums do.
 
     Args:
         grid: a volume; only its grid counts.
@@ -69,7 +69,7 @@ def voxel_weights(
     """
     rows, columns, weights = [], [], []
     for depth, chosen in _by_depth(grid, volumes):
-        voxels = cell_voxels(grid, points, cells[chosen], depth)
+        voxels = cell_voxels(grid, points, cells[chosen], depth + 1)
         rows.append(np.repeat(chosen, voxels.shape[1]))
         columns.append(voxels.ravel())
         weights.append(np.full(voxels.size, 1.0 / voxels.shape[1]))

@@ -21,9 +21,9 @@ __all__ = ["FRONT_AGE", "TissueCells", "front_factor"]
 
 Vector = NDArray[np.float64]
 
-# rho t for which fronts have the right speed: tumours are at 5 to 15 when they are scanned, and with 8 the speed of
-# fronts from then on is right to 3 % down to sqrt(D/rho) = 0.7 mm at cells of 2.5 mm.
-FRONT_AGE = 8.0
+# rho t for which fronts have the right speed: tumours are at 5 to 15 when they are scanned. With 15, at cells of 2.5 mm
+# and down to sqrt(D/rho) = 0.7 mm, young fronts are slow and old ones fast by about 1 % each.
+FRONT_AGE = 15.0
 _LEAST_TISSUE = 1e-3  # of a voxel: the logarithm of what fluid lets through stays finite
 _NO_DIFFUSION = 1e-200  # mm^2/day: the logarithm stays finite where nothing diffuses
 _SMALL = 1e-4  # of s, below which the series is exact to rounding
