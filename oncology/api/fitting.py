@@ -290,7 +290,9 @@ def _further(engine: Any, case: Case, outcome: Any, options: Options) -> dict[st
     if options.engine == "voxel":
         return {"growth": None}
     days = tuple(session.day for session in case.sessions)
-    entries: dict[str, Any] = {"growth": growth_content(outcome.level, tumour_of(case, outcome), days)}
+    entries: dict[str, Any] = {
+        "growth": growth_content(outcome.level, tumour_of(case, outcome), days, outcome.identified.growth)
+    }
     if options.engine == "surrogate":
         from oncology.api.surrogates import surrogate_content
 

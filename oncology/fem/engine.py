@@ -25,7 +25,7 @@ from oncology.imaging.placement import surviving_fractions, tensors_at
 from oncology.meshing import TetMesh
 from oncology.meshing.averaging import voxel_weights
 from oncology.model.cells import CellSpace
-from oncology.model.engine import Record
+from oncology.model.engine import Record, TangentRecord
 from oncology.model.growth import GrowthLaw, Logistic
 from oncology.model.timegrid import TimeGrid, plan_time_grid, step_limit
 from oncology.model.treatment import Treatment
@@ -133,6 +133,17 @@ class ModelEngine:
 
     def tangent(self, run: FemRun, changes: Sequence[TumourChange]) -> tuple[Vector, ...]:
         """Return the derivatives of `run.densities` along k directions, (k, n) for each observation day."""
+        directions = self._directions(run, changes)
+        parts = [self.model.tangent(run.run, directions[k : k + _AT_ONCE]) for k in range(0, len(directions), _AT_ONCE)]
+        return tuple(np.concatenate(day) for day in zip(*parts, strict=True))
+
+    def watched_tangent(
+        self, run: FemRun, changes: Sequence[TumourChange], record: TangentRecord
+    ) -> tuple[Vector, ...]:
+        """Return what `tangent` does; `record` sees day, density and its derivatives before every step."""
+        return self.model.tangent(run.run, self._directions(run, changes), record)
+
+    def _directions(self, run: FemRun, changes: Sequence[TumourChange]) -> list[ModelDirection]:
         space = self.space
         directions = []
         for change in changes:
@@ -144,8 +155,7 @@ class ModelEngine:
                 change.log_proliferation,
             )
             directions.append(ModelDirection(rates, change.start(run.tumour, space), -change.onset))
-        parts = [self.model.tangent(run.run, directions[k : k + _AT_ONCE]) for k in range(0, len(directions), _AT_ONCE)]
-        return tuple(np.concatenate(day) for day in zip(*parts, strict=True))
+        return directions
 
     def adjoint(self, run: FemRun, duals: Sequence[Vector]) -> TumourChange:
         """Return the derivative of `sum_i <duals[i], run.densities[i]>` over all ranks by the tumour."""
@@ -227,6 +237,12 @@ class FiniteElements:
     def tangent(self, run: FemRun, changes: Sequence[TumourChange]) -> tuple[Vector, ...]:
         """Return the derivatives along k directions, (k, n) for each observation day (`ModelEngine.tangent`)."""
         return self.core.tangent(run, changes)
+
+    def watched_tangent(
+        self, run: FemRun, changes: Sequence[TumourChange], record: TangentRecord
+    ) -> tuple[Vector, ...]:
+        """Return what `tangent` does, with a look at every step (`ModelEngine.watched_tangent`)."""
+        return self.core.watched_tangent(run, changes, record)
 
     def adjoint(self, run: FemRun, duals: Sequence[Vector]) -> TumourChange:
         """Return the derivative of `sum_i <duals[i], run.densities[i]>` by the tumour (`ModelEngine.adjoint`)."""

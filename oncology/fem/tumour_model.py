@@ -17,6 +17,7 @@ from oncology.fem.discretisation import Discretisation
 from oncology.fem.rates import Rates, RatesChange
 from oncology.fem.step import DerivativeSums, GrowthStep, StepRecord
 from oncology.fem.stiffness import MatrixPool
+from oncology.model.engine import TangentRecord
 from oncology.model.growth import GrowthLaw, Logistic
 from oncology.model.march import Observe, Operation, Scaling, march, march_adjoint, march_tangent
 from oncology.model.timegrid import Interval, TimeGrid
@@ -137,10 +138,17 @@ class TumourModel:
         iterations = self._pool.iterations - before
         return Run(rates, grid, done.observations, lowest, highest, iterations, operations, done.records)
 
-    def tangent(self, run: Run, directions: Sequence[ModelDirection]) -> tuple[np.ndarray, ...]:
+    def tangent(
+        self, run: Run, directions: Sequence[ModelDirection], record: TangentRecord | None = None
+    ) -> tuple[np.ndarray, ...]:
         """Return the derivatives of `run.observations` along k directions, (k, n) each.
 
         All directions go through the steps together, so that each step reads its states and matrices once.
+
+        Args:
+            run: with its states.
+            directions: of the model's inputs.
+            record: called with day, density and its derivatives before every step and on the last observation day.
 
         Raises:
             NumericalError: the run kept no states.
@@ -151,7 +159,17 @@ class TumourModel:
             if direction.initial is not None:
                 row[:] = direction.initial
         changes = [RatesChange(direction.rates, direction.duration) for direction in directions]
-        return march_tangent(run.operations, run.records, du, changes)
+        if record is None:
+            return march_tangent(run.operations, run.records, du, changes)
+        days = iter(run.grid.days)
+
+        def watch(state: object, du: np.ndarray) -> None:
+            if isinstance(state, StepRecord):
+                record(float(next(days)), state.start, du)
+
+        observed = march_tangent(run.operations, run.records, du, changes, watch)
+        record(float(next(days)), run.observations[-1], observed[-1])
+        return observed
 
     def adjoint(self, run: Run, duals: Sequence[np.ndarray]) -> ModelDerivative:
         """Return the derivative of `sum_i duals[i] . observations[i]` (algebraic duals of the owned vertices).

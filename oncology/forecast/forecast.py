@@ -18,6 +18,7 @@ from oncology.errors import ConfigError
 from oncology.imaging.metrics import MM3_PER_ML
 from oncology.inverse.estimate import NORMAL_95
 from oncology.inverse.shape import reshape_slope, reshaped
+from oncology.inverse.volumes import boundary_level, local_volume
 from oncology.model.cells import CellSpace
 from oncology.model.engine import Engine, EngineRun
 from oncology.model.fractions import volume_fraction
@@ -25,7 +26,7 @@ from oncology.model.tumour import TumourChange
 from oncology.results.fitted import FittedTumour
 from oncology.text import Progress, silent
 
-__all__ = ["Band", "Forecast", "forecast_ensemble", "forecast_linearised"]
+__all__ = ["Band", "Forecast", "forecast_ensemble", "forecast_linearised", "linear_band"]
 
 Vector = NDArray[np.float64]
 
@@ -108,15 +109,17 @@ def forecast_linearised(
     days = tuple(days)
     tell("estimate", 0.0)
     course = _course(engine, tumour, x, days, keep=True)
-    levels = {region: _level(tumour, x, region) for region in tumour.thresholds}
     tell(f"tangents along {len(x)} directions", 0.3)
     directions = tumour.deviations.T
     tangents = _tangents(engine, course, [tumour.unknowns.tangent(x, direction).tumour for direction in directions])
     deviations = {day: np.linalg.norm(tangents[days.index(day)], axis=0) for day in shown}
     bands = {}
-    for region, (level, raised) in levels.items():
-        slopes = _volume_slopes(space, course.observations, level, tangents, directions @ raised)
-        bands[region] = _linear_band(_volumes(space, course.observations, level), np.linalg.norm(slopes, axis=1))
+    for region in tumour.thresholds:
+        level, raised = boundary_level(tumour.unknowns, x, region, tumour.thresholds[region])
+        days_seen = zip(course.observations, tangents, strict=True)
+        found = [local_volume(space, density, moved, level, directions @ raised) for density, moved in days_seen]
+        volumes, slopes = np.split(space.total(np.array([[volume, *along] for volume, along in found])), [1], axis=1)
+        bands[region] = linear_band(volumes[:, 0], np.linalg.norm(slopes, axis=1))
     return Forecast(days, course.observations, deviations, bands, course.frame_days, tuple(course.frames))
 
 
@@ -157,13 +160,19 @@ def forecast_ensemble(
         redrawn += again
         observations = _course(engine, tumour, x, days, keep=False).observations
         for region in tumour.thresholds:
-            drawn[region][number] = _volumes(engine.space, observations, _level(tumour, x, region)[0])
+            drawn[region][number] = _volumes(
+                engine.space, observations, boundary_level(tumour.unknowns, x, region, tumour.thresholds[region])[0]
+            )
         for day, first, density in zip(days, course.observations, observations, strict=True):
             if day in sums:
                 sums[day] += np.stack([density - first, (density - first) ** 2])
     bands = {}
     for region, values in drawn.items():
-        estimate = _volumes(engine.space, course.observations, _level(tumour, tumour.mean, region)[0])
+        estimate = _volumes(
+            engine.space,
+            course.observations,
+            boundary_level(tumour.unknowns, tumour.mean, region, tumour.thresholds[region])[0],
+        )
         median, low, high = np.quantile(values, _QUANTILES, axis=0)
         bands[region] = Band(estimate, low, high, median)
     deviations = {
@@ -223,35 +232,23 @@ def _sample(tumour: FittedTumour, random: np.random.Generator) -> tuple[Vector, 
         again += 1
 
 
-def _level(tumour: FittedTumour, x: Vector, region: str) -> tuple[float, Vector]:
-    """Return the density at the boundary of a region and its derivative by x."""
-    level, slope = tumour.unknowns.level(x, region, tumour.thresholds[region])
-    raised, column = np.zeros(len(x)), tumour.unknowns.level_column(region)
-    if column is not None:
-        raised[column] = slope
-    return level, raised
-
-
 def _volumes(space: CellSpace, observations: Sequence[Vector], level: float) -> Vector:
     """Return the volumes (nt,) where densities exceed a level, mL."""
     seen = [volume_fraction(space.to_cells(density), level)[0] for density in observations]
     return space.total(np.array([space.volumes @ fraction for fraction in seen]) / MM3_PER_ML)
 
 
-def _volume_slopes(
-    space: CellSpace, observations: Sequence[Vector], level: float, tangents: Sequence[Vector], raised: Vector
-) -> Vector:
-    """Return the derivatives (nt, k) of the volumes where densities move by tangents, the level by `raised` (k,)."""
-    local = []
-    for density, tangent in zip(observations, tangents, strict=True):
-        slopes = volume_fraction(space.to_cells(density), level)[1] * space.volumes[:, None] / MM3_PER_ML
-        # the fractions depend on density minus level alone
-        local.append(tangent @ space.from_cells(slopes) - slopes.sum() * raised)
-    return np.asarray(space.total(np.array(local).ravel())).reshape(len(local), len(raised))
+def linear_band(volume: Vector, sd: Vector) -> Band:
+    """Return the 95 % interval that is symmetric in the radius: with V = c r^3, sd r / r = sd V / (3 V).
 
+    Args:
+        volume: (nt,) mm^3.
+        sd: (nt,) their standard deviations, mm^3.
 
-def _linear_band(volume: Vector, sd: Vector) -> Band:
-    """Return the interval that is symmetric in the radius: with V = c r^3, sd r / r = sd V / (3 V)."""
+    Returns:
+        The band, mL.
+    """
+    volume, sd = volume / MM3_PER_ML, sd / MM3_PER_ML
     relative = np.divide(sd, 3.0 * volume, out=np.zeros_like(volume), where=volume > 0.0)
     ends = (np.maximum(1.0 - NORMAL_95 * relative, 0.0), 1.0 + NORMAL_95 * relative)
     return Band(volume, volume * ends[0] ** 3, volume * ends[1] ** 3, volume)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncology.errors import NumericalError
-from oncology.inverse.identify import Identified
+from oncology.inverse.identify import Identified, Watch
 from oncology.inverse.priors import GaussianPrior
 from oncology.inverse.problem import residual_tables
 from oncology.inverse.uncertainty import centring, centring_value, information
@@ -28,27 +28,30 @@ _LONGEST = 1.0  # step, scaled unknowns
 _FACTORS = (1.0, 0.5, 0.25)
 
 
-def centred(found: Identified, prior: GaussianPrior, shift: Vector) -> Identified:
+def centred(found: Identified, prior: GaussianPrior, shift: Vector, watch: Watch | None = None) -> Identified:
     """Return the identification at the centre of its posterior, unchanged where that is not worth a step (collective).
 
     Args:
         found: outcome of an identification.
         prior: prior of the unknowns.
         shift: by how much the estimate is expected to move still under mesh refinement, (n,).
+        watch: makes what looks at the tangents of a linearisation.
     """
     for _ in range(_ROUNDS):
         plan = centring(found.x, found.information, prior, shift)
         if plan.reach <= _WORTH:
             break
         step = plan.step / max(1.0, float(np.abs(plan.step).max()) / _LONGEST)
-        moved = _moved(found, prior, shift, step, plan.value)
+        moved = _moved(found, prior, shift, step, plan.value, watch)
         if moved is None:
             break
         found = moved
     return found
 
 
-def _moved(found: Identified, prior: GaussianPrior, shift: Vector, step: Vector, value: float) -> Identified | None:
+def _moved(
+    found: Identified, prior: GaussianPrior, shift: Vector, step: Vector, value: float, watch: Watch | None
+) -> Identified | None:
     """Take the longest part of a step that lowers the function; None where none of them does."""
     problem = found.here.problem
     for factor in _FACTORS:
@@ -59,6 +62,8 @@ def _moved(found: Identified, prior: GaussianPrior, shift: Vector, step: Vector,
             continue
         gradient = problem.noise * (here.derivative() - prior.gradient(x))
         if centring_value(x, gradient, found.information, prior, shift) < value:
-            info = information(residual_tables(here), problem.space)
-            return replace(found, x=x, here=here, information=info, gradients=found.gradients + 1)
+            seen = None if watch is None else watch(here)
+            info = information(residual_tables(here, seen), problem.space)
+            growth = None if seen is None else seen.course()
+            return replace(found, x=x, here=here, information=info, gradients=found.gradients + 1, growth=growth)
     return None

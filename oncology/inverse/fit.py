@@ -21,10 +21,12 @@ from oncology.inverse.identify import COARSE_STAGES, Checkpoint, Identified, Log
 from oncology.inverse.levels import FitSettings, Level, level_of
 from oncology.inverse.misfit import MaskObservation
 from oncology.inverse.observe import observe
+from oncology.inverse.problem import Evaluated
 from oncology.inverse.scalars import ScalarMap
 from oncology.inverse.shape import GaussianLattice, LatticeMap, Shape, fit_shape, lattice_points, overlap, reshaped
 from oncology.inverse.start import scalar_unknowns
 from oncology.inverse.uncertainty import Posterior, posterior
+from oncology.inverse.volumes import VolumeWatch, boundary_level
 from oncology.meshing.engines import Engines
 from oncology.model.engine import EngineRun
 from oncology.model.tumour import Tumour
@@ -144,9 +146,17 @@ def fit_case(
 
     def centred_at(found: Identified) -> tuple[Identified, Vector]:
         shift = _REFINEMENT * (found.x - found.coarse)
-        return centred(found, unknowns.prior, shift), shift
+        return centred(found, unknowns.prior, shift, watch), shift
 
-    identified, shift = centred_at(identify(unknowns, coarse, fine, starts, log, save, resume, corrections=corrections))
+    given = {"whole": case.thresholds.oedema, "core": case.thresholds.core}
+
+    def watch(here: Evaluated) -> VolumeWatch:
+        levels = {region: boundary_level(unknowns, here.x, region, level) for region, level in given.items()}
+        return VolumeWatch(here.problem.space, levels)
+
+    identified, shift = centred_at(
+        identify(unknowns, coarse, fine, starts, log, save, resume, corrections=corrections, watch=watch)
+    )
     warnings: list[str] = []
     limit = CUT * case.thresholds.oedema
     cut = levels["fine"].cut_density(identified.here.run.densities[-1])
@@ -162,7 +172,17 @@ def fit_case(
             identified.information.normal,
         )
         again, shift = centred_at(
-            identify(unknowns, coarse, lambda x: fine(x, wider), starts, log, save, here, corrections=corrections)
+            identify(
+                unknowns,
+                coarse,
+                lambda x: fine(x, wider),
+                starts,
+                log,
+                save,
+                here,
+                corrections=corrections,
+                watch=watch,
+            )
         )
         identified = replace(
             again,

@@ -17,9 +17,11 @@ from oncology.inverse.levels import Level
 from oncology.inverse.problem import DenseCost, Evaluated, InverseProblem, SecantCost, residual_tables
 from oncology.inverse.scalars import ScalarMap
 from oncology.inverse.uncertainty import Information, information
+from oncology.inverse.volumes import VolumeCourse, VolumeWatch
+from oncology.model.engine import TangentRecord
 from oncology.optimise import GaussNewtonResult, GaussNewtonState, LevenbergMarquardt, gauss_newton
 
-__all__ = ["COARSE_STAGES", "Checkpoint", "Identified", "Stage", "identify"]
+__all__ = ["COARSE_STAGES", "Checkpoint", "Identified", "Stage", "Watch", "identify"]
 
 Vector = NDArray[np.float64]
 
@@ -87,6 +89,7 @@ class Identified:
         converged: whether the full linearisation confirmed the solution.
         iterations: accepted steps over all stages.
         gradients: linearisations over all stages.
+        growth: volumes until the last session with their derivatives by the unknowns, where they were watched.
     """
 
     x: Vector
@@ -96,10 +99,13 @@ class Identified:
     converged: bool
     iterations: int
     gradients: int
+    growth: VolumeCourse | None = None
 
 
 Log = Callable[[str, int, Evaluated], None]
 Save = Callable[[Checkpoint], None]
+# Makes what looks at the tangents at an estimate.
+Watch = Callable[[Evaluated], VolumeWatch]
 
 
 def identify(
@@ -112,6 +118,7 @@ def identify(
     resume: Checkpoint | None = None,
     noise: float = 50.0,
     corrections: int | None = None,
+    watch: Watch | None = None,
 ) -> Identified:
     """Find the parameters that explain the observations.
 
@@ -126,6 +133,8 @@ def identify(
         noise: first noise level, mm^3; the coarse solution replaces it.
         corrections: most steps on the fine level, each with its own full linearisation; None: until it has converged.
 
+        watch: makes what looks at the tangents of the last linearisation.
+
     Raises:
         NumericalError: if not even the start values can be run.
     """
@@ -137,7 +146,7 @@ def identify(
         info = _information(search.problem(level, here, None).evaluate(here.x), _COARSE_BLOCK)
         here = replace(here, noise=max(info.noise, 1.0), coarse=here.x, metric=info.normal)
         save(here)
-    return search.fine_stage(fine(here.x), here, corrections)
+    return search.fine_stage(fine(here.x), here, corrections, watch)
 
 
 @dataclass(frozen=True)
@@ -180,7 +189,7 @@ class _Search:
             here = replace(here, stage=number, x=min(results, key=lambda result: result.value).x)
         return replace(here, stage=COARSE_STAGES)
 
-    def fine_stage(self, level: Level, here: Checkpoint, corrections: int | None) -> Identified:
+    def fine_stage(self, level: Level, here: Checkpoint, corrections: int | None, watch: Watch | None) -> Identified:
         """Iterate on the fine mesh with the coarse mesh's matrix; go on with full linearisations if they ask for it."""
         stage = _FINE if corrections is None else replace(_FINE, max_iterations=corrections)
         coarse, metric, x = here.coarse, here.metric, here.x
@@ -200,7 +209,8 @@ class _Search:
             result = gauss_newton(cost, x, _settings(stage, self.unknowns.trust), callback=callback)
             x = result.x
             final = dense.at(x)
-            info = _information(final)
+            seen = None if watch is None else watch(final)
+            info = _information(final, record=seen)
             self.done.append((result.iterations, result.linearisations + 1))
             step = np.linalg.solve(info.normal / here.noise + precision, result.gradient)
             # a step well within the error bars, or one that the cost hardly sees, needs no further iteration
@@ -211,11 +221,12 @@ class _Search:
             if confirmed or (result.iterations == 0 and not result.status.succeeded):
                 break
         iterations, gradients = np.sum(self.done, axis=0)
-        return Identified(x, coarse, info, final, confirmed, int(iterations), int(gradients))
+        growth = None if seen is None else seen.course()
+        return Identified(x, coarse, info, final, confirmed, int(iterations), int(gradients), growth)
 
 
-def _information(here: Evaluated, block: float = 6.0) -> Information:
-    return information(residual_tables(here), here.problem.space, block)
+def _information(here: Evaluated, block: float = 6.0, record: TangentRecord | None = None) -> Information:
+    return information(residual_tables(here, record), here.problem.space, block)
 
 
 def _settings(stage: Stage, trust: Vector) -> LevenbergMarquardt:

@@ -20,8 +20,8 @@ from oncology.inverse.misfit import DeclaredErrors, MaskObservation, Observation
 from oncology.inverse.observe import Data
 from oncology.inverse.unknowns import Unbound
 from oncology.model.cells import CellSpace, cell_gradients
-from oncology.model.engine import Engine, EngineRun
-from oncology.model.tumour import Tumour
+from oncology.model.engine import Engine, EngineRun, TangentRecord, WatchedEngine
+from oncology.model.tumour import Tumour, TumourChange
 from oncology.optimise import Linearisation, Tangent
 
 __all__ = [
@@ -182,12 +182,20 @@ class Evaluated:
         """Return the change of every residual, (m, k) each, along a direction of x."""
         return tuple(column[..., 0] for column in self.jacobian(direction[:, None]))
 
-    def jacobian(self, directions: Vector) -> tuple[Vector, ...]:
-        """Return the changes of every residual, (m, k, p) each, along the p columns of `directions`."""
+    def jacobian(self, directions: Vector, record: TangentRecord | None = None) -> tuple[Vector, ...]:
+        """Return the changes of every residual, (m, k, p) each, along the p columns of `directions`.
+
+        Args:
+            directions: (n, p).
+            record: called with day, density and its derivatives along all p columns before every step, where the
+                engine lets them be seen (`WatchedEngine`).
+        """
         problem, space = self.problem, self.problem.space
         changes = [problem.map.tangent(self.x, column) for column in directions.T]
         moving = [k for k, change in enumerate(changes) if _moves(change)]
-        tangents = problem.engine.tangent(self.run, [changes[k].tumour for k in moving]) if moving else ()
+        tangents: tuple[Vector, ...] = ()
+        if moving:
+            tangents = self._tangents([changes[k].tumour for k in moving], moving, len(changes), record)
         columns = []
         for observation, seen in zip(problem.observations, self.seen, strict=True):
             result = np.zeros((*seen.residual.shape, len(changes)))
@@ -201,6 +209,22 @@ class Evaluated:
                         result[..., k] += moved * seen.by_level
             columns.append(result)
         return tuple(columns)
+
+    def _tangents(
+        self, changes: list[TumourChange], moving: list[int], count: int, record: TangentRecord | None
+    ) -> tuple[Vector, ...]:
+        """Return the derivatives of the densities along changes of the tumour: numbers `moving` of `count` columns."""
+        engine = self.problem.engine
+        if record is None or not isinstance(engine, WatchedEngine):
+            return engine.tangent(self.run, changes)
+        seen = record
+
+        def among_all(day: float, density: Vector, moved: Vector) -> None:
+            everything = np.zeros((count, moved.shape[1]))
+            everything[moving] = moved
+            seen(day, density, everything)
+
+        return engine.watched_tangent(self.run, changes, among_all)
 
     def pull_back(self, residuals: tuple[Vector, ...]) -> Vector:
         """Return the derivative of `sum int residuals . seen` by x as a dual vector: one adjoint run."""
@@ -261,12 +285,17 @@ class ResidualTable:
     boundary: Boundary | None = None
 
 
-def residual_tables(here: Evaluated) -> list[ResidualTable]:
-    """Return residuals, Jacobian and boundary derivatives of every observation: one tangent run for each unknown."""
+def residual_tables(here: Evaluated, record: TangentRecord | None = None) -> list[ResidualTable]:
+    """Return residuals, Jacobian and boundary derivatives of every observation: one tangent run for each unknown.
+
+    Args:
+        here: the problem at a point.
+        record: sees the tangents along all unknowns before every step (`Evaluated.jacobian`).
+    """
     problem, space = here.problem, here.problem.space
     root = np.sqrt(space.volumes)
     tables = []
-    columns = here.jacobian(np.eye(len(here.x)))
+    columns = here.jacobian(np.eye(len(here.x)), record)
     for observation, seen, column in zip(problem.observations, here.seen, columns, strict=True):
         boundary = None
         if isinstance(observation, MaskObservation):

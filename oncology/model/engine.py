@@ -7,7 +7,7 @@ verification know engines by this protocol alone. `docs/extending.md` adds one f
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from oncology.model.cells import CellSpace
 from oncology.model.tumour import Tumour, TumourChange
 
-__all__ = ["Engine", "EngineRun", "Record"]
+__all__ = ["Engine", "EngineRun", "Record", "TangentRecord", "WatchedEngine"]
 
 Vector = NDArray[np.float64]
 
 # Called with day and density (n,) of the owned vertices at onset and after every step.
 Record = Callable[[float, Vector], None]
+# Called with day, density (n,) and its derivatives along k directions (k, n) before every step and on the last day.
+TangentRecord = Callable[[float, Vector, Vector], None]
 
 
 class EngineRun(Protocol):
@@ -79,3 +81,11 @@ class Engine(Protocol):
 
     def destroy(self) -> None:
         """Free what the engine holds outside Python (collective)."""
+
+
+@runtime_checkable
+class WatchedEngine(Protocol):
+    """An engine whose tangents can be looked at on their way through the steps."""
+
+    def watched_tangent(self, run: Any, changes: Sequence[TumourChange], record: TangentRecord) -> tuple[Vector, ...]:
+        """Return what `Engine.tangent` does; `record` sees every step and the last observation day."""

@@ -97,11 +97,25 @@ def march(
 
 
 def march_tangent(
-    operations: Sequence[Operation | Observe], records: Sequence[Any], du: Any, change: Any
+    operations: Sequence[Operation | Observe],
+    records: Sequence[Any],
+    du: Any,
+    change: Any,
+    watch: Callable[[Any, Any], None] | None = None,
 ) -> tuple[Any, ...]:
-    """Return the derivative of each observation along a change of the start and of the model's inputs."""
+    """Return the derivative of each observation along a change of the start and of the model's inputs.
+
+    Args:
+        operations: of the run.
+        records: of the run.
+        du: change of the start.
+        change: of the model's inputs.
+        watch: called with the record of every operation and the change before it.
+    """
     observations = []
     for operation, record in zip(operations, records, strict=True):
+        if watch is not None:
+            watch(record, du)
         if isinstance(operation, Observe):
             observations.append(du)
         else:

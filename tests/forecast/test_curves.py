@@ -14,6 +14,7 @@ from oncology.forecast.forecast import Band
 from oncology.imaging import Case
 from oncology.inverse.levels import level_of
 from oncology.inverse.scalars import ScalarMap
+from oncology.inverse.volumes import VolumeWatch, boundary_level
 from oncology.model.growth import Logistic
 from oncology.model.treatment import Radiotherapy
 from oncology.model.tumour import Tumour
@@ -44,7 +45,7 @@ def level(case):
 def fitted(*treatments) -> FittedTumour:
     unknowns = ScalarMap(0.0)
     x = unknowns.pack(Tumour(0.2, 0.02, 0.03, (-26.0, 12.0, 8.0), -180.0))
-    return FittedTumour(unknowns, x, np.diag([0.3, 0.1, 0.3, 0.01, 0.01, 0.01, 0.1]) ** 2, RIMS, treatments)
+    return FittedTumour(unknowns, x, np.diag([0.3, 0.1, 0.3, 0.01, 0.01, 0.01, 0.1, 0.1]) ** 2, RIMS, treatments)
 
 
 def test_bands_hold_what_is_known_of_later_days():
@@ -65,13 +66,32 @@ def test_growth_runs_from_onset_to_its_horizon(level):
         low, value, high = (np.array(content[region][end]) for end in ("low_ml", "volume_ml", "high_ml"))
         assert len(low) == len(value) == len(high) == len(days)
         assert (0.0 <= low).all() and (low <= value).all() and (value <= high).all()
-        assert (np.diff(high) >= 0.0).all() and (high > low)[days >= 0.0].all()
+        grown = days > -180.0 + 3.0 / 0.03  # before, a compact seed spreads below the threshold
+        assert (np.diff(high[grown]) >= 0.0).all() and (high > low)[days >= 0.0].all()
     assert content["method"] == "linearised"
+
+
+def test_growth_goes_on_from_the_last_linearisation_of_the_fit(level):
+    """Its days are those of the steps; on the days of both, volumes and intervals are those of a run from onset."""
+    tumour, sessions = fitted(), (0.0, 40.0)
+    here, unknowns, engine = tumour.estimate, tumour.unknowns, level.engine
+    levels = {region: boundary_level(unknowns, tumour.mean, region, given) for region, given in RIMS.items()}
+    watch = VolumeWatch(level.space, levels)
+    changes = [unknowns.tangent(tumour.mean, unit).tumour for unit in np.eye(len(tumour.mean))]
+    engine.watched_tangent(engine.run(here, engine.plan(here, sessions)), changes, watch)
+    known = watch.course()
+    content, other = growth_content(level, tumour, sessions, known), growth_content(level, tumour, sessions)
+    np.testing.assert_allclose(content["days"][: len(known.days) - 1], known.days[1:], atol=1e-6)
+    assert set(sessions) <= set(content["days"])
+    for region, days in (("whole", [-30.0, *sessions, 60.0]), ("core", [*sessions, 60.0])):
+        for part in ("volume_ml", "low_ml", "high_ml"):
+            found, expected = (np.interp(days, c["days"], np.cbrt(c[region][part])) for c in (content, other))
+            np.testing.assert_allclose(found, expected, rtol=0.01)
 
 
 def test_days_at_the_edge_of_the_mesh_are_left_out(level):
     untreated = growth_content(level, fitted(), (0.0, 40.0))
-    fast = replace(fitted(), mean=fitted().mean + np.array([0.7, 0.0, 0.3, 0.0, 0.0, 0.0, -0.4]))
+    fast = replace(fitted(), mean=fitted().mean + np.array([0.7, 0.0, 0.3, 0.0, 0.0, 0.0, -0.4, 0.0]))
     assert growth_content(level, fast, (0.0, 40.0))["days"][-1] < untreated["days"][-1]
 
 
