@@ -75,7 +75,9 @@ def test_deviations_are_differences_of_runs(treated, shape, k):
     for region, band in found.volumes.items():
         moved = np.abs(ends[0].volumes[region].value - ends[1].volumes[region].value)
         wide = band.high - band.low  # 2 x 1.96 standard deviations, the ends 2 standard deviations apart
-        np.testing.assert_allclose(wide, 1.959964 * moved, rtol=0.02, atol=1e-6, err_msg=region)
+        there = band.value > 0.0  # a region that is about to appear has differences and no slope
+        assert there.any()
+        np.testing.assert_allclose(wide[there], 1.959964 * moved[there], rtol=0.02, atol=1e-6, err_msg=region)
 
 
 @pytest.mark.mpi
