@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.calibration_patients import Anatomy, mni152, patient_id, write_patient
 from benchmarks.calibration_statistics import markdown, pit_plot
 
-__all__ = ["fit_patient", "patients", "read_results"]
+__all__ = ["patients", "read_results", "result_path", "run_patient"]
 
 ROOT = Path(__file__).parents[1]
 KEPT = (
@@ -63,9 +63,11 @@ def result_path(folder: Path, size: float, stratum: str, number: int) -> Path:
     return folder / f"results-{size:g}mm" / f"{patient_id(stratum, number)}.json"
 
 
-def run_patient(folder: Path, stratum: str, number: int, size: float | None, anatomy: Anatomy) -> None:
+def run_patient(
+    folder: Path, stratum: str, number: int, size: float | None, anatomy: Anatomy, finest: float = 0.25
+) -> None:
     """Grow a patient, and fit it unless `size` is None; what is there already is not done again."""
-    case = write_patient(folder, stratum, number, anatomy)
+    case = write_patient(folder, stratum, number, anatomy, finest)
     if size is None:
         return
     path = result_path(folder, size, stratum, number)
