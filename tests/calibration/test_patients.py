@@ -59,7 +59,7 @@ def test_boundary_voxels_change_sides_in_patches():
         assert abs(int(after.sum()) - int(before.sum())) < 0.03 * before.sum()
 
 
-@pytest.mark.parametrize("stratum", ["A"])
+@pytest.mark.parametrize("stratum", ["A", "B"])
 def test_patient_is_a_case_with_the_drawn_radii(tmp_path, brain, stratum):
     folder = write_patient(tmp_path, stratum, 2, brain, finest=1.0)
     truth = json.loads((folder / "truth.json").read_text())
