@@ -55,7 +55,7 @@ def make_mesh(case: Case, choice: MeshChoice) -> tuple[TetMesh, QualityReport | 
     return cached_mesh(choice.cache, white, grey, choice.size, choice.route, choice.grading)
 
 
-def meshed_engine(comm: Any, case: Case, choice: MeshChoice, law: GrowthLaw, tolerance: float = 1e-6) -> MeshedEngine:
+def meshed_engine(comm: Any, case: Case, choice: MeshChoice, law: GrowthLaw, tolerance: float = 1e-8) -> MeshedEngine:
     """Mesh a case and assemble its model (collective).
 
     Args:
@@ -63,7 +63,7 @@ def meshed_engine(comm: Any, case: Case, choice: MeshChoice, law: GrowthLaw, tol
         case: the patient, on every rank.
         choice: how the neighbourhood of the tumour is meshed.
         law: growth law.
-        tolerance: relative residual of the diffusion solves; a hundredth of 1e-6 moves no parameter by 1e-4.
+        tolerance: relative residual of the diffusion solves.
 
     Raises:
         MeshError: where no mesh can be made, on every rank.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oncology.errors import NumericalError
-from oncology.inverse.identify import Identified, Watch
+from oncology.inverse.identify import Identified, Log, Watch
 from oncology.inverse.priors import GaussianPrior
 from oncology.inverse.problem import residual_tables
 from oncology.inverse.uncertainty import centring, centring_value, information
@@ -28,7 +28,13 @@ _LONGEST = 1.0  # step, scaled unknowns
 _FACTORS = (1.0, 0.5, 0.25)
 
 
-def centred(found: Identified, prior: GaussianPrior, shift: Vector, watch: Watch | None = None) -> Identified:
+def centred(
+    found: Identified,
+    prior: GaussianPrior,
+    shift: Vector,
+    watch: Watch | None = None,
+    log: Log = lambda stage, iteration, here: None,
+) -> Identified:
     """Return the identification at the centre of its posterior, unchanged where that is not worth a step (collective).
 
     Args:
@@ -36,8 +42,9 @@ def centred(found: Identified, prior: GaussianPrior, shift: Vector, watch: Watch
         prior: prior of the unknowns.
         shift: by how much the estimate is expected to move still under mesh refinement, (n,).
         watch: makes what looks at the tangents of a linearisation.
+        log: called at every step.
     """
-    for _ in range(_ROUNDS):
+    for number in range(_ROUNDS):
         plan = centring(found.x, found.information, prior, shift)
         if plan.reach <= _WORTH:
             break
@@ -46,6 +53,7 @@ def centred(found: Identified, prior: GaussianPrior, shift: Vector, watch: Watch
         if moved is None:
             break
         found = moved
+        log("centre of the posterior", number + 1, found.here)
     return found
 
 
@@ -65,5 +73,6 @@ def _moved(
             seen = None if watch is None else watch(here)
             info = information(residual_tables(here, seen), problem.space)
             growth = None if seen is None else seen.course()
-            return replace(found, x=x, here=here, information=info, gradients=found.gradients + 1, growth=growth)
+            done = {"iterations": found.iterations + 1, "gradients": found.gradients + 1}
+            return replace(found, x=x, here=here, information=info, growth=growth, **done)
     return None

@@ -146,7 +146,7 @@ def fit_case(
 
     def centred_at(found: Identified) -> tuple[Identified, Vector]:
         shift = _REFINEMENT * (found.x - found.coarse)
-        return centred(found, unknowns.prior, shift, watch), shift
+        return centred(found, unknowns.prior, shift, watch, log), shift
 
     given = {"whole": case.thresholds.oedema, "core": case.thresholds.core}
 

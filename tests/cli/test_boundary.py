@@ -76,7 +76,12 @@ def started(tmp_path, how: str, before: str = 'exec "$@"', **options) -> subproc
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     words = [sys.executable, str(program), "run", how, str(tmp_path / "out")]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    # what runs in the background of a shell ignores SIGINT
+    pipes = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    } | options
     return subprocess.Popen(["bash", "-c", before, "bash", *words], text=True, **pipes)
 
 

@@ -280,7 +280,7 @@ def test_another_past_is_refused(folder, capsys):
     copy = with_treatments(folder, "rewritten", {"kind": "chemotherapy", "day": 10.0, "rate": 0.1})
     assert cli.run(line(folder, "never", "--days", "60", "--case", str(copy))) == 2
     text = capsys.readouterr().err
-    assert "treatments before the last session" in text and text.count("\n") == 1
+    assert "rewritten has changed since (case.toml)" in text and text.count("\n") == 1
     assert not list(folder.glob("never*"))
 
 

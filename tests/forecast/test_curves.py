@@ -86,7 +86,8 @@ def test_growth_goes_on_from_the_last_linearisation_of_the_fit(level):
     for region, days in (("whole", [-30.0, *sessions, 60.0]), ("core", [*sessions, 60.0])):
         for part in ("volume_ml", "low_ml", "high_ml"):
             found, expected = (np.interp(days, c["days"], np.cbrt(c[region][part])) for c in (content, other))
-            np.testing.assert_allclose(found, expected, rtol=0.02)  # days between steps are interpolated
+            on_steps = np.isin(days, content["days"])  # the curves are interpolated between steps
+            assert (np.abs(found - expected) <= np.where(on_steps, 0.01, 0.02) * expected).all()
 
 
 def test_days_at_the_edge_of_the_mesh_are_left_out(level):

@@ -18,13 +18,14 @@ from oncology.inverse.uncertainty import centring, information, posterior
 from tests.inverse.expanding import DAYS, TRUTH, Expanding, box, pack
 
 ENGINE = Expanding(box(27.0, 12))
-AT = pack(ScalarMap(0.0), TRUTH)
+GIVEN = ScalarMap(0.0, radius=False)  # the closed form has no seed
+AT = pack(GIVEN, TRUTH)
 STILL = np.zeros(7)
 
 
 def found(days: tuple[float, ...], offset: np.ndarray, sd: float = 1.0) -> Identified:
     """A front estimated at its truth from what it looks like on its mesh, with a prior that lies an offset away."""
-    unknowns = replace(ScalarMap(0.0), start=AT, prior=GaussianPrior(AT + offset, np.full(7, sd)))
+    unknowns = replace(GIVEN, start=AT, prior=GaussianPrior(AT + offset, np.full(7, sd)))
     seen = InverseProblem(ENGINE, ENGINE.segmented(TRUTH, depth=1, days=days), unknowns).evaluate(AT).seen
     masks = ENGINE.segmented(TRUTH, depth=1, days=days).observations
     exact = tuple(replace(o, fractions=o.fractions + s.residual[:, 0]) for o, s in zip(masks, seen, strict=True))
