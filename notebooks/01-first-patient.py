@@ -142,8 +142,8 @@ for name, estimated in found.items():
     assert low < truth[name] < high
     assert estimated.identified
     assert high / low < 2.0
-assert fit.estimate.not_identified == ("diffusion_grey",)
-assert list(table.index[~table["identified"]]) == ["diffusion_grey"]
+assert fit.estimate.not_identified == ("seed_radius",)
+assert list(table.index[~table["identified"]]) == ["seed_radius"]
 assert away < 1.0
 assert min(regions["whole"] for regions in fit.estimate.dice.values()) > 0.95
 assert min(dice.values()) > 0.95

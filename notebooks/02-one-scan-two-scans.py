@@ -88,7 +88,7 @@ def information(estimate):
 figure, panel = plt.subplots(figsize=(5.5, 3.0), layout="constrained")
 for (name, fit), mark, colour in zip(fits.items(), ("s", "o"), ("#56B4E9", "#0072B2"), strict=True):
     strengths = information(fit.estimate)[0][::-1]
-    panel.semilogy(np.arange(1, 8), np.sqrt(strengths), mark + "-", color=colour, label=name)
+    panel.semilogy(np.arange(len(strengths)) + 1, np.sqrt(strengths), mark + "-", color=colour, label=name)
 panel.axhline(1.0, color="#666666", ls=":")
 panel.set(xlabel="direction", ylabel="prior sd over data sd")
 panel.legend(frameon=False)

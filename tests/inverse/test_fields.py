@@ -85,8 +85,10 @@ def test_posterior_is_that_of_dense_algebra(comm):
     leading = exact[exact > 1.0]
     np.testing.assert_allclose(post.eigenvalues[: len(leading)], leading, rtol=1e-3)
     covariance = np.linalg.inv(normal + precision)
-    known = np.diag(np.linalg.inv(precision)) - post.modes**2 @ (post.eigenvalues / (1.0 + post.eigenvalues))
-    np.testing.assert_allclose(known, np.diag(covariance), rtol=0.05)
+    before = np.diag(np.linalg.inv(precision))
+    known = before - post.modes**2 @ (post.eigenvalues / (1.0 + post.eigenvalues))
+    # modes with eigenvalues below 0.05 are left out: they know less than that of the prior's variance
+    assert (np.abs(known - np.diag(covariance)) <= 0.05 * before).all()
     draws = post.sample(400, seed=1)
     np.testing.assert_allclose(draws.std(axis=0), np.sqrt(np.diag(covariance)), rtol=0.2)
     np.testing.assert_allclose(draws.mean(axis=0), found.x, atol=4.0 * np.sqrt(np.diag(covariance).max() / 400))

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from oncology.inverse import shape
 from oncology.inverse.maps import Change, Inputs
 from oncology.inverse.misfit import MaskObservation
 from oncology.inverse.shape import GaussianLattice, LatticeMap, fit_shape, lattice_points, overlap, reshaped
@@ -104,7 +103,7 @@ def test_gradient_of_the_cost_against_central_differences(monkeypatch, sharpness
         costs.append(cost)
         return optimize.OptimizeResult(x=z, nfev=1)
 
-    monkeypatch.setattr(shape.optimize, "minimize", keep)
+    monkeypatch.setattr(optimize, "minimize", keep)
     z = rng.normal(0.0, 1.0, basis.shape[1])
     unknowns = LatticeMap.of(lattice, space, TUMOUR, density, z)
     fit_shape(LogisticGrowth(space), target, DAYS, unknowns, 20.0, (sharpness,))
