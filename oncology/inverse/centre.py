@@ -73,6 +73,13 @@ def _moved(
             seen = None if watch is None else watch(here)
             info = information(residual_tables(here, seen), problem.space)
             growth = None if seen is None else seen.course()
-            done = {"iterations": found.iterations + 1, "gradients": found.gradients + 1}
-            return replace(found, x=x, here=here, information=info, growth=growth, **done)
+            return replace(
+                found,
+                x=x,
+                here=here,
+                information=info,
+                growth=growth,
+                iterations=found.iterations + 1,
+                gradients=found.gradients + 1,
+            )
     return None

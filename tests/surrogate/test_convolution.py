@@ -106,7 +106,7 @@ def test_it_comes_nearer_to_runs_of_the_solver_that_it_has_not_seen(patient, box
     unseen = replace(problem, family=family_of(box, patient.mesh, *rows(patient.unseen, UNSEEN)))
     plain = unseen.evaluate(zero(problem)).errors
     learnt = unseen.evaluate(learn_closure(problem, iterations=10)).errors
-    assert np.median(learnt) < 0.75 * np.median(plain)
+    assert np.median(learnt) < 0.8 * np.median(plain)  # voxels that keep the speed of fronts leave less to learn
     assert learnt.max() < 0.8 * plain.max()
 
 
