@@ -61,7 +61,7 @@ def test_what_does_not_converge_is_an_error_on_every_rank(box):
 def test_tangents_along_many_directions_are_those_along_each(box):
     growth = growth_on(box, TREATMENT)
     run = growth.solve(PARAMETERS).run
-    changes = [TumourChange.of(direction) for direction in np.eye(7)]
+    changes = [TumourChange.of(direction) for direction in np.eye(len(PARAMETERS))]
     changes += [TumourChange(initial=vertex_noise(box, seed)) for seed in range(11)]
     for day in zip(
         growth.engine.tangent(run, changes), *(growth.engine.tangent(run, [c]) for c in changes), strict=True
