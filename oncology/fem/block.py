@@ -19,7 +19,8 @@ __all__ = ["BlockMatrix"]
 
 Vector = NDArray[np.float64]
 
-CHUNK = 16384  # entries of a vector at a time: those of all vectors of an update stay in the cache
+# Entries of a vector at a time: those of all vectors of an update stay in the cache, and OpenBLAS starts no threads.
+CHUNK = 8192
 
 
 class BlockMatrix:

@@ -7,7 +7,7 @@ negligible.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from oncology.meshing import QualityReport, TetMesh
 from oncology.meshing.engines import MeshedEngine, PatientEngine
 from oncology.model.cells import CellSpace
 from oncology.model.growth import GrowthLaw, Logistic
+from oncology.model.timegrid import TimeGrid
 
 __all__ = ["FitSettings", "Level", "level_of"]
 
@@ -90,8 +91,11 @@ class Level:
         return tuple(o for o in self.data.observations if isinstance(o, MaskObservation))
 
     def problem(self, unknowns: ParameterMap, x: Vector, noise: float, sharpness: float | None) -> InverseProblem:
-        """Return the inverse problem on this mesh with time steps that suit x."""
-        return InverseProblem(self.engine, self.data, unknowns, noise, sharpness, x)
+        """Return the inverse problem on this mesh with time steps that suit x, twice as long for a blurred misfit."""
+        problem = InverseProblem(self.engine, self.data, unknowns, noise, sharpness, x)
+        if sharpness is None or not isinstance(problem.plan, TimeGrid):
+            return problem
+        return replace(problem, plan=problem.plan.coarser())
 
     def cut_density(self, density: Vector) -> float:
         """Return the highest density of a P1 function (n,) next to the artificial cut, over all ranks (collective)."""

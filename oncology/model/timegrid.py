@@ -86,6 +86,16 @@ class TimeGrid:
         moved = replace(first, start=onset, duration=end - onset)
         return replace(self, intervals=(moved, *self.intervals[1:]))
 
+    def coarser(self) -> TimeGrid:
+        """Return the grid with half as many steps wherever no drug acts, for what needs no accuracy.
+
+        Example:
+            >>> plan_time_grid(0.0, [30.0], [], 2.0).coarser().steps
+            8
+        """
+        halved = [i if i.kill is not None else replace(i, steps=(i.steps + 1) // 2) for i in self.intervals]
+        return replace(self, intervals=tuple(halved))
+
 
 def step_limit(proliferation: float, diffusion: float, seed_width: float) -> float:
     """Return the longest step that keeps the splitting accurate, day.
