@@ -6,6 +6,7 @@ A cell is subdivided until its parts are at most 1.5 voxels long: 8 samples for 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ __all__ = ["fractions", "voxel_weights"]
 LONGEST = 1.5  # voxels, of the parts
 SHALLOWEST = 1  # 8 samples per cell
 DEEPEST = 4  # 4096 samples per cell: edges of 24 voxels
+SAMPLES = 1 << 19  # counted at a time
 
 
 def fractions(
@@ -69,15 +71,30 @@ def voxel_weights(
     """
     rows, columns, weights = [], [], []
     for depth, chosen in _by_depth(grid, volumes):
-        voxels = cell_voxels(grid, points, cells[chosen], depth + 1)
-        rows.append(np.repeat(chosen, voxels.shape[1]))
-        columns.append(voxels.ravel())
-        weights.append(np.full(voxels.size, 1.0 / voxels.shape[1]))
+        for part in np.array_split(chosen, len(chosen) * 8 ** (depth + 1) // SAMPLES + 1):
+            row, voxel, weight = _counted(cell_voxels(grid, points, cells[part], depth + 1))
+            rows.append(part[row])
+            columns.append(voxel)
+            weights.append(weight)
     if not rows:
         return sparse.csr_array((0, 0)), np.empty(0, dtype=np.int64)
-    used, numbers = np.unique(np.concatenate(columns), return_inverse=True)
-    entries = (np.concatenate(weights), (np.concatenate(rows), numbers))
-    return sparse.csr_array(entries, shape=(len(cells), len(used))), used
+    voxels = np.concatenate(columns) + 1  # 0 is beyond the image
+    there = np.zeros(math.prod(grid.shape) + 1, dtype=bool)
+    there[voxels] = True
+    numbers = np.cumsum(there) - 1
+    used = np.flatnonzero(there)
+    entries = (np.concatenate(weights), (np.concatenate(rows), numbers.take(voxels)))
+    return sparse.csr_array(entries, shape=(len(cells), len(used))), used - 1
+
+
+def _counted(voxels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Row, voxel and fraction of every different voxel in the rows of an array (m, samples)."""
+    ordered = np.sort(voxels, axis=1)
+    first = np.ones(ordered.shape, dtype=bool)
+    np.not_equal(ordered[:, 1:], ordered[:, :-1], out=first[:, 1:])
+    starts = np.flatnonzero(first)
+    counts = np.diff(starts, append=ordered.size)
+    return starts // ordered.shape[1], ordered.ravel().take(starts), counts / ordered.shape[1]
 
 
 def _by_depth(grid: Volume, volumes: NDArray[np.float64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
