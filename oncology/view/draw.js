@@ -50,10 +50,11 @@ void main() {
   vec3 colour = vec3(0.95 * bright);
   float mark = seen ? texture(labels, s).r : 0.0;
   bool near = all(greaterThan(q, vec3(0.0))) && all(lessThan(q, vec3(1.0)));
-  float f = near ? texture(field, q).r : -99.0;
+  // also beyond the grid, where its border goes on: a jump there would be a gradient, and draw lines along the border
+  float f = texture(field, q).r;
   float wall = near ? texture(inside, q).r : -1.0;
   float u = 1.0 / (1.0 + exp(-f));
-  float shown = overlay * smoothstep(0.004, 0.06, u) * step(0.0, wall);
+  float shown = near ? overlay * smoothstep(0.004, 0.06, u) * step(0.0, wall) : 0.0;
   colour = mix(colour, texture(colours, vec2(u, 0.5)).rgb, shown);
   if (mark > 0.25) {
     // hatched, so that it is told from the density by more than its colour

@@ -241,6 +241,31 @@ def test_surfaces_close_face_outwards_and_converge_at_second_order(browser, ball
         assert np.log2(errors[0] / errors[1]) > 1.7
 
 
+def test_lines_in_the_slices_are_the_iso_lines_and_nothing_else(browser, tmp_path):
+    """Coloured pixels lie on the circles of the ball; none along the border of the grid of densities."""
+    mesh = box_mesh(36.0, 24)
+    path = tmp_path / "ball.html"
+    path.write_text(build_page(growing(mesh, np.array([0.0, 1.0]))), encoding="utf-8")
+    with opened(browser, f"file://{path}") as page:
+        page.evaluate("Object.assign(view.state, { overlay: 0, cross: [0, 0, 0], zoom: 80 }); view.change(true)")
+        drawn = picture(page)
+        area, centre, span = page.evaluate(
+            "[view.picture.areas[1], view.state.centre, view.picture.span(view.picture.areas[1])]"
+        )
+        x, y, w, h = (round(area[side]) for side in "xywh")
+        panel = drawn[y : y + h, x : x + w]
+        rows, columns = np.nonzero(np.ptp(panel, axis=-1) > 60)
+        step = span / max(w, h)
+        right = centre[0] + (columns + 0.5 - w / 2) * step
+        up = centre[1] - (rows + 0.5 - h / 2) * step
+        away = np.abs(np.hypot(right, up)[:, None] - [radius(6.2, level) for level in (0.6, 0.25, 0.05)])
+        grid = page.evaluate("view.scene.grid")
+        assert 2 * -grid["origin"][0] < 0.9 * span  # the border is in the picture
+        # the error of P1 on cells of 3 mm, and the width of a line
+        assert (away.min(axis=1) < 2.0).all()
+        assert all((away[:, k] < 2.0).sum() > 100 for k in range(3))
+
+
 def test_a_tumour_at_the_edge_of_the_brain_is_cut_off_there(browser, tmp_path):
     """Half of a ball whose centre lies in a face of the mesh."""
     mesh = box_mesh(30.0, 24)
