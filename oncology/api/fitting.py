@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from oncology.api.pace import paced
 from oncology.errors import ArgumentError, ConfigError, OutputError
 from oncology.imaging.fingerprint import changed_inputs, fingerprints
 from oncology.model.laws import growth_law, law_name, law_parameters
@@ -177,7 +178,7 @@ def run_fit(
     from oncology.inverse.fit import fit_case
     from oncology.results.collect import collect
 
-    started = time.perf_counter()
+    started, progress = time.perf_counter(), paced(progress)
     settings = _settings(options)
     engine = _engine(comm, case, options, settings.law)
     setup = {**_plain(settings), **engine.options, "case": case_path or str(case.root.resolve())}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import shlex
 import sys
 from operator import itemgetter
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from oncology.cli.output import closing
 from oncology.errors import ArgumentError, CaseError, OutputError
 from oncology.parallel import launched_rank
 
@@ -52,6 +54,7 @@ def check(case: Path, /, *, as_json: Annotated[bool, Parameter(name="--json", ne
         print(f"- {remark}")
     count = len(remarks)
     print(f"{count} remark{'s' * (count > 1)}: a fit will repeat them as warnings" if count else str(remarks))
+    closing(case, following=(shlex.join(("oncology", "fit", str(case), "--out", f"{case}-fit")),))
     return 0
 
 
@@ -104,7 +107,7 @@ def init(
     draft = _draft(folder, subject, sessions, days, table, labels, thresholds)
     write_file(path, case_text(path, draft))
     print(path)
-    print(f"next: oncology case check {folder}")
+    print(f"next: {shlex.join(('oncology', 'case', 'check', str(folder)))}")
     return 0
 
 

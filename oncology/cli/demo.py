@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ from cyclopts import Parameter
 
 from oncology.cli.output import progress
 from oncology.cli.runtime import guarded, world
+from oncology.cli.voice import voice
 from oncology.parallel import on_root
 from oncology.results.folder import output_folder
 
@@ -47,12 +49,14 @@ def demo(
         case = onc.read_case(root, comm)
         found = onc.fit(case, size, progress=show, comm=comm, case_path="../case/sub-demo")
         on_root(comm, (work / "fit").mkdir)
-        show("report")
+        show("report", 0.95)
         found.write(work / "fit", report=True)
     if comm.rank == 0:
         truth = json.loads((out / "case" / "sub-demo" / "truth.json").read_text(encoding="utf-8"))
         _print_table(truth, found.estimate)
         print(f"\nresults: {out / 'fit'} (open {out / 'fit' / 'report.html'} in a browser)")
+        if sys.stdout.isatty() and not voice().quiet:
+            print(f"next:    {shlex.join(('oncology', 'view', str(out / 'fit')))}")
 
 
 def _print_table(truth: dict[str, Any], estimate: Estimate) -> None:

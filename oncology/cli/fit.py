@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from oncology.cli.output import progress, tell_notes
+from oncology.cli.output import LOG_TEXT, closing, progress, tell_notes
 from oncology.cli.runtime import guarded, stoppable, world
 from oncology.errors import ConfigError
 from oncology.parallel import launched_size, on_root
@@ -92,10 +93,10 @@ def fit(
     with (
         guarded(comm),
         output_folder(out, comm, overwrite=overwrite, resume=resume, checkpoint=CHECKPOINT) as work,
-        progress() as show,
+        progress(work / LOG_TEXT) as show,
         stoppable(comm) as leave_if_asked,
     ):
-        show("case")
+        show("case", 0.0)
         patient = onc.read_case(case, comm)
         if comm.rank == 0:
             tell_notes(patient.check)
@@ -119,5 +120,8 @@ def fit(
             resume=resume,
             saved=leave_if_asked,
         )
-        show("report" if report else "files")
+        show("report" if report else "files", 0.95)
         found.write(work, report=report)
+    later = ("oncology", "predict", str(out), "--days", "30", "60", "90", "--out", f"{out}-later")
+    following = (shlex.join(later), shlex.join(("oncology", "view", str(out))))
+    closing(out, lambda: found, out / "report.html" if report else None, following)

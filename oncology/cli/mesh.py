@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import shlex
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from cyclopts import Parameter
 
-from oncology.cli.output import progress
+from oncology.cli.output import closing, progress
 from oncology.cli.runtime import guarded, world
 from oncology.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from oncology.meshing import QualityReport, TetMesh
+    from oncology.meshing import QualityReport
 
 __all__ = ["Route", "checked_size", "mesh"]
 
@@ -122,7 +122,11 @@ def mesh(
                 if export is not None:
                     export_mesh(export, made)
                 write_mesh(out, made, quality.as_dict())
-            _show_quality(made, quality, as_json)
+            if as_json:
+                print(json.dumps({"route": made.route, "size_mm": made.size, **quality.as_dict()}, indent=1))
+                return
+            fit = shlex.join(("oncology", "fit", str(case), "--mesh", str(out), "--out", f"{case}-fit"))
+            closing(out, lambda: _quality_text(quality), following=(fit,))
 
         on_root(comm, work)
 
@@ -163,14 +167,8 @@ def _check_output(path: Path, overwrite: bool, suffixes: tuple[str, ...]) -> Non
         raise OutputError(f"{path}: cannot be written ({reason}); choose a folder you may write to") from error
 
 
-def _show_quality(mesh: TetMesh, quality: QualityReport, as_json: bool) -> None:
-    """Print JSON where it was asked for, else a short table on a terminal; nothing in a pipe."""
-    if as_json:
-        print(json.dumps({"route": mesh.route, "size_mm": mesh.size, **quality.as_dict()}, indent=1))
-        return
-    if not sys.stdout.isatty():
-        return
-    q = quality
+def _quality_text(q: QualityReport) -> str:
+    """Return the figures of quality as a short table."""
     lines = (
         ("vertices, cells", f"{q.vertices:,}, {q.cells:,}"),
         (
@@ -184,5 +182,4 @@ def _show_quality(mesh: TetMesh, quality: QualityReport, as_json: bool) -> None:
         ("mesh or image only", f"{q.symmetric_difference:.1%} of the volume"),
         ("fluid in the mesh", f"{q.fluid_inside:.2%} of the volume, further than {q.coarsest:g} mm from the surface"),
     )
-    for name, value in lines:
-        print(f"{name:20}{value}")
+    return "\n".join(f"{name:20}{value}" for name, value in lines)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from oncology.cli.output import progress
+from oncology.cli.output import closing, progress
 from oncology.cli.runtime import guarded, world
 from oncology.errors import ConfigError
 from oncology.parallel import on_root
@@ -53,10 +54,12 @@ def predict(
         case: Folder of the fitted case; by default the one that FIT/config.toml names.
         margin: Margin of the standard target around the segmented core, mm (15 if neither is given).
         volume: Volume of both targets, mL, instead of a margin.
-        recurrence: Mask of a later recurrence; by default ses-*/anat/*_desc-tumor_mask.nii.gz of the case's folder.
+        recurrence: Mask of a later recurrence; by default `ses-*/anat/*_desc-tumor_mask.nii.gz` of the case's
+            folder.
         samples: Samples of the posterior for the uncertainty; 0 takes tangents, which suit well-determined fits.
         seed: Of the random numbers.
-        predict_gbm: Folder NNNNN-gm, -wm, -csf, -tumorseg (and -pet).nii.gz, or a folder of such Patient-* folders.
+        predict_gbm: Folder of NNNNN-gm, -wm, -csf, -tumorseg (and -pet).nii.gz, or a folder of such `Patient-*`
+            folders.
         size: With --predict-gbm: edge length of the mesh around the tumour, mm (2.5 if not given).
         pet: With --predict-gbm: use the PET image too.
         overwrite: Replace what an earlier run left in --out.
@@ -94,6 +97,8 @@ def predict(
         show("files", 1.0)
         seconds = round(time.perf_counter() - started, 2)
         on_root(comm, lambda: prediction.write(work, report=report, seconds=seconds))
+    page = out / "prediction.html" if report else None
+    closing(out, lambda: prediction, page, (shlex.join(("oncology", "view", str(out))),))
 
 
 def _refuse(given: dict[str, Any], beside: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
+from oncology.cli.output import closing
 from oncology.parallel import launched_rank
 
 __all__ = ["report"]
@@ -32,4 +34,5 @@ def report(out: Path, /, *, case: Path | None = None) -> int:
     print(fit.report(out / "report.html"))
     if fit.case is None:
         print(NO_CASE, file=sys.stderr)
+    closing(out, following=(shlex.join(("oncology", "view", str(out))),))
     return 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from oncology.cli.output import progress
+from oncology.cli.output import closing, progress
 from oncology.errors import ConfigError
 from oncology.parallel import launched_rank
 from oncology.results.folder import output_folder
@@ -53,6 +53,7 @@ def science(
         every = sections(time.process_time, QUICK if quick else FULL)
         for text in write_tables(_chosen(every, only), work, show):
             print(text, flush=True)
+    closing(out)
 
 
 @reproduce.command
@@ -91,6 +92,7 @@ def snode(
         )
         for text in write_tables(_chosen(every, only), work, show):
             print(text, flush=True)
+    closing(out)
 
 
 def _chosen(every: Sequence[Section], only: Sequence[str] | None) -> tuple[Section, ...]:

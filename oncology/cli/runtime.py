@@ -7,6 +7,7 @@ the machine does to a command (no disk space, no memory, SIGTERM, a closed pipe)
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from oncology.cli.voice import voice
 from oncology.errors import ArgumentError, InputError, OncologyError
 from oncology.files import os_error_text
 from oncology.parallel import Broadcaster, Communicator, on_root
@@ -119,7 +121,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def open_streams() -> None:
-    """Give the process the standard streams that it was started without, as by cron or a daemon.
+    """Give the process the standard streams that it was started without, as by cron or a daemon; no letter ends it.
 
     Else the next file that is opened takes the place of one, and what is printed ends up in it.
     """
@@ -131,6 +133,9 @@ def open_streams() -> None:
     sys.stdin = sys.stdin or open(os.devnull)
     sys.stdout = sys.stdout or open(os.devnull, "w")
     sys.stderr = sys.stderr or open(os.devnull, "w")
+    for stream in (sys.stdout, sys.stderr):  # a terminal of an old encoding lacks the true minus
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def terminable() -> None:
@@ -169,7 +174,7 @@ def stoppable(comm: Broadcaster) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def guarded(comm: Communicator, grace: float = 10.0, debug: bool = False) -> Iterator[None]:
+def guarded(comm: Communicator, grace: float = 10.0) -> Iterator[None]:
     """Make all ranks leave the block together, whatever happens to any of them.
 
     Every rank that leaves the block, by its end or by an error, joins a nonblocking exchange of statuses on a
@@ -181,7 +186,6 @@ def guarded(comm: Communicator, grace: float = 10.0, debug: bool = False) -> Ite
     Args:
         comm: Communicator of all ranks that entered the command.
         grace: Seconds that a failed rank waits for the others.
-        debug: Show the traceback before aborting.
 
     Raises:
         Ended: On every rank, when all have left the block and at least one by an error; the lowest of the failed
@@ -202,7 +206,7 @@ def guarded(comm: Communicator, grace: float = 10.0, debug: bool = False) -> Ite
     if failure is None:
         request.Wait()
     elif not _completes(request, grace + 0.5 * comm.rank):
-        report_error(failure, debug)
+        report_error(failure, voice().debug)
         private.Abort(mine[0])
     private.Free()
     failed = [rank for rank, status in enumerate(statuses) if status]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from oncology.cli.mesh import Route, checked_size
-from oncology.cli.output import progress
+from oncology.cli.output import closing, progress
 from oncology.cli.runtime import guarded, world
 from oncology.errors import ConfigError
 from oncology.model.laws import growth_law
@@ -49,7 +50,7 @@ def simulate(
 ) -> None:
     """Grow a tumour from a seed in a patient's brain, through the case's treatments.
 
-    Runs on one core, or on N with `mpiexec -n N oncology simulate CASE --out OUT ...`.
+    Runs on one core, or on N with `mpiexec -n N oncology simulate CASE` with the same options.
 
     Args:
         case: Folder of the case, which holds case.toml.
@@ -112,3 +113,4 @@ def simulate(
     if comm.rank == 0:
         for note in grown.notes:
             print(f"oncology: note: {note}", file=sys.stderr)
+    closing(out, lambda: grown, following=(shlex.join(("oncology", "view", str(out))),))

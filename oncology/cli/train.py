@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from oncology.api.trainfile import config_for, kind_of, trained_config
-from oncology.cli.output import progress
+from oncology.cli.output import closing, progress
 from oncology.cli.runtime import stoppable
 from oncology.errors import ConfigError
 from oncology.parallel import Alone, launched_rank
@@ -54,6 +55,7 @@ def snode(
         with progress() as show, stoppable(Alone()) as leave_if_asked:
             metrics = run_training(settings, samples, used, work, resume, show, leave_if_asked)
     _print(metrics)
+    closing(out, following=(shlex.join(("oncology", "train", "evaluate", str(out))),))
 
 
 @train.command
@@ -118,6 +120,8 @@ def surrogate(
     if "voxels" in summary:
         before, after = (100.0 * summary["voxels"][key]["median"] for key in ("error_plain", "error"))
         print(f"on voxels of {voxels:g} mm: {after:.2f} % median, {before:.2f} % without what was learnt")
+    fit = ("oncology", "fit", str(case), "--engine", "surrogate", "--surrogate", str(out), "--out", f"{case}-fit")
+    closing(out, following=(shlex.join(fit),))
 
 
 @train.command

@@ -151,6 +151,7 @@ def fit_case(
     given = {"whole": case.thresholds.oedema, "core": case.thresholds.core}
 
     def watch(here: Evaluated) -> VolumeWatch:
+        tell("uncertainty")
         levels = {region: boundary_level(unknowns, here.x, region, level) for region, level in given.items()}
         return VolumeWatch(here.problem.space, levels)
 

@@ -73,7 +73,7 @@ def test_a_pipe_hears_nothing(run):
 
 def test_every_file_of_the_contract_is_there_and_nothing_else(folder, fitted):
     images = {"density_ses-01.nii.gz", "density_ses-02.nii.gz"}
-    files = {"estimate.json", "trajectory.h5", "mesh.h5", "report.html", "log.jsonl", "config.toml"}
+    files = {"estimate.json", "trajectory.h5", "mesh.h5", "report.html", "log.jsonl", "log.txt", "config.toml"}
     assert {path.name for path in fitted.iterdir()} == {*images, *files, ".oncology"}
     assert not list(folder.glob("out.tmp-*"))
 

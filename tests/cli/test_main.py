@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import docstring_parser
 import pytest
 from cyclopts import App
 
-from oncology import errors
+from oncology import __version__, errors
 from oncology.cli import main as cli
 from oncology.cli.runtime import Ended
+from oncology.cli.voice import Voice
 from oncology.parallel import set_launch_defaults
 
 LAUNCHERS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")
@@ -92,6 +98,83 @@ def test_every_command_is_listed_with_what_it_does(capsys):
         assert " ".join(summary.split()[:5]) in text
 
 
+def commands(app: App, name: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], App]]:
+    """Yield every command with its words, groups and their members."""
+    yield name, app
+    for word in app:
+        if not word.startswith("-"):
+            yield from commands(app[word], (*name, word))
+
+
+COMMANDS = dict(commands(cli.build_app([])))
+
+
+def plain(text: str) -> str:
+    """Return text without the borders of panels, the quotes of code and the breaks of lines."""
+    return " ".join(re.sub("[│╭╮╰╯─]", " ", text.replace("`", "")).split())
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_says_what_the_source_says(words, capsys, monkeypatch):
+    """Markup that a formatter takes for its own would lose letters: stars in patterns, brackets, underscores."""
+    monkeypatch.setenv("COLUMNS", "1000")
+    assert cli.run([*words, "--help"]) == 0
+    text = plain(capsys.readouterr().out)
+    app = COMMANDS[words]
+    source = app.help if app.default_command is None else inspect.getdoc(app.default_command)
+    parsed = docstring_parser.parse(source)
+    said = [
+        parsed.short_description,
+        *(parsed.long_description or "").split("\n\n"),
+        *(p.description for p in parsed.params),
+    ]
+    assert not [part for part in said if plain(part) not in text]
+    assert not re.search(r"default: (\(|\)|\]|None|False)|--empty-", text), text
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_every_command_and_option(shell, capsys):
+    assert cli.run(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    options = {f"--{n.replace('_', '-')}" for n in inspect.signature(COMMANDS["simulate",].default_command).parameters}
+    words = {*cli.COMMANDS, *(options - {"--case", "--law"}), "stuffing", "surrogate"}
+    assert not {word for word in words if word.removeprefix("--") not in script}
+    checker = shutil.which(shell)
+    if checker is not None:
+        subprocess.run([checker, "-n"], input=script, text=True, check=True)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("oncology si", "simulate"), ("oncology train ev", "evaluate"), ("oncology fit --engine vo", "voxel")],
+)
+def test_bash_completes(typed, offered, capsys):
+    assert cli.run(["completion", "bash"]) == 0
+    words = typed.split()
+    line = f"COMP_WORDS=({typed}); COMP_CWORD={len(words) - 1}; _oncology; echo ${{COMPREPLY[@]}}"
+    script = f"{capsys.readouterr().out}\n{line}\n"
+    done = subprocess.run(["bash"], input=script, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [offered]
+
+
+def test_the_version_loads_no_library():
+    code = "import sys; sys.argv = ['oncology', '--version']\nfrom oncology.cli.main import main\n"
+    code += "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    version, loaded = done.stdout.splitlines()
+    own = {name.split(".")[0] for name in loaded.split()} - sys.stdlib_module_names
+    assert version == __version__
+    assert not own & {"cyclopts", "rich", "numpy", "pydantic", "h5py", "markdown_it"}
+    assert "oncology.cli.fit" not in loaded.split()
+
+
+def test_words_that_stand_anywhere(failing, capsys):
+    assert Voice.of(["fit", "--quiet", "case", "-v", "--out", "x"])[1] == ["fit", "case", "--out", "x"]
+    failing(errors.NumericalError("diverged"))
+    assert cli.run(["--quiet", "break"]) == 1
+    assert capsys.readouterr().err == "oncology: diverged\n"
+
+
 def test_one_command_does_not_import_the_others():
     code = "import sys; from oncology.cli.main import build_app; build_app(['doctor']); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
@@ -154,3 +237,10 @@ def test_module_and_command_are_the_same():
     from oncology import __version__
 
     assert done.stdout.strip() == __version__
+
+
+def test_an_old_encoding_ends_no_command():
+    program = "import sys; from oncology.cli.runtime import open_streams; open_streams(); print('\u2212310 mm\u00b2')"
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1:strict"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, env=environment)
+    assert done.stdout.decode("latin-1") == "?310 mm\u00b2\n"

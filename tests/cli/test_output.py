@@ -10,8 +10,9 @@ import sys
 import numpy as np
 import pytest
 
-from oncology.cli.output import progress, tell_notes
+from oncology.cli.output import closing, progress, tell_notes, time_left
 from oncology.cli.runtime import world
+from oncology.cli.voice import Voice, speaking
 from oncology.errors import OutputError
 from oncology.results.folder import MARKER, RESUME_HINT, json_lines, output_folder
 
@@ -236,3 +237,68 @@ def test_notes_are_for_terminals(capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     tell_notes(lambda: ["ses-01: voxels of 1 x 1 x 5 mm are thick"])
     assert capsys.readouterr().err == "note: ses-01: voxels of 1 x 1 x 5 mm are thick\n"
+
+
+def on_terminal(monkeypatch):
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
+
+
+def test_a_finished_command_says_where_what_and_next_on_a_terminal(tmp_path, capsys, monkeypatch):
+    def never():
+        raise AssertionError("not made in a pipe")
+
+    closing(tmp_path, never, tmp_path / "report.html", ("oncology view out",))
+    assert capsys.readouterr().out == ""
+    on_terminal(monkeypatch)
+    with speaking(Voice(quiet=True)):
+        closing(tmp_path, never)
+        tell_notes(never)
+    monkeypatch.setenv("PMI_RANK", "1")
+    closing(tmp_path, never)
+    assert capsys.readouterr().out == ""
+    monkeypatch.delenv("PMI_RANK")
+    closing(tmp_path, lambda: "rho 0.02 (0.01 to 0.04) 1/day", tmp_path / "report.html", ("oncology a", "oncology b"))
+    assert capsys.readouterr().out.splitlines() == [
+        "rho 0.02 (0.01 to 0.04) 1/day",
+        "",
+        f"results: {tmp_path}",
+        f"report:  {tmp_path / 'report.html'} (open it in a browser)",
+        "next:    oncology a",
+        "         oncology b",
+    ]
+
+
+def test_every_step_is_told_in_a_pipe_where_it_is_asked_for(tmp_path, capsys):
+    with speaking(Voice(verbose=True)), progress() as show:
+        show("mesh")
+        show("mesh", 0.2)
+        show("uncertainty", 0.55)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" s ")[1].split() for line in lines] == [["mesh"], ["55", "%", "uncertainty"]]
+
+
+def test_a_log_in_words_is_kept_and_continued(tmp_path, capsys):
+    path = tmp_path / "log.txt"
+    for words in (("fit", "a b"), ("fit", "a b", "--resume")):
+        with speaking(Voice(words=words)), progress(path) as show:
+            show("coarse mesh", 0.05)
+    first, step, second, again = path.read_text().splitlines()
+    assert first.endswith(": oncology fit 'a b'") and second.endswith(": oncology fit 'a b' --resume")
+    assert step.endswith("5 %  coarse mesh") and again.endswith("5 %  coarse mesh")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("fraction", "elapsed", "words"),
+    [
+        (None, 60.0, ""),
+        (0.01, 60.0, "1 %"),
+        (0.5, 1.0, "50 %"),
+        (0.25, 60.0, "25 %, about 3 min left"),
+        (0.9, 90.0, "90 %, about 10 s left"),
+        (1.0, 90.0, "100 %"),
+    ],
+)
+def test_time_left_is_told_once_it_can_be_known(fraction, elapsed, words):
+    assert time_left(fraction, elapsed).strip() == words
