@@ -40,9 +40,13 @@ KEPT = (
 )
 
 
+# The first patients of each stratum served to choose a constant of the intervals, so they cannot judge them.
+SEEN = 4
+
+
 def patients(count: int) -> list[tuple[str, int]]:
-    """Return stratum and number of the first patients, half of them from each stratum."""
-    return [(stratum, number) for number in range(1, count // 2 + 1) for stratum in "AB"]
+    """Return stratum and number of the patients, half of them from each stratum; those that were seen are left out."""
+    return [(stratum, number) for number in range(SEEN + 1, SEEN + count // 2 + 1) for stratum in "AB"]
 
 
 def fit_patient(case: Path, size: float) -> dict[str, Any]:

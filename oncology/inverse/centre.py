@@ -31,7 +31,7 @@ _FACTORS = (1.0, 0.5, 0.25)
 def centred(
     found: Identified,
     prior: GaussianPrior,
-    shift: Vector,
+    offsets: Vector,
     watch: Watch | None = None,
     log: Log = lambda stage, iteration, here: None,
 ) -> Identified:
@@ -40,16 +40,16 @@ def centred(
     Args:
         found: outcome of an identification.
         prior: prior of the unknowns.
-        shift: by how much the estimate is expected to move still under mesh refinement, (n,).
+        offsets: what the mesh may put the estimate off by, one independent error in each row, (m, n).
         watch: makes what looks at the tangents of a linearisation.
         log: called at every step.
     """
     for number in range(_ROUNDS):
-        plan = centring(found.x, found.information, prior, shift)
+        plan = centring(found.x, found.information, prior, offsets)
         if plan.reach <= _WORTH:
             break
         step = plan.step / max(1.0, float(np.abs(plan.step).max()) / _LONGEST)
-        moved = _moved(found, prior, shift, step, plan.value, watch)
+        moved = _moved(found, prior, offsets, step, plan.value, watch)
         if moved is None:
             break
         found = moved
@@ -58,7 +58,7 @@ def centred(
 
 
 def _moved(
-    found: Identified, prior: GaussianPrior, shift: Vector, step: Vector, value: float, watch: Watch | None
+    found: Identified, prior: GaussianPrior, offsets: Vector, step: Vector, value: float, watch: Watch | None
 ) -> Identified | None:
     """Take the longest part of a step that lowers the function; None where none of them does."""
     problem = found.here.problem
@@ -69,7 +69,7 @@ def _moved(
         except NumericalError:
             continue
         gradient = problem.noise * (here.derivative() - prior.gradient(x))
-        if centring_value(x, gradient, found.information, prior, shift) < value:
+        if centring_value(x, gradient, found.information, prior, offsets) < value:
             seen = None if watch is None else watch(here)
             info = information(residual_tables(here, seen), problem.space)
             growth = None if seen is None else seen.course()

@@ -43,6 +43,8 @@ _MARGIN_RANGE = (18.0, 45.0)  # mm
 CUT = 0.3
 # The solution moves by about h^2: from the fine mesh to none by this fraction of what it moved between the two.
 _REFINEMENT = 1.0 / (_COARSENING**2 - 1.0)
+# Standard deviation of what cells show of the seed's radius, in edges of a cell: two meshes agree on it and both err.
+_SHOWN_RADIUS = 0.15
 # Below this overlap with the whole tumour, one seed does not explain its shape.
 _SINGLE_SEED = 0.9
 # Its correction: growth times before the first scan (then lengths down to 2 sqrt(D/rho) still show), mm, mm.
@@ -145,8 +147,8 @@ def fit_case(
         return levels["fine"]
 
     def centred_at(found: Identified) -> tuple[Identified, Vector]:
-        shift = _REFINEMENT * (found.x - found.coarse)
-        return centred(found, unknowns.prior, shift, watch, log), shift
+        offsets = _mesh_errors(unknowns, found, settings.size)
+        return centred(found, unknowns.prior, offsets, watch, log), offsets
 
     given = {"whole": case.thresholds.oedema, "core": case.thresholds.core}
 
@@ -155,7 +157,7 @@ def fit_case(
         levels = {region: boundary_level(unknowns, here.x, region, level) for region, level in given.items()}
         return VolumeWatch(here.problem.space, levels)
 
-    identified, shift = centred_at(
+    identified, offsets = centred_at(
         identify(unknowns, coarse, fine, starts, log, save, resume, corrections=corrections, watch=watch)
     )
     warnings: list[str] = []
@@ -172,7 +174,7 @@ def fit_case(
             identified.coarse,
             identified.information.normal,
         )
-        again, shift = centred_at(
+        again, offsets = centred_at(
             identify(
                 unknowns,
                 coarse,
@@ -196,10 +198,21 @@ def fit_case(
             f"the density at the edge of the meshed region is {cut:.3f}: the tumour may reach beyond it; "
             "its parameters depend on that edge"
         )
-    outcome = _finish(case, settings, unknowns, identified, shift, levels["fine"], coarse, cut, warnings, tell)
+    outcome = _finish(case, settings, unknowns, identified, offsets, levels["fine"], coarse, cut, warnings, tell)
     if "coarse" in levels:
         levels["coarse"].destroy()
     return outcome
+
+
+def _mesh_errors(unknowns: ScalarMap, found: Identified, size: float) -> Vector:
+    """Return what the mesh may put the estimate off by, one independent error in each row, (m, n)."""
+    errors = [_REFINEMENT * (found.x - found.coarse)]
+    if "ln_seed_radius" in unknowns.names:
+        radius = np.zeros(unknowns.size)
+        column = unknowns.names.index("ln_seed_radius")
+        radius[column] = _SHOWN_RADIUS * size / np.exp(found.x[column])
+        errors.append(radius)
+    return np.stack(errors)
 
 
 def _finish(
@@ -207,7 +220,7 @@ def _finish(
     settings: FitSettings,
     unknowns: ScalarMap,
     identified: Identified,
-    shift: Vector,
+    offsets: Vector,
     level: Level,
     coarse: Callable[[], Level],
     cut: float,
@@ -216,7 +229,7 @@ def _finish(
 ) -> CaseFit:
     """Posterior, correction of the shape where one seed does not suffice, final run."""
     x = identified.x
-    laplace = posterior(x, identified.information, unknowns.prior, shift)
+    laplace = posterior(x, identified.information, unknowns.prior, offsets)
     single = _whole_overlap(identified)
     tumour, shape = unknowns.tumour(x), None
     if settings.shape and single < _SINGLE_SEED:

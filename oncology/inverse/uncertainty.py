@@ -139,17 +139,17 @@ def _clustered(tables: list[ResidualTable], space: CellSpace) -> Vector:
     return np.asarray(scores + 1e-3 * np.diag(np.diag(scores)))
 
 
-def posterior(mean: Vector, info: Information, prior: GaussianPrior, shift: Vector | None = None) -> Posterior:
+def posterior(mean: Vector, info: Information, prior: GaussianPrior, offsets: Vector | None = None) -> Posterior:
     """Join the data's information with the prior.
 
     Args:
         mean: the estimate, (n,).
         info: sums at the estimate.
         prior: prior of the unknowns.
-        shift: by how much the estimate is expected to move still under mesh refinement, (n,).
+        offsets: what the mesh may put the estimate off by, one independent error in each row, (m, n).
     """
     scale = prior.sd
-    data = _data_information(info, scale, shift)
+    data = _data_information(info, scale, offsets)
     strengths, directions = np.linalg.eigh(data)
     unit = np.eye(len(data))
     covariance = np.linalg.inv(data + unit)
@@ -163,21 +163,21 @@ def posterior(mean: Vector, info: Information, prior: GaussianPrior, shift: Vect
     )
 
 
-def _data_information(info: Information, scale: Vector, shift: Vector | None) -> Vector:
+def _data_information(info: Information, scale: Vector, offsets: Vector | None) -> Vector:
     """Return H S^-1 H in units of the prior's standard deviations, (n, n)."""
     normal = info.normal * np.outer(scale, scale)
-    scores = _scaled_scores(info, scale, shift)
+    scores = _scaled_scores(info, scale, offsets)
     data = normal @ np.linalg.solve(scores, normal)
     return np.asarray(0.5 * (data + data.T))
 
 
-def _scaled_scores(info: Information, scale: Vector, shift: Vector | None) -> Vector:
-    """Return S in units of the prior's standard deviations, with what the missing mesh refinement would cause."""
+def _scaled_scores(info: Information, scale: Vector, offsets: Vector | None) -> Vector:
+    """Return S in units of the prior's standard deviations, with what the mesh causes."""
     scores = info.scores * np.outer(scale, scale)
     scores = scores + 1e-12 * np.trace(scores) * np.eye(len(scores))
-    if shift is not None:
-        moved = scale * (info.normal @ shift)
-        scores = scores + np.outer(moved, moved)
+    if offsets is not None:
+        moved = scale[:, None] * (info.normal @ offsets.T)
+        scores = scores + moved @ moved.T
     return np.asarray(scores)
 
 
@@ -196,7 +196,7 @@ class Centring:
     reach: float
 
 
-def centring(x: Vector, info: Information, prior: GaussianPrior, shift: Vector | None = None) -> Centring:
+def centring(x: Vector, info: Information, prior: GaussianPrior, offsets: Vector | None = None) -> Centring:
     """Return the step from an estimate to the posterior mean with the weights of its covariance.
 
     In directions that the data determine well it is next to nothing. Where prior and data compete, the covariance of
@@ -206,21 +206,21 @@ def centring(x: Vector, info: Information, prior: GaussianPrior, shift: Vector |
         x: the estimate, (n,).
         info: sums there.
         prior: prior of the unknowns.
-        shift: by how much the estimate is expected to move still under mesh refinement, (n,).
+        offsets: what the mesh may put the estimate off by, one independent error in each row, (m, n).
     """
     scale = prior.sd
-    data = _data_information(info, scale, shift)
+    data = _data_information(info, scale, offsets)
     away = (x - prior.mean) / scale
-    weighted = np.linalg.solve(_scaled_scores(info, scale, shift), scale * info.gradient)
+    weighted = np.linalg.solve(_scaled_scores(info, scale, offsets), scale * info.gradient)
     total = data + np.eye(len(x))
     step = -np.linalg.solve(total, scale * (info.normal @ (scale * weighted)) + away)
     sd = np.sqrt(np.diag(np.linalg.inv(total)))
-    value = centring_value(x, info.gradient, info, prior, shift)
+    value = centring_value(x, info.gradient, info, prior, offsets)
     return Centring(scale * step, value, float(np.abs(step / sd).max()))
 
 
 def centring_value(
-    x: Vector, gradient: Vector, info: Information, prior: GaussianPrior, shift: Vector | None = None
+    x: Vector, gradient: Vector, info: Information, prior: GaussianPrior, offsets: Vector | None = None
 ) -> float:
     """Return `1/2 u' S^-1 u + 1/2 (x - mean)' P^-1 (x - mean)` at any x, with S of an estimate.
 
@@ -229,7 +229,7 @@ def centring_value(
         gradient: u = J' r there, (n,).
         info: sums at the estimate.
         prior: prior of the unknowns.
-        shift: by how much the estimate is expected to move still under mesh refinement, (n,).
+        offsets: what the mesh may put the estimate off by, one independent error in each row, (m, n).
     """
     scaled = prior.sd * gradient
-    return prior.value(x) + 0.5 * float(scaled @ np.linalg.solve(_scaled_scores(info, prior.sd, shift), scaled))
+    return prior.value(x) + 0.5 * float(scaled @ np.linalg.solve(_scaled_scores(info, prior.sd, offsets), scaled))

@@ -92,20 +92,24 @@ def example() -> Information:
     return Information(jacobian.T @ jacobian, RNG.normal(size=3), scores.T @ scores, 1.0, None)
 
 
-def errors_by_hand(info: Information, shift: np.ndarray | None) -> np.ndarray:
+def errors_by_hand(info: Information, offsets: np.ndarray | None) -> np.ndarray:
     """The covariance of the scores, in the unknowns' own units."""
     scores = info.scores + 1e-12 * np.trace(SD[:, None] * info.scores * SD) * np.diag(SD**-2)
-    return scores if shift is None else scores + np.outer(info.normal @ shift, info.normal @ shift)
+    for offset in () if offsets is None else offsets:
+        scores = scores + np.outer(info.normal @ offset, info.normal @ offset)
+    return scores
 
 
-SHIFTS = pytest.mark.parametrize("shift", [None, np.array([0.1, -0.2, 0.05])], ids=["at rest", "moving"])
+OFFSETS = pytest.mark.parametrize(
+    "offsets", [None, np.array([[0.1, -0.2, 0.05], [0.0, 0.0, 0.3]])], ids=["exact mesh", "two errors of the mesh"]
+)
 
 
-@SHIFTS
-def test_the_posterior_is_the_formula(shift):
+@OFFSETS
+def test_the_posterior_is_the_formula(offsets):
     info, mean = example(), np.array([1.0, 2.0, 3.0])
-    found = posterior(mean, info, PRIOR, shift)
-    data = info.normal @ np.linalg.inv(errors_by_hand(info, shift)) @ info.normal
+    found = posterior(mean, info, PRIOR, offsets)
+    data = info.normal @ np.linalg.inv(errors_by_hand(info, offsets)) @ info.normal
     np.testing.assert_allclose(found.covariance, np.linalg.inv(data + np.diag(SD**-2)), rtol=1e-9)
     np.testing.assert_allclose(found.data_covariance, np.linalg.inv(data + 1e-4 * np.diag(SD**-2)), rtol=1e-9)
     np.testing.assert_array_equal(found.mean, mean)
@@ -117,22 +121,22 @@ def test_the_posterior_is_the_formula(shift):
     assert found.data_sd(weights) == pytest.approx(np.sqrt(weights @ found.data_covariance @ weights))
 
 
-@SHIFTS
-def test_the_centre_is_the_gaussian_mean_of_prior_and_weighted_data(shift):
+@OFFSETS
+def test_the_centre_is_the_gaussian_mean_of_prior_and_weighted_data(offsets):
     """Scores u ~ N(H (x - true), S) and the prior: their mean by the textbook, seen from the estimate."""
     info, x = example(), np.array([0.7, 0.4, 1.0])
-    found = centring(x, info, PRIOR, shift)
-    scores = errors_by_hand(info, shift)
+    found = centring(x, info, PRIOR, offsets)
+    scores = errors_by_hand(info, offsets)
     data = info.normal @ np.linalg.solve(scores, info.normal)
     best = x - np.linalg.solve(info.normal, info.gradient)  # where the linear scores vanish
     precision = np.diag(SD**-2)
     mean = np.linalg.solve(data + precision, data @ best + precision @ PRIOR.mean)
     np.testing.assert_allclose(x + found.step, mean, rtol=1e-8)
-    sd = posterior(x, info, PRIOR, shift).covariance.diagonal() ** 0.5
+    sd = posterior(x, info, PRIOR, offsets).covariance.diagonal() ** 0.5
     assert found.reach == pytest.approx(np.abs(found.step / sd).max())
     # it is the minimum of the function that is told, along any direction
     values = [
-        centring_value(y, info.gradient + info.normal @ (y - x), info, PRIOR, shift)
+        centring_value(y, info.gradient + info.normal @ (y - x), info, PRIOR, offsets)
         for y in (mean, *(mean + 0.1 * RNG.normal(size=(5, 3))))
     ]
     assert min(values[1:]) > values[0] and found.value > values[0]

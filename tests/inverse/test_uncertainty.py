@@ -98,7 +98,7 @@ def test_unfinished_refinement_is_one_direction():
     info = replicate(space, design(space), 0.2 * np.random.default_rng(6).normal(size=len(space.volumes)))[1]
     still = posterior(np.zeros(3), info, VAGUE)
     shift = np.array([0.1, -0.2, 0.05])
-    moved = posterior(np.zeros(3), info, VAGUE, shift=shift)
+    moved = posterior(np.zeros(3), info, VAGUE, offsets=shift[None])
     np.testing.assert_allclose(
         moved.data_covariance - still.data_covariance, np.outer(shift, shift), rtol=1e-4, atol=1e-8
     )
