@@ -1,8 +1,7 @@
-"""`oncology case`: a case looked at before any fit, and a `case.toml` for images that are there."""
+"""`oncology case`: a case looked at before any fit, a `case.toml` for images that are there, cases of public data."""
 
 from __future__ import annotations
 
-import datetime
 import json
 import shlex
 import sys
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from oncology.cli.casedays import read_days
+from oncology.cli.caseimport import from_brats, from_lumiere, from_predictgbm
 from oncology.cli.output import closing
 from oncology.errors import ArgumentError, CaseError, OutputError
 from oncology.parallel import launched_rank
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["case", "check", "init"]
 
-case = App(name="case", help="Look at a case before a fit, or write its case.toml.")
+case = App(name="case", help="Look at a case before a fit, write its case.toml, or make it from a public data set.")
+for command in (from_brats, from_lumiere, from_predictgbm):
+    case.command(command)
 
 Values = Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative="")]
 CLASSES = ("necrosis", "oedema", "enhancing", "cavity")
@@ -136,24 +139,13 @@ def _draft(
     days = days or tuple(_asked("--days", f"Day of {name}, or its date (2023-11-05)") for name in sessions)
     if len(days) != len(sessions):
         raise ArgumentError("days", f"are {len(days)} for the sessions {', '.join(sessions)}: give one for each")
-    read = [_day(day) for day in days]
+    read = read_days(days)
     if not labels and not table:
         table = _asked("--table", f"Label table ({', '.join(NAMED_TABLES)})")
     if table:
         named_table(table)
-    if len({type(day) for day in read}) > 1:
-        raise ArgumentError("days", f"{' '.join(days)} are days and dates: give days everywhere, or dates everywhere")
     ordered = sorted(zip(sessions, read, strict=True), key=itemgetter(1))
     return Draft(subject, tuple(ordered), table, labels, thresholds)
-
-
-def _day(text: str) -> float | datetime.date:
-    for read in (float, datetime.date.fromisoformat):
-        try:
-            return read(text)
-        except ValueError:
-            continue
-    raise ArgumentError("days", f"{text!r} is neither a number of days nor a date such as 2023-11-05")
 
 
 def _asked(option: str, question: str) -> str:

@@ -29,6 +29,7 @@ class Draft:
         table: name of a label table; None: `labels` are given.
         labels: values by class, of the classes that exist.
         thresholds: cell density at the boundary of the whole tumour and of the core, 0..1.
+        resections: days, in the calendar of the sessions.
     """
 
     subject: str
@@ -36,6 +37,7 @@ class Draft:
     table: str | None = None
     labels: Mapping[str, Sequence[int]] = field(default_factory=dict)
     thresholds: tuple[float, float] = (0.25, 0.6)
+    resections: tuple[float | datetime.date, ...] = ()
 
 
 def find_subject(root: Path) -> str | None:
@@ -62,6 +64,7 @@ def case_text(path: Path, draft: Draft) -> str:
     labels = f"table = {json.dumps(draft.table)}" if draft.table else ""
     labels += "".join(f"{name} = {list(values)}\n" for name, values in draft.labels.items())
     sessions = "".join(f"\n[[session]]\nid = {json.dumps(name)}\nday = {day}\n" for name, day in draft.sessions)
+    sessions += "".join(f'\n[[treatment]]\nkind = "resection"\nday = {day}\n' for day in draft.resections)
     whole, core = draft.thresholds
     text = (
         f"[subject]\nid = {json.dumps(draft.subject)}\n\n"

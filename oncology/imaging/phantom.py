@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from oncology.imaging.template import mni152_tissue
 from oncology.imaging.volume import Volume, write_volume
 
 __all__ = ["Phantom", "grow_phantom", "write_demo_case", "write_phantom_case"]
@@ -116,11 +117,7 @@ def write_phantom_case(
 
 def write_demo_case(root: Path) -> None:
     """Write the synthetic patient of `oncology demo`: a tumour in the MNI152 brain with two scans, as a case folder."""
-    from nilearn.datasets import load_mni152_gm_template, load_mni152_wm_template
-
-    images = [load(resolution=1) for load in (load_mni152_wm_template, load_mni152_gm_template)]
-    white, grey = (Volume(np.clip(i.get_fdata(dtype=np.float32), 0.0, 1.0), i.affine) for i in images)
-    grey = grey.with_data(np.minimum(grey.data, 1.0 - white.data))
+    white, grey = mni152_tissue()
     phantom = Phantom(
         diffusion_white=0.22,
         diffusion_grey=0.022,

@@ -1,8 +1,10 @@
-"""Inputs of the PREDICT-GBM benchmark as a case: `NNNNN-{gm,wm,csf,tumorseg}.nii.gz` and, if present, `-pet`.
+"""Patients of PREDICT-GBM as cases: the inputs of its benchmark, and what its preprocessing leaves.
 
-The benchmark (github.com/BrainLesion/PredictGBM) mounts a folder with one `Patient-NNNNN` and takes one density image
-`NNNNN.nii.gz` back, which it clips to 0..1 and ranks by. Segmentations hold necrosis 1, oedema 2, enhancing tumour 3
-(4 in older ones); tissue maps are probabilities.
+The benchmark (github.com/BrainLesion/PredictGBM) mounts a folder with one `Patient-NNNNN`, which holds
+`NNNNN-{gm,wm,csf,tumorseg}.nii.gz` and perhaps `-pet`, and takes one density image `NNNNN.nii.gz` back, which it clips
+to 0..1 and ranks by. The preprocessing leaves `PATIENT/ses-preop` and, with a later recurrence in the same space,
+`ses-followup`. Segmentations hold necrosis 1, oedema 2, enhancing tumour 3 (4 in older ones); tissue maps are
+probabilities.
 """
 
 from __future__ import annotations
@@ -18,6 +20,12 @@ from oncology.imaging.volume import Volume, read_volume, write_volume
 
 __all__ = ["BenchmarkPatient", "find_patients", "write_benchmark_case"]
 
+PREPROCESSED = {
+    **{kind: f"ses-preop/tissue_segmentation/{kind}_pbmap.nii.gz" for kind in ("gm", "wm", "csf")},
+    "tumorseg": "ses-preop/tumor_segmentation/tumor_seg.nii.gz",
+    "t1": "ses-preop/skull_stripped/t1c_skullstripped.nii.gz",
+    "recurrence": "ses-followup/longitudinal/recurrence_preop.nii.gz",
+}
 NEEDED = ("gm", "wm", "csf", "tumorseg")
 SEGMENTATION = "-tumorseg.nii.gz"
 SESSION = "ses-01"
@@ -36,13 +44,16 @@ day = 0.0
 
 @dataclass(frozen=True)
 class BenchmarkPatient:
-    """A patient of the benchmark: its number and its folder."""
+    """A patient of the benchmark: its number, its folder, and whether that is what the preprocessing left."""
 
     number: str
     folder: Path
+    preprocessed: bool = False
 
     def path(self, kind: str) -> Path:
-        """Return the image of a kind: "gm", "wm", "csf", "tumorseg" or "pet"."""
+        """Return the image of a kind: "gm", "wm", "csf", "tumorseg", "pet", "t1" or "recurrence"."""
+        if self.preprocessed and kind in PREPROCESSED:
+            return self.folder / PREPROCESSED[kind]
         return self.folder / f"{self.number}-{kind}.nii.gz"
 
 
@@ -57,21 +68,30 @@ def find_patients(folder: Path) -> tuple[BenchmarkPatient, ...]:
     # names that begin with a dot are twins that macOS leaves on shared disks
     own = sorted(folder.glob(f"[!.]*{SEGMENTATION}"))
     found = own or sorted(folder.glob(f"[!.]*/[!.]*{SEGMENTATION}"))
-    if not found:
-        raise CaseError(f"{folder}: holds no NNNNN{SEGMENTATION}: give a folder of the PREDICT-GBM layout")
     patients = tuple(BenchmarkPatient(path.name.removesuffix(SEGMENTATION), path.parent) for path in found)
+    if not patients:
+        homes = (
+            [folder] if (folder / "ses-preop").is_dir() else sorted(p.parent for p in folder.glob("[!.]*/ses-preop"))
+        )
+        patients = tuple(BenchmarkPatient(home.resolve().name, home, preprocessed=True) for home in homes)
+    if not patients:
+        raise CaseError(
+            f"{folder}: holds neither NNNNN{SEGMENTATION} nor ses-preop: give a folder of the PREDICT-GBM layout"
+        )
     folders = [patient.folder for patient in patients]
     for patient in patients:
         if folders.count(patient.folder) > 1:
             raise CaseError(f"{patient.folder}: holds several segmentations: give each patient a folder")
-        missing = [patient.path(kind).name for kind in NEEDED if not patient.path(kind).is_file()]
+        missing = [
+            str(patient.path(kind).relative_to(patient.folder)) for kind in NEEDED if not patient.path(kind).is_file()
+        ]
         if missing:
             raise CaseError(f"{patient.folder}: lacks {', '.join(missing)}: put them there")
     return patients
 
 
 def write_benchmark_case(patient: BenchmarkPatient, root: Path) -> None:
-    """Write a patient's images as a case folder of one session, its PET as the session's tracer image if it has one.
+    """Write a patient's images as a case folder of one session, with its PET, T1 and recurrence if it has them.
 
     The three tissue maps are scaled to a sum of at most one.
 
@@ -93,6 +113,11 @@ def write_benchmark_case(patient: BenchmarkPatient, root: Path) -> None:
     _copy(patient.path("tumorseg"), scan)
     if patient.path("pet").is_file():
         _copy(patient.path("pet"), root / SESSION / "pet" / f"{stem}_{SESSION}_trc-FET_pet.nii.gz")
+    if patient.path("t1").is_file():
+        _copy(patient.path("t1"), root / "anat" / f"{stem}_T1w.nii.gz")
+    if patient.path("recurrence").is_file():
+        later = root / "ses-followup" / "anat" / f"{stem}_ses-followup_desc-tumor_mask.nii.gz"
+        _copy(patient.path("recurrence"), later)
     (root / "case.toml").write_text(TOML.format(id=identity), encoding="utf-8")
 
 

@@ -5,11 +5,12 @@ import io
 import json
 import tomllib
 
+import numpy as np
 import pytest
 
 from oncology.cli import main as cli
 from oncology.imaging import Case
-from tests.cases import Scan, write_case
+from tests.cases import Scan, centres, grid, save, write_case
 
 SECOND = Scan("ses-02", 40.0, whole=20.0, core=0.0)
 
@@ -107,3 +108,61 @@ def test_init_replaces_nothing_unasked(case_path, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert cli.run(["case", "init", str(tmp_path / "empty"), "--subject", "x", "--days", "0"]) == 2
     assert "holds no segmentation" in said(capsys)[1]
+
+
+@pytest.fixture
+def scans(case_path):
+    """Two scans of a patient in the layout of BraTS 2024, with the maps of the tissue beside the first."""
+    data = case_path.parent / "data"
+    for number, session in ((100, "ses-01"), (101, "ses-02")):
+        home = data / f"BraTS-GLI-00005-{number}"
+        home.mkdir(parents=True)
+        source = case_path / session / "anat" / f"{case_path.name}_{session}_desc-tumor_dseg.nii.gz"
+        (home / f"{home.name}-seg.nii.gz").write_bytes(source.read_bytes())
+    for tissue, name in (("WM", "wm"), ("GM", "gm")):
+        source = case_path / "anat" / f"{case_path.name}_label-{tissue}_probseg.nii.gz"
+        (data / "BraTS-GLI-00005-100" / f"{name}.nii.gz").write_bytes(source.read_bytes())
+    return data
+
+
+def test_a_public_patient_becomes_a_case_that_check_reads(scans, tmp_path, capsys):
+    out = tmp_path / "sub-00005"
+    assert cli.run(["case", "from-brats", str(scans), "--out", str(out), "--days", "2024-01-01", "2024-02-10"]) == 0
+    printed, err = said(capsys)
+    assert err == "" and printed.splitlines() == [str(out), f"next: oncology case check {out}"]
+    assert cli.run(["case", "check", str(out)]) == 0
+    case = Case.read(out)
+    assert (case.id, case.days, case.labels.name) == ("BraTS-GLI-00005", (0.0, 40.0), "brats2024-posttreatment")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "--days are 0 for the scans 100, 101"),
+        (["--days", "0", "soon"], "--days 'soon' is neither a number of days nor a date"),
+        (["--days", "40", "0"], "must be later than"),
+        (["--sessions", "100", "--white", "none.nii.gz"], "none.nii.gz: no such file: correct --white"),
+        (["--sessions", "101"], "--white is missing: the data set has no maps of white and grey matter"),
+    ],
+)
+def test_what_a_public_patient_lacks_is_said_in_one_line(scans, tmp_path, capsys, words, says):
+    assert cli.run(["case", "from-brats", str(scans), "--out", str(tmp_path / "out"), *words]) == 2
+    out, err = said(capsys)
+    assert out == "" and says in err and err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_lumiere_takes_the_template_in_its_own_space(tmp_path, capsys):
+    home = tmp_path / "Patient-007" / "week-000"
+    mask = home / "DeepBraTumIA-segmentation" / "atlas" / "segmentation" / "seg_mask.nii.gz"
+    shape, affine = grid(4.0)
+    distance = np.linalg.norm(centres(shape, affine) - np.array([-28.0, -20.0, 28.0]), axis=-1)
+    save(mask, np.where(distance < 8.0, 1, np.where(distance < 14.0, 3, 0)).astype(np.uint8), affine)
+    out = tmp_path / "case"
+    assert cli.run(["case", "from-lumiere", str(home.parent), "--out", str(out), "--template"]) == 0
+    assert "note: days are known to the week only" in said(capsys)[1]
+    case = Case.read(out)
+    assert case.id == "Patient-007" and case.sessions[0].core_state == "drawn"
+    words = ["--template", "--segmentation", "hd-glio"]
+    assert cli.run(["case", "from-lumiere", str(home.parent), "--out", str(tmp_path / "b"), *words]) == 2
+    assert "--template stands for --white and --grey" in said(capsys)[1]

@@ -9,6 +9,7 @@ import pytest
 from oncology.errors import CaseError, InputError
 from oncology.imaging import Case, read_volume
 from oncology.imaging.predictgbm import find_patients, write_benchmark_case
+from oncology.imaging.recurrence import find_recurrences
 from tests.cases import save, write_case
 
 NUMBER = "00017"
@@ -80,7 +81,7 @@ def test_maps_that_sum_above_one_are_scaled(tmp_path, source):
     ("damage", "words"),
     [
         (lambda root: (root / f"{NUMBER}-csf.nii.gz").unlink(), f"lacks {NUMBER}-csf.nii.gz"),
-        (lambda root: (root / f"{NUMBER}-tumorseg.nii.gz").unlink(), "holds no NNNNN-tumorseg"),
+        (lambda root: (root / f"{NUMBER}-tumorseg.nii.gz").unlink(), "holds neither NNNNN-tumorseg"),
         (lambda root: shutil.copy(root / f"{NUMBER}-tumorseg.nii.gz", root / "2-tumorseg.nii.gz"), "several"),
         (lambda root: shutil.rmtree(root), "no such folder"),
     ],
@@ -98,3 +99,31 @@ def test_a_damaged_image_is_named(tmp_path, source):
     (root / f"{NUMBER}-gm.nii.gz").write_bytes(b"nothing")
     with pytest.raises(InputError, match=f"{NUMBER}-gm"):
         write_benchmark_case(find_patients(root)[0], tmp_path / "case")
+
+
+def test_what_the_preprocessing_leaves_is_read_too(tmp_path, source):
+    """PATIENT/ses-preop with the tissue's maps, and the recurrence in the space of the first scan."""
+    given = benchmark(tmp_path / "io", source)
+    home = tmp_path / "predict_gbm" / "Patient-001"
+    places = {
+        **{kind: f"ses-preop/tissue_segmentation/{kind}_pbmap.nii.gz" for kind in ("gm", "wm", "csf")},
+        "tumorseg": "ses-preop/tumor_segmentation/tumor_seg.nii.gz",
+    }
+    for kind, place in places.items():
+        (home / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(given / f"{NUMBER}-{kind}.nii.gz", home / place)
+    later = source / "ses-02" / "anat" / f"{source.name}_ses-02_desc-tumor_dseg.nii.gz"
+    (home / "ses-followup" / "longitudinal").mkdir(parents=True)
+    shutil.copy(later, home / "ses-followup" / "longitudinal" / "recurrence_preop.nii.gz")
+    (patient,) = find_patients(tmp_path / "predict_gbm")
+    assert patient.number == "Patient-001" and find_patients(home) == (patient,)
+    write_benchmark_case(patient, tmp_path / "case")
+    case, original = Case.read(tmp_path / "case"), Case.read(source)
+    assert case.id == "Patient001"
+    assert np.array_equal(case.sessions[0].regions["whole"].data, original.sessions[0].regions["whole"].data)
+    (recurrence,) = find_recurrences(case)
+    assert recurrence.name == "ses-followup"
+    assert recurrence.parts["all"].data.sum() == original.sessions[1].regions["whole"].data.sum()
+    (home / places["csf"]).unlink()
+    with pytest.raises(CaseError, match=r"lacks ses-preop/tissue_segmentation/csf_pbmap\.nii\.gz"):
+        find_patients(home)
