@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from oncology.model.growth import Gompertz as Gompertz
     from oncology.model.growth import Logistic as Logistic
     from oncology.model.tumour import Tumour as Tumour
+    from oncology.results.verdict import Verdict as Verdict
     from oncology.voxel.engine import Voxels as Voxels
 
 __version__ = "0.1.0"
@@ -50,6 +51,7 @@ _PATIENTS = {
     "Prediction": "oncology.api.prediction",
     "Simulated": "oncology.api.simulation",
     "Tumour": "oncology.model.tumour",
+    "Verdict": "oncology.results.verdict",
     "fit": "oncology.api.patients",
     "load": "oncology.api.patients",
     "read_case": "oncology.api.patients",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from oncology.api.prediction import Prediction
     from oncology.imaging import Case
     from oncology.results.schema import Estimate
+    from oncology.results.verdict import Verdict
 
 __all__ = ["Fit"]
 
@@ -50,6 +51,13 @@ class Fit:
     def estimate(self) -> Estimate:
         """The estimate: `fit.estimate.proliferation.value`, `.interval`, `.unit`, `.identified`, and so on."""
         return self.results.estimate
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the model explains the scans: `fit.verdict.level`, `.reasons`; if not, no value is identified."""
+        from oncology.results.verdict import verdict_of
+
+        return verdict_of(self.estimate)
 
     @property
     def case(self) -> Case | None:

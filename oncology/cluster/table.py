@@ -23,6 +23,7 @@ from oncology.cluster.store import RESULT, StateName, Store, TaskState, write_wh
 from oncology.cluster.tasks import Task
 from oncology.inverse.estimate import NORMAL_95
 from oncology.results.schema import REGIONS, Estimate
+from oncology.results.verdict import Verdict, verdict_of
 from oncology.text import number, symbols
 
 __all__ = ["COLUMNS", "CohortRow", "read_rows", "table_csv", "table_html", "write_tables"]
@@ -85,6 +86,11 @@ class CohortRow:
         return [value for value in values if value is not None]
 
     @property
+    def verdict(self) -> Verdict | None:
+        """Whether the model explains the scans; None unless the fit is finished."""
+        return None if self.estimate is None else verdict_of(self.estimate)
+
+    @property
     def report(self) -> str:
         """Address of the case's report relative to the table; empty if there is none."""
         return f"{self.task.name}/report.html" if (self.task.out / "report.html").is_file() else ""
@@ -102,7 +108,7 @@ class CohortRow:
 
 def _columns() -> dict[str, str]:
     """Return every column of the CSV with its unit."""
-    columns = {name: "" for name in ("case", "variant", "state", "status")}
+    columns = {name: "" for name in ("case", "variant", "state", "status", "verdict")}
     for name in SCALARS:
         unit = {**RATES, **DERIVED, "seed_radius": "mm", "onset": "day"}[name]
         columns |= {f"{name}{end}": unit for end in ("", "_low", "_high")}
@@ -166,7 +172,12 @@ def _cells(row: CohortRow) -> dict[str, Cell]:
         if dice := row.dice(region):
             cells |= {f"dice_{region}_mean": statistics.fmean(dice), f"dice_{region}_lowest": min(dice)}
     mesh, run = estimate.mesh, estimate.run
-    cells |= {"status": estimate.status, "sessions": len(estimate.dice), "misfit": estimate.misfit}
+    cells |= {
+        "verdict": verdict_of(estimate).level,
+        "status": estimate.status,
+        "sessions": len(estimate.dice),
+        "misfit": estimate.misfit,
+    }
     cells |= {"iterations": estimate.iterations, "mesh_size": mesh.get("size_mm"), "vertices": mesh.get("vertices")}
     cells |= {"ranks": run.get("ranks"), "run_time": run.get("seconds"), "memory": run.get("peak_memory_gb")}
     return cells | {"warnings": "; ".join(estimate.warnings)}
@@ -232,7 +243,10 @@ def _place(value: float, scale: tuple[float, float]) -> float:
 
 
 def _summary(rows: Sequence[CohortRow]) -> list[dict[str, Cell]]:
-    """Return median and range of every quantity by variant, over the cases whose data determine it."""
+    """Return median and range of every quantity by variant, over the cases whose data determine it.
+
+    A fit that does not explain its scans adds its overlap, and nothing else.
+    """
     lines: list[dict[str, Cell]] = []
     for variant in dict.fromkeys(row.task.variant for row in rows):
         own = [row for row in rows if row.task.variant == variant]
@@ -241,6 +255,7 @@ def _summary(rows: Sequence[CohortRow]) -> list[dict[str, Cell]]:
                 row.quantities[name].value
                 for row in own
                 if name in row.quantities and row.quantities[name].identified is not False
+                if row.verdict is not None and not row.verdict.voids
             ]
             if values:
                 line: dict[str, Cell] = {"variant": variant, "name": name.replace("_", " "), "unit": unit}

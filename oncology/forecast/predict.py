@@ -24,6 +24,7 @@ from oncology.results.files import Results
 from oncology.results.images import density_image, session_density, tissue_raster
 from oncology.results.prediction import PredictionResults
 from oncology.results.schema import PACE, SCHEMA, Curve, Growth, PredictionRecord
+from oncology.results.verdict import verdict_of
 from oncology.results.versions import versions
 from oncology.text import Progress, silent
 
@@ -218,7 +219,9 @@ def _content(results: Results, case: Case, plan: Plan, course: Course, ranks: in
 
     days, forecast = np.array(course.forecast.days), course.forecast
     uncertainty: dict[str, Any] = {"method": "linearised"}
-    notes = list(course.notes)
+    found = verdict_of(results.estimate)
+    notes = [f"{found.words}: what is predicted from this fit has no basis"] if found.voids else []
+    notes += course.notes
     engine = results.config.get("settings", {}).get("engine", "fem")
     if engine != "fem":
         notes.append(
@@ -237,6 +240,7 @@ def _content(results: Results, case: Case, plan: Plan, course: Course, ranks: in
         "schema": SCHEMA,
         "case": case.id,
         "fit": "" if results.out is None else str(results.out),
+        "verdict": found.level,
         "last_session": {"id": case.sessions[-1].id, "day": case.sessions[-1].day},
         "days": list(plan.days),
         "thresholds": {"oedema": results.threshold["whole"], "core": results.threshold["core"]},

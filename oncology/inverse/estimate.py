@@ -1,8 +1,8 @@
 """What an identification means in physical units: values, deviations, intervals, and what the data cannot tell.
 
 Logarithms are normal in the posterior, so intervals of positive quantities are `value * exp(+- 1.96 sd_log)`. A value
-counts as identified if the data alone determine it (`Posterior.identified`); otherwise it comes from the prior, and
-the combinations that the data do determine are reported beside it.
+counts as identified if the data alone determine it (`Posterior.identified`); otherwise it comes from the prior, or
+the data add little, and the combinations that they do determine are reported beside it.
 """
 
 from __future__ import annotations

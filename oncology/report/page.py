@@ -40,6 +40,7 @@ from oncology.report.words import (
 )
 from oncology.results.files import Results
 from oncology.results.schema import REGIONS
+from oncology.results.verdict import verdict_of
 from oncology.text import number, plain, symbols
 
 __all__ = ["Picture", "compose", "fill", "flat", "write_page", "write_report", "written"]
@@ -107,6 +108,7 @@ def compose(results: Results) -> str:
             "labels": _labels(results.case),
             "treatments": _treatments(results),
             "cards": list(_cards(results)),
+            "verdict": verdict_of(estimate),
             "headline": headline(estimate),
             "parameters": parameter_rows(estimate),
             "combinations": combination_rows(estimate),

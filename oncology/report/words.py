@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from oncology.inverse.estimate import NORMAL_95
+from oncology.report.priors import Source, Update, physical, sources, updates
 from oncology.results.schema import PACE, Combination, Estimate, Parameter, log_interval
+from oncology.results.verdict import verdict_of
 from oncology.text import number, span, symbols
 
 __all__ = [
@@ -54,8 +56,10 @@ class Row:
         interval: 95 % interval, without unit.
         unit: for both.
         determined: whether the data determine it.
-        bar: left and right end of the interval on a logarithmic scale from 1/8 to 8 times the estimate, 0..100; None
-            for what has no logarithm.
+        bar: left and right end of the interval on a logarithmic scale from 1/8 to 8 times the estimate (of the time
+            since onset, for the day of onset), 0..100; None for what has no logarithm.
+        prior: the same of the prior; None where it is not known.
+        source: where the value comes from: "scans", "prior", or "little" where the scans add little.
     """
 
     name: str
@@ -65,6 +69,8 @@ class Row:
     unit: str
     determined: bool
     bar: tuple[float, float] | None
+    prior: tuple[float, float] | None = None
+    source: Source = "scans"
 
 
 def formula(text: str) -> Markup:
@@ -79,12 +85,16 @@ def direction(text: str) -> str:
 
 def parameter_rows(estimate: Estimate) -> list[Row]:
     """Return a row for each parameter, in the order of `estimate.json`."""
-    return [_parameter_row(name, parameter, estimate) for name, parameter in estimate.parameters.items()]
+    changes, known_from = updates(estimate), sources(estimate)
+    return [
+        _parameter_row(name, parameter, estimate, changes.get(name), known_from[name])
+        for name, parameter in estimate.parameters.items()
+    ]
 
 
-def _parameter_row(name: str, parameter: Parameter, estimate: Estimate) -> Row:
+def _parameter_row(name: str, parameter: Parameter, estimate: Estimate, change: Update | None, source: Source) -> Row:
     words, symbol = NAMES.get(name, (name.replace("_", " "), ""))
-    bar = None
+    bar = prior = None
     if isinstance(parameter.value, tuple):
         value = ", ".join(number(x) for x in parameter.value)
         spread = parameter.sd if isinstance(parameter.sd, tuple) else ()
@@ -95,22 +105,30 @@ def _parameter_row(name: str, parameter: Parameter, estimate: Estimate) -> Row:
         interval = "–" if ends is None else span(*ends)
         if ends is not None and parameter.sd_log is not None:
             bar = _bar(parameter.value, ends)
-    return Row(words, symbol, value, interval, symbols(parameter.unit), parameter.identified, bar)
+    if change is not None:
+        prior, bar = map(_placed, change.ends)
+    return Row(words, symbol, value, interval, symbols(parameter.unit), parameter.identified, bar, prior, source)
 
 
 def _bar(value: float, ends: tuple[float, float]) -> tuple[float, float] | None:
     if value <= 0 or ends[0] <= 0:
         return None
-    low, high = (50.0 * (1.0 + math.log(end / value) / WIDEST) for end in ends)
-    return max(low, 0.0), min(high, 100.0)
+    return _placed((math.log(ends[0] / value), math.log(ends[1] / value)))
+
+
+def _placed(ends: tuple[float, float]) -> tuple[float, float]:
+    """Ends of a logarithm as places on a bar, 0..100."""
+    low, high = (min(max(50.0 * (1.0 + end / WIDEST), 0.0), 100.0) for end in ends)
+    return low, high
 
 
 def combination_rows(estimate: Estimate) -> list[Row]:
     """Return a row for each combination of parameters."""
-    rows = []
+    rows, changes = [], updates(estimate)
     for combination in estimate.combinations:
         ends = log_interval(combination.value, combination.sd_log)
         words, formula = _split_formula(combination.name)
+        change = changes.get(words)
         rows.append(
             Row(
                 words,
@@ -120,6 +138,8 @@ def combination_rows(estimate: Estimate) -> list[Row]:
                 symbols(combination.unit),
                 combination.identified,
                 _bar(combination.value, ends),
+                None if change is None else _placed(change.ends[0]),
+                "scans" if combination.identified else "little",
             )
         )
     return rows
@@ -137,6 +157,9 @@ def _split_formula(name: str) -> tuple[str, str]:
 
 def headline(estimate: Estimate) -> list[str]:
     """Say the outcome in two sentences."""
+    found = verdict_of(estimate)
+    if found.voids:
+        return [f"{found.words[0].upper()}{found.words[1:]}: the numbers below do not describe this tumour."]
     sentences = []
     onset, speed = estimate.parameters.get("onset"), estimate.derived.get("front_speed")
     if onset is not None and isinstance(onset.value, float) and speed is not None:
@@ -171,8 +194,12 @@ def _determined(estimate: Estimate) -> str:
 
 def _unknown(estimate: Estimate) -> list[str]:
     """Names, in words, of the parameters that the data do not determine."""
-    names = _not_identified(estimate)
-    return [NAMES.get(name, (name.replace("_", " "), ""))[0].partition(" (")[0] for name in names]
+    return [_in_words(name) for name in _not_identified(estimate)]
+
+
+def _in_words(name: str) -> str:
+    """A parameter's name in words, without remarks in brackets."""
+    return NAMES.get(name, (name.replace("_", " "), ""))[0].partition(" (")[0]
 
 
 def seed_words(estimate: Estimate) -> str:
@@ -199,14 +226,17 @@ def seed_words(estimate: Estimate) -> str:
 
 
 def verdict(estimate: Estimate) -> str:
-    """Say in one line whether the fit can be trusted: convergence, agreement with the scans, what is not determined."""
-    given = (estimate.model_extra or {}).get("verdict")
+    """Say in one line whether the fit can be trusted: verdict, convergence, overlap, what is not determined."""
+    found = verdict_of(estimate)
     overlaps = [regions["whole"] for regions in estimate.dice.values() if regions.get("whole") is not None]
     dice = f", Dice of the whole tumour {', '.join(number(value, 2) for value in overlaps)}" if overlaps else ""
-    unknown = _unknown(estimate)
-    determined = f"the scans determine {_determined(estimate)}"
-    told = f"not determined by the scans: {_listed(unknown)}" if unknown else determined
-    return f"Verdict: {given + ', ' if isinstance(given, str) else ''}{estimate.status}{dice}; {told}"
+    if found.voids:
+        told = "no value counts as determined"
+    else:
+        unknown = _unknown(estimate)
+        determined = f"the scans determine {_determined(estimate)}"
+        told = f"not determined by the scans: {_listed(unknown)}" if unknown else determined
+    return f"Verdict: {found.level.replace('_', ' ')}, {estimate.status}{dice}; {told}"
 
 
 def cannot_tell(estimate: Estimate, sessions: int) -> list[str]:
@@ -216,16 +246,16 @@ def cannot_tell(estimate: Estimate, sessions: int) -> list[str]:
         estimate: contents of `estimate.json`.
         sessions: number of fitted scans.
     """
+    found = verdict_of(estimate)
+    if found.voids:
+        return [
+            f"{found.words[0].upper()}{found.words[1:]}, so that no value counts as determined, however narrow its "
+            f"interval: {'; '.join(found.reasons)}."
+        ]
     unknown = _not_identified(estimate)
     if not unknown:
         return [f"The scans determine {_determined(estimate)} by themselves; the prior assumptions add little."]
-    names = _unknown(estimate)
-    listed = _listed(names, "or")
-    rests = "The value given for it comes" if len(names) == 1 else "The values given for them come"
-    sentences = [
-        f"The scans do not determine {listed}. {rests} from the prior assumption, and any other inside the "
-        "95 % interval explains the scans about as well."
-    ]
+    sentences = [*_from_prior(estimate, unknown), *_little(estimate, unknown)]
     sentences += _why(unknown, sessions)
     known = [c for c in estimate.combinations if c.identified]
     if known:
@@ -233,6 +263,35 @@ def cannot_tell(estimate: Estimate, sessions: int) -> list[str]:
     vague = [_split_formula(c.name)[0] for c in estimate.combinations if not c.identified]
     if vague:
         sentences.append(f"Not determined either: {_listed(vague)}.")
+    return sentences
+
+
+def _from_prior(estimate: Estimate, unknown: Sequence[str]) -> list[str]:
+    """What the scans leave where the prior has it."""
+    known_from = sources(estimate)
+    names = [_in_words(name) for name in unknown if known_from[name] == "prior"]
+    if not names:
+        return []
+    rests = "The value given for it comes" if len(names) == 1 else "The values given for them come"
+    return [
+        f"The scans do not determine {_listed(names, 'or')}. {rests} from the prior assumption, and any other inside "
+        "the 95 % interval explains the scans about as well."
+    ]
+
+
+def _little(estimate: Estimate, unknown: Sequence[str]) -> list[str]:
+    """What the scans move away from the prior, without narrowing it down."""
+    changes, known_from = updates(estimate), sources(estimate)
+    sentences = []
+    for name in unknown:
+        value, ends = estimate.parameters[name].value, estimate.interval(name)
+        if known_from[name] != "little" or ends is None or isinstance(value, tuple):
+            continue
+        before = number(physical(estimate, name, changes[name].prior[0]))
+        sentences.append(
+            f"The scans add little about {_in_words(name)}: they move it from {before}, the prior assumption, to "
+            f"{number(value)}, and leave {span(*ends)} {symbols(estimate.parameters[name].unit)} open."
+        )
     return sentences
 
 

@@ -10,8 +10,9 @@ import numpy as np
 
 import oncology
 from oncology.imaging import Case, Volume
-from oncology.imaging.metrics import dice, volume_ml
+from oncology.imaging.metrics import dice, surface_area, volume_ml
 from oncology.inverse.estimate import combinations, parameter_quantities, seed_sd
+from oncology.inverse.residual import Residual, boundary_residual
 from oncology.model.laws import law_name, law_parameters
 from oncology.model.trajectory import Trajectory
 from oncology.parallel import on_root
@@ -19,6 +20,7 @@ from oncology.results.files import Results
 from oncology.results.fitted import FittedTumour, fitted_tumour, plain_treatment, posterior_content, shape_content
 from oncology.results.images import session_densities
 from oncology.results.schema import SCHEMA, Estimate
+from oncology.results.verdict import RegionMatch, Verdict, judge
 from oncology.results.versions import versions
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def collect(
     sessions = [gather(u) for u in course.run.densities]
     kept = np.unique(np.linspace(0, len(course.days) - 1, min(_FRAMES, len(course.days))).round().astype(int))
     frames = [gather(course.frames[k]) for k in kept]
+    residual = _residual(case, fit)
 
     def build() -> Results:
         mesh = fit.level.mesh
@@ -76,6 +79,7 @@ def collect(
         content = _estimate(case, engine, fit, agreements, comm.size)
         for name, value in (further or {}).items():
             content[name] = _joined(content.get(name), value)
+        _judge(content, _verdict(case, fit, agreements, residual), residual)
         config = {"settings": dict(settings), "thresholds": content["thresholds"]}
         config |= {"run": {"ranks": comm.size, "seed": 0}, "versions": versions(engine.versions)}
         config |= {"inputs": dict(inputs or {})}
@@ -107,6 +111,50 @@ class _Agreement:
 def _agreement(scan: Volume, density: Volume, threshold: float) -> _Agreement:
     predicted = density.with_data(density.data > threshold)
     return _Agreement(dice(scan.data, predicted.data), volume_ml(scan), volume_ml(predicted))
+
+
+def _residual(case: Case, fit: CaseFit) -> Residual | None:
+    """Distance of the boundaries (collective); None where nothing is segmented."""
+    found = fit.identified
+    if found.information.rims is None:
+        return None
+    area = sum(surface_area(mask) for session in case.sessions for mask in session.regions.values())
+    return boundary_residual(found.here, found.information.rims, area, fit.level.mesh.size)
+
+
+def _verdict(
+    case: Case, fit: CaseFit, agreements: Mapping[str, Mapping[str, _Agreement]], residual: Residual | None
+) -> Verdict:
+    matches = [
+        RegionMatch(
+            session.id,
+            region,
+            found.dice,
+            found.reference_ml,
+            found.predicted_ml,
+            float(session.labels.voxel_sizes.max()),
+        )
+        for session in case.sessions
+        for region, found in agreements[session.id].items()
+    ]
+    return judge(
+        matches,
+        converged=fit.identified.converged,
+        cell=fit.level.mesh.size,
+        one_seed=fit.overlap,
+        residual=residual,
+    )
+
+
+def _judge(content: dict[str, Any], verdict: Verdict, residual: Residual | None) -> None:
+    """Write the verdict; where the model does not explain the scans, no value counts as identified."""
+    content.update(verdict=verdict.level, verdict_reasons=list(verdict.reasons))
+    if residual is not None:
+        content["boundary_errors"].update(residual_mm=residual.found, assumed_mm=residual.assumed)
+    if verdict.voids:
+        for entry in (*content["parameters"].values(), *content["combinations"]):
+            entry["identified"] = False
+        content["not_identified"] = list(content["parameters"])
 
 
 def _joined(before: Any, added: Any) -> Any:
@@ -155,6 +203,8 @@ def _estimate(
         "schema": SCHEMA,
         "case": case.id,
         "status": "converged" if fit.identified.converged else "not converged",
+        "verdict": "",  # both are known once everything else is
+        "verdict_reasons": [],
         "parameters": parameters,
         "derived": {
             name: {"value": joined[name].value, "unit": joined[name].unit, "sd_log": joined[name].sd_log}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,7 @@ class Estimated:
         value: in `unit`.
         unit: as in `estimate.json`.
         interval: lower and upper end of the 95 % interval, in `unit`.
-        identified: whether the data determine the value; otherwise it comes from the prior.
+        identified: whether the data determine the value; otherwise it comes from the prior, or the data add little.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Parameter(_Part):
         unit: as in `estimate.json`.
         sd_log: standard deviation of the natural logarithm.
         sd: standard deviation, in `unit`.
-        identified: whether the data determine the value; otherwise it comes from the prior.
+        identified: whether the data determine the value; otherwise it comes from the prior, or the data add little.
     """
 
     value: float | tuple[float, float, float]
@@ -207,6 +207,8 @@ class Estimate(_Part):
     schema_: int = Field(alias="schema")
     case: str
     status: str
+    verdict: Literal["", "explained", "partly", "not_explained"] = ""
+    verdict_reasons: tuple[str, ...] = ()
     parameters: dict[str, Parameter]
     derived: dict[str, Quantity]
     dice: dict[str, dict[str, float | None]] = Field(min_length=1)
@@ -333,6 +335,7 @@ class PredictionRecord(_Part):
     schema_: int = Field(alias="schema")
     case: str
     fit: str
+    verdict: str = ""
     last_session: LastSession
     days: tuple[float, ...]
     thresholds: Thresholds

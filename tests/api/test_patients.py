@@ -59,7 +59,8 @@ def test_a_fit_prints_values_intervals_and_a_verdict(fit):
     lines = repr(fit).splitlines()
     assert lines[1].split() == ["parameter", "value", "unit", "95", "%", "interval", "identified"]
     assert [line.split("  ")[0] for line in lines[2:5]] == ["diffusion white", "diffusion grey", "proliferation"]
-    assert lines[-1].startswith("Verdict: converged, Dice of the whole tumour 0.9")
+    assert lines[-1].startswith("Verdict: explained, converged, Dice of the whole tumour 0.9")
+    assert fit.verdict.level == "explained" and "overlap by 0.9" in fit.verdict.reasons[0]
     assert "<table>" in fit._repr_html_()
     assert fit.summary().startswith("The modelled tumour began about day")
 

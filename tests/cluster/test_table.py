@@ -109,3 +109,16 @@ def test_any_estimate_has_a_row_and_a_page(values):
     page = table_html(rows, "any")
     places = [float(x) for x in re.findall(r'<circle cx="([^"]+)"', page)]
     assert places and all(2.0 <= place <= 82.0 for place in places)
+
+
+def test_a_fit_that_does_not_explain_its_scans_is_marked_and_left_out_of_the_summary(cohort):
+    path = read_plan(cohort.plan).results / "sub-03" / "estimate.json"
+    content = json.loads(path.read_text()) | {"verdict": "not_explained", "verdict_reasons": ["<b>no</b> overlap"]}
+    path.write_text(json.dumps(content))
+    rows = rows_of(cohort)
+    assert [row["verdict"] for row in parsed(table_csv(rows))] == ["explained", "", "not_explained", ""]
+    page = table_html(rows, "toy")
+    assert '<span class="not_explained" title="&lt;b&gt;no&lt;/b&gt; overlap">not explained</span>' in page
+    summary = page.partition("<h2>Summary</h2>")[2].partition("</table>")[0]
+    cases = {name: int(n) for name, n in re.findall(r"<td>([^<]+)</td><td.*?<td class=\"n\">(\d+)</td></tr>", summary)}
+    assert cases["front speed"] == 1 and cases["Dice, whole"] == 2

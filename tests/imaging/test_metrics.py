@@ -9,7 +9,7 @@ from scipy.spatial import distance
 
 from oncology.errors import ImageError
 from oncology.imaging import Volume
-from oncology.imaging.metrics import compare, dice, surface_points, volume_ml
+from oncology.imaging.metrics import compare, dice, surface_area, surface_points, volume_ml
 
 SIZES = np.array([1.0, 1.5, 2.0])
 
@@ -55,6 +55,7 @@ def test_slabs_a_known_distance_apart():
     a[2:4], b[5:7] = True, True  # two layers each: 2 mm and 3 mm to the nearest layer of the other
     found = compare(mask(a), mask(b))
     assert (found.hausdorff95, found.mean_distance, found.dice) == (3.0, 2.5, 0.0)
+    assert found.surface_dice == 0.5  # the layers 2 mm apart are within the longest edge of a voxel
     assert found.reference_ml == found.predicted_ml == pytest.approx(2 * 15.0 * 20.0 / 1000)
 
 
@@ -68,6 +69,16 @@ def test_balls_differ_by_their_radii(voxel):
     assert found.mean_distance == pytest.approx(6.0, abs=voxel)
     assert found.hausdorff95 == pytest.approx(6.0, abs=voxel)
     assert found.dice == pytest.approx(2 * 12**3 / (18**3 + 12**3), rel=0.01)
+
+
+@pytest.mark.parametrize("sizes", [(1.0, 1.0, 1.0), (0.5, 1.0, 2.0)])
+def test_the_area_of_a_ball_is_that_of_its_sphere(sizes):
+    steps = np.round(22.0 / np.array(sizes)).astype(int)
+    offsets = np.indices(2 * steps + 1).T - steps
+    ball = np.linalg.norm(offsets * sizes, axis=-1).T < 20.0
+    found = surface_area(Volume(ball, np.diag([*sizes, 1.0])))
+    assert found == pytest.approx(4.0 * np.pi * 20.0**2, rel=0.02)
+    assert surface_area(mask(np.zeros((3, 3, 3), dtype=bool))) == 0.0
 
 
 def test_distances_do_not_depend_on_where_the_head_lies():
@@ -89,7 +100,7 @@ def test_a_mask_at_the_edge_of_the_image_has_a_rim_there():
 def test_an_absent_region_has_no_distance():
     nothing = mask(np.zeros((4, 4, 4), dtype=bool))
     found = compare(nothing, mask(np.ones((4, 4, 4), dtype=bool)))
-    assert (found.hausdorff95, found.mean_distance, found.dice) == (None, None, 0.0)
+    assert (found.hausdorff95, found.mean_distance, found.surface_dice, found.dice) == (None, None, None, 0.0)
 
 
 def test_other_grids_are_refused():

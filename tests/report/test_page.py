@@ -170,7 +170,7 @@ def test_a_fit_that_did_not_converge_is_marked(toy, out, no_rendering):
 def test_a_tumour_without_core_in_one_scan(tmp_path, no_rendering):
     root = write_case(tmp_path, sessions=[Scan("ses-01", 0.0, whole=18.0, core=0.0)], values=(2, 3))
     case = Case.read(root)
-    out = write_results(tmp_path, case, identified=False)
+    out = write_results(tmp_path, case, identified=False, change={"verdict": "explained"})
     (out / "log.jsonl").unlink()
     (out / "config.toml").unlink()
     text = Page(build_report(out, case).read_text()).text

@@ -150,3 +150,38 @@ def test_the_page_says_which_errors_its_intervals_count(estimate):
     unknown = known.model_copy(update={"posterior": {"names": ["threshold_whole"]}})
     assert interval_sentences(unknown)[1] == "The thresholds are among the unknowns."
     assert interval_sentences(known.model_copy(update={"boundary_errors": {}, "declared_errors": {}})) == []
+
+
+def with_posterior(estimate, ratio: float, spread: float = 0.9):
+    """Diffusion in grey matter is not identified; prior and posterior of ln(D_g / D_w) at -2.3 and at `ratio`."""
+    names = ["ln_diffusion_white", "ln_diffusion_ratio", "ln_proliferation"]
+    prior = {name: {"mean": mean, "sd": 1.0} for name, mean in zip(names, (-1.2, -2.3, -3.9), strict=True)}
+    covariance = [[0.05**2, 0.0, 0.0], [0.0, spread**2, 0.0], [0.0, 0.0, 0.05**2]]
+    posterior = {"names": names, "mean": [-1.2, ratio, -3.9], "covariance": covariance, "first_day": 0.0}
+    return estimate("diffusion_grey").model_copy(update={"prior": prior, "posterior": posterior})
+
+
+def test_a_value_comes_from_the_prior_only_where_both_agree(estimate):
+    agrees = " ".join(cannot_tell(with_posterior(estimate, -2.2), sessions=2))
+    assert "The value given for it comes from the prior assumption" in agrees and "add little about" not in agrees
+    moved = " ".join(cannot_tell(with_posterior(estimate, -4.6), sessions=2))
+    assert "comes from the prior" not in moved
+    prior = number(math.exp(-1.2 - 2.3))
+    assert f"The scans add little about diffusion in grey matter: they move it from {prior}, the prior" in moved
+    assert "mm²/day open." in moved
+    marks = {row.name: row.source for row in parameter_rows(with_posterior(estimate, -4.6))}
+    assert marks["diffusion in grey matter"] == "little" and marks["diffusion in white matter"] == "scans"
+
+
+def test_the_prior_is_drawn_beside_the_posterior_on_one_scale(estimate):
+    rows = {row.name: row for row in parameter_rows(with_posterior(estimate, -2.3))}
+    grey, white = rows["diffusion in grey matter"], rows["diffusion in white matter"]
+    widths = [bar[1] - bar[0] for bar in (grey.bar, white.bar)]
+    reach = 1.96 * math.hypot(0.05, 0.9) / math.log(8.0)
+    assert widths[0] == pytest.approx(100.0 * min(reach, 1.0), rel=1e-3)
+    assert widths[1] == pytest.approx(100.0 * 1.96 * 0.05 / math.log(8.0), rel=1e-3)
+    assert white.prior[0] == pytest.approx(50.0 * (1.0 - 1.96 / math.log(8.0)), rel=1e-2)
+    speed = next(row for row in combination_rows(with_posterior(estimate, -2.3)) if row.name == "front speed")
+    assert speed.prior[1] - speed.prior[0] == pytest.approx(100.0 * 1.96 / math.sqrt(2.0) / math.log(8.0), rel=1e-3)
+    without = parameter_rows(estimate("diffusion_grey"))
+    assert all(row.prior is None for row in without), "the file of an earlier version holds no posterior"
