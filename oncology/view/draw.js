@@ -7,9 +7,10 @@ const Draw = (() => {
   const SURFACE = [`
 in vec3 point; in vec3 normal;
 uniform mat4 view, projection;
-uniform vec3 colour; uniform float opacity, glass;
-out vec4 tint;
+uniform vec3 colour; uniform float opacity, glass; uniform vec4 cut;
+out vec4 tint; out float beyond;
 void main() {
+  beyond = dot(cut.xyz, point) - cut.w;
   vec4 place = view * vec4(point, 1.0);
   vec3 n = mat3(view) * normal, eye = normalize(-place.xyz), lamp = normalize(vec3(-0.35, 0.55, 0.9));
   if (dot(n, eye) < 0.0) n = -n;
@@ -20,35 +21,49 @@ void main() {
   tint = vec4((colour * light + shine) * alpha, alpha);
   gl_Position = projection * place;
 }`, `
-in vec4 tint;
+in vec4 tint; in float beyond;
 uniform float hatched;
 out vec4 pixel;
 void main() {
+  if (beyond > 0.0) discard;
   if (hatched > 0.5 && mod(gl_FragCoord.x + gl_FragCoord.y, 7.0) > 2.4) discard;
   pixel = tint;
 }`];
 
-  // A plane through the images: scan, segmentation, density, lines where it passes the levels, band of uncertainty.
+  // A plane through the images: scan, segmentation (dashed outlines, hatched areas), density, lines where it passes the
+  // levels, band of uncertainty, where scan and model differ, a target. Labels are 0 outside, 0.5 in the whole tumour,
+  // 1 in the core; `differing` is 0 for nothing, 1 for the whole tumour, 2 for the core.
   const SLICE = [`
 in vec3 point;
 uniform mat4 view, projection;
 out vec3 world;
 void main() { world = point; gl_Position = projection * view * vec4(point, 1.0); }`, `
 in vec3 world;
-uniform sampler3D scan, labels, field, inside;
+uniform sampler3D scan, labels, field, inside, target;
 uniform sampler2D colours;
 uniform vec3 scanLow, scanSize, fieldLow, fieldSize;
 uniform float level[3]; uniform vec4 lineColour[3];
-uniform float overlay, segmentation, opaque, scaling; uniform vec2 band;
-uniform vec3 wholeColour, coreColour, bandColour;
+uniform float overlay, segmentation, outline, targeted, differing, edge, opaque, scaling; uniform vec2 band, window; uniform vec4 cut; uniform mat4 labelsAt, targetAt;
+uniform vec3 wholeColour, coreColour, bandColour, targetColour, modelColour;
 out vec4 pixel;
+bool within(vec3 s) { return all(greaterThanEqual(s, vec3(0.0))) && all(lessThanEqual(s, vec3(1.0))); }
+float label(sampler3D image, vec3 s) { return within(s) ? texture(image, s).r : 0.0; }
+bool beside(sampler3D image, vec3 s, vec3 dx, vec3 dy, float here, float limit) {
+  float most = max(max(label(image, s + dx), label(image, s - dx)), max(label(image, s + dy), label(image, s - dy)));
+  return here < limit && most > limit;
+}
 float smoothLine(float distance, float width) { return 1.0 - smoothstep(width - 0.6, width + 0.6, distance); }
 void main() {
+  if (dot(cut.xyz, world) - cut.w > 0.01) discard;
   vec3 s = (world - scanLow) / scanSize, q = (world - fieldLow) / fieldSize;
-  bool seen = all(greaterThanEqual(s, vec3(0.0))) && all(lessThanEqual(s, vec3(1.0)));
+  bool seen = within(s);
   float bright = seen ? texture(scan, s).r : 0.0;
-  vec3 colour = vec3(0.95 * bright);
-  float mark = seen ? texture(labels, s).r : 0.0;
+  vec3 colour = vec3(0.95 * clamp((bright - window.y) / window.x + 0.5, 0.0, 1.0));
+  vec3 l = (labelsAt * vec4(world, 1.0)).xyz, t = (targetAt * vec4(world, 1.0)).xyz;
+  vec3 ldx = 1.5 * scaling * dFdx(l), ldy = 1.5 * scaling * dFdy(l), tdx = 1.5 * scaling * dFdx(t), tdy = 1.5 * scaling * dFdy(t);
+  vec2 place = floor(gl_FragCoord.xy / (4.0 * scaling));
+  float dash = mod(place.x + place.y, 2.0), stripe = step(mod(gl_FragCoord.x - gl_FragCoord.y, 6.0 * scaling), 2.0 * scaling);
+  float mark = label(labels, l);
   bool near = all(greaterThan(q, vec3(0.0))) && all(lessThan(q, vec3(1.0)));
   // also beyond the grid, where its border goes on: a jump there would be a gradient, and draw lines along the border
   float f = texture(field, q).r;
@@ -58,8 +73,14 @@ void main() {
   colour = mix(colour, texture(colours, vec2(u, 0.5)).rgb, shown);
   if (mark > 0.25) {
     // hatched, so that it is told from the density by more than its colour
-    float stripe = step(mod(gl_FragCoord.x - gl_FragCoord.y, 6.0 * scaling), 2.0 * scaling);
     colour = mix(colour, mark > 0.75 ? coreColour : wholeColour, segmentation * (0.18 + 0.55 * stripe));
+  }
+  if (differing > 0.5) {
+    bool model = near && wall > 0.0 && f > edge, drawn = mark > (differing > 1.5 ? 0.75 : 0.25);
+    vec3 only = differing > 1.5 ? coreColour : wholeColour;
+    float back = step(mod(gl_FragCoord.x + gl_FragCoord.y, 6.0 * scaling), 2.0 * scaling);
+    if (model && !drawn) colour = mix(colour, modelColour, 0.45 + 0.45 * back);
+    if (drawn && !model) colour = mix(colour, only, 0.45 + 0.45 * stripe);
   }
   float steep = max(fwidth(f), 1e-4);
   if (near && wall > 0.0) {
@@ -72,6 +93,11 @@ void main() {
       colour = mix(colour, lineColour[k].rgb, lineColour[k].a * smoothLine(away, 0.9 * scaling));
     }
   }
+  if (outline > 0.5) {
+    if (beside(labels, l, ldx, ldy, mark, 0.25)) colour = mix(vec3(0.05), wholeColour, dash);
+    if (beside(labels, l, ldx, ldy, mark, 0.75)) colour = mix(vec3(0.05), coreColour, dash);
+  }
+  if (targeted > 0.5 && beside(target, t, tdx, tdy, label(target, t), 0.5)) colour = targetColour;
   if (opaque < 0.5 && bright < 0.08 && shown < 0.05 && mark < 0.25) discard;
   pixel = vec4(colour, 1.0);
 }`];
@@ -114,7 +140,7 @@ void main() {
       gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, buffers[2]);
       gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, triangles, gl.DYNAMIC_DRAW);
       gl.bindVertexArray(null);
-      this.count = triangles.length;
+      Object.assign(this, { points, triangles, count: triangles.length });
     }
 
     draw() {
@@ -124,9 +150,8 @@ void main() {
     }
   }
 
-  // A 3-D texture of bytes or of numbers.
-  function volume(gl, shape, data, smooth) {
-    const texture = gl.createTexture();
+  // A 3-D texture of bytes or of numbers; into `texture`, where one is given.
+  function volume(gl, shape, data, smooth, texture = gl.createTexture()) {
     gl.bindTexture(gl.TEXTURE_3D, texture);
     const filter = smooth ? gl.LINEAR : gl.NEAREST;
     gl.texParameteri(gl.TEXTURE_3D, gl.TEXTURE_MIN_FILTER, filter);

@@ -15,13 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from oncology.imaging import Case, Volume, resample_to, sample
+from oncology.imaging import Case, LabelTable, Session, Volume, resample_to, sample
 from oncology.meshing import TetMesh
 from oncology.meshing.raster import Raster, locate
 from oncology.meshing.topology import face_table
 from oncology.model.trajectory import Trajectory
 
-__all__ = ["HIGH", "LOW", "DensityGrid", "ImageGrid", "density_grid", "image_grid", "logit"]
+__all__ = [
+    "CLASSES",
+    "HIGH",
+    "LOW",
+    "DensityGrid",
+    "ImageGrid",
+    "LabelGrid",
+    "density_grid",
+    "image_grid",
+    "logit",
+    "session_grid",
+    "target_grid",
+]
 
 LOW, HIGH = -6.5, 6.5  # logits that bytes 0 and 255 stand for
 SMALLEST = 0.002  # density that still counts for the extent of the grid
@@ -31,6 +43,8 @@ MOST_FRAMES = 64
 MOST_IMAGE_VOXELS = 6_000_000
 SURROUNDINGS = 6.0  # mm of image around the brain
 BAND = 2.0  # mm on both sides of the surface in which distances are told apart
+# bytes of labels: above 63 in the whole tumour, above 191 in the core
+CLASSES = {40: "resection cavity", 127: "oedema", 200: "necrosis", 230: "core", 255: "enhancing tumour"}
 WHITE_SHADE, GREY_SHADE = 0.80, 0.50  # where tissue maps stand in for a T1
 
 type Bytes = NDArray[np.uint8]
@@ -62,16 +76,38 @@ class ImageGrid:
     Attributes:
         name: what it is, in words.
         brightness: (nx, ny, nz) 0 to 255.
-        labels: session to (nx, ny, nz): 0 outside, 127 in the whole tumour, 255 in the core.
+        tissue: (nx, ny, nz) sixteen times the white plus the grey matter, each 0 to 15.
         origin: (3,) centre of the first voxel, RAS mm.
         spacing: mm.
+        intensity: of the scan at brightness 0 and 255; None where tissue maps stand in for it.
     """
 
     name: str
     brightness: Bytes
-    labels: dict[str, Bytes]
+    tissue: Bytes
     origin: NDArray[np.float64]
     spacing: float
+    intensity: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LabelGrid:
+    """Labels on their own voxels, cut to the part that matters: no resampling moves their boundaries.
+
+    Attributes:
+        labels: (nx, ny, nz): 0 outside, else a key of CLASSES; 255 in a target.
+        affine: (4, 4) voxel to RAS mm.
+    """
+
+    labels: Bytes
+    affine: NDArray[np.float64]
+
+    @property
+    def texture(self) -> NDArray[np.float64]:
+        """(4, 4) RAS mm to coordinates that run from 0 to 1 from face to face of the box."""
+        to_unit = np.diag([*(1.0 / np.array(self.labels.shape)), 1.0])
+        to_unit[:3, 3] = 0.5 / np.array(self.labels.shape)
+        return np.asarray(to_unit @ np.linalg.inv(self.affine))
 
 
 def logit(density: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -111,29 +147,53 @@ def density_grid(mesh: TetMesh, trajectory: Trajectory) -> DensityGrid:
 
 
 def image_grid(mesh: TetMesh, case: Case | None) -> ImageGrid:
-    """Sample T1 or tissue maps and every session's segmentation around the brain."""
+    """Sample T1 or tissue maps around the brain."""
     if case is None:
         return _mesh_image(mesh)
     tissue = case.white.data + case.grey.data > 0.5
     points = case.white.world(np.argwhere(tissue))
     like = _around(points, float(max(1.0, case.white.voxel_sizes.min())))
+    white, grey = resample_to(case.white, like).data, resample_to(case.grey, like).data
+    intensity = None
     if case.t1 is None:
         name = "tissue maps (white matter light, grey matter dark)"
-        bright = WHITE_SHADE * resample_to(case.white, like).data + GREY_SHADE * resample_to(case.grey, like).data
+        bright = WHITE_SHADE * white + GREY_SHADE * grey
     else:
         name = "T1-weighted scan"
-        low, high = np.percentile(sample(case.t1, points[::7]), (0.5, 99.5))
-        low = min(low, 0.0) if low < 0.0 else 0.0
-        data = resample_to(case.t1, like, outside=low).data
-        bright = (data - low) / max(1.15 * (high - low), np.finfo(np.float32).tiny)
-    labels = {}
-    for session in case.sessions:
-        whole, core = (
-            resample_to(mask.with_data(mask.data.astype(np.uint8)), like, order=0).data > 0
-            for mask in (session.whole, session.core)
-        )
-        labels[session.id] = np.where(core, 255, np.where(whole, 127, 0)).astype(np.uint8)
-    return ImageGrid(name, _bytes(bright), labels, like.affine[:3, 3], float(like.affine[0, 0]))
+        low, high = (float(end) for end in np.percentile(sample(case.t1, points[::7]), (0.5, 99.5)))
+        low = min(low, 0.0)
+        intensity = (low, low + max(1.15 * (high - low), float(np.finfo(np.float32).tiny)))
+        bright = (resample_to(case.t1, like, outside=low).data - low) / (intensity[1] - low)
+    return ImageGrid(name, _bytes(bright), _halves(white, grey), like.affine[:3, 3], like.affine[0, 0], intensity)
+
+
+def session_grid(session: Session, table: LabelTable, around: DensityGrid) -> LabelGrid:
+    """Return what was drawn in a session, where anything was or where the model has a density."""
+    whole, core, drawn = session.whole.data, session.core.data, session.labels.data
+    labels = np.where(core, 230, np.where(whole, 127, 0)).astype(np.uint8)
+    labels[core & np.isin(drawn, table.necrosis)] = 200
+    labels[core & np.isin(drawn, table.enhancing)] = 255
+    labels[~whole & np.isin(drawn, table.cavity)] = 40
+    ends = np.array([around.origin, around.origin + around.spacing * (np.array(around.distance.shape) - 1)])
+    corners = np.array(np.meshgrid(*ends.T)).reshape(3, -1).T
+    return _cut(session.whole.with_data(labels), session.whole.voxel(corners))
+
+
+def target_grid(target: Volume) -> LabelGrid:
+    """Return a target on its own voxels."""
+    return _cut(target.with_data(np.where(target.data > 0, 255, 0).astype(np.uint8)), np.empty((0, 3)))
+
+
+def _cut(image: Volume, also: NDArray[np.float64]) -> LabelGrid:
+    """Labels with a voxel around all that are not zero, and with given places (n, 3), voxels, inside."""
+    places = np.concatenate([np.argwhere(image.data), also])
+    if not len(places):
+        places = np.zeros((1, 3))
+    low = np.clip(np.floor(places.min(axis=0)).astype(int) - 1, 0, np.array(image.shape) - 1)
+    high = np.clip(np.ceil(places.max(axis=0)).astype(int) + 2, low + 1, image.shape)
+    affine = image.affine.copy()
+    affine[:3, 3] = image.world(low)
+    return LabelGrid(image.data[tuple(slice(a, b) for a, b in zip(low, high, strict=True))], affine)
 
 
 def _mesh_image(mesh: TetMesh) -> ImageGrid:
@@ -141,11 +201,20 @@ def _mesh_image(mesh: TetMesh) -> ImageGrid:
     like = _around(mesh.points, max(1.0, 0.6 * mesh.size))
     weights = np.repeat(mesh.volumes, 4)
     total = np.bincount(mesh.cells.ravel(), weights, len(mesh.points))
-    shade = WHITE_SHADE * mesh.white + GREY_SHADE * mesh.grey
-    at_vertices = np.bincount(mesh.cells.ravel(), weights * np.repeat(shade, 4), len(mesh.points)) / total
-    bright = locate(mesh.points, mesh.cells, like).image(at_vertices)
+    raster = locate(mesh.points, mesh.cells, like)
+    white, grey = (
+        raster.image(np.bincount(mesh.cells.ravel(), weights * np.repeat(share, 4), len(mesh.points)) / total)
+        for share in (mesh.white, mesh.grey)
+    )
     name = "tissue of the mesh (white matter light, grey matter dark)"
-    return ImageGrid(name, _bytes(bright), {}, like.affine[:3, 3], float(like.affine[0, 0]))
+    bright = WHITE_SHADE * white + GREY_SHADE * grey
+    return ImageGrid(name, _bytes(bright), _halves(white, grey), like.affine[:3, 3], like.affine[0, 0])
+
+
+def _halves(white: NDArray[Any], grey: NDArray[Any]) -> Bytes:
+    """White and grey matter in the two halves of a byte."""
+    high, low = (np.round(15.0 * np.clip(part, 0.0, 1.0)).astype(np.uint8) for part in (white, grey))
+    return np.asarray(high * 16 + low, dtype=np.uint8)
 
 
 def _around(points: NDArray[np.float64], spacing: float) -> Volume:

@@ -38,16 +38,48 @@ const Labels = (() => {
       y += 19;
     });
     if (picture.band) {
-      pen.strokeStyle = ink; pen.lineWidth = 2; pen.setLineDash([3, 2]);
+      pen.strokeStyle = state.levels[state.band].colour; pen.lineWidth = 2; pen.setLineDash([3, 2]);
       pen.strokeRect(17, y - 9, 11, 9); pen.setLineDash([]);
       pen.fillStyle = ink;
       words(pen, view, `95 % band of ${state.levels[state.band].name.toLowerCase()}`, 36, y);
       y += 19;
     }
-    if (picture.arrays[`labels_${picture.session}`] && state.segmentation > 0.01) {
-      pen.fillStyle = soft;
-      words(pen, view, `hatched: segmentation of ${picture.session} (blue whole, orange core)`, 16, y);
+    y = scanned(pen, view, ink, soft, y);
+    if (state.target >= 0) {
+      swatch(pen, view.scene.hues.target, ink, y, []);
+      pen.fillStyle = ink;
+      words(pen, view, `Target: ${view.scene.targets[state.target]}`, 36, y);
     }
+  }
+
+  // An outlined square beside a word; dashed as the outlines of scans are.
+  function swatch(pen, hue, ink, y, dashes) {
+    pen.strokeStyle = ink; pen.lineWidth = 4.5; pen.strokeRect(18, y - 9, 9, 9);
+    pen.strokeStyle = hue; pen.lineWidth = 2.5; pen.setLineDash(dashes); pen.strokeRect(18, y - 9, 9, 9);
+    pen.setLineDash([]);
+  }
+
+  // What of the scan is shown, and how far its day is from the one shown; where the two differ.
+  function scanned(pen, view, ink, soft, y) {
+    const { state, picture, scene } = view, session = scene.sessions.find((s) => s.id === picture.session);
+    if (!session || !(state.outline || state.segmentation > 0.01 || state.difference !== "none" || state.drawn.whole > 0.01 || state.drawn.core > 0.01)) return y;
+    const away = session.day - state.day, when = Math.abs(away) < 0.05 ? "same day" : `${number(Math.abs(away), 0)} days ${away > 0 ? "later" : "earlier"}`;
+    for (const region of ["whole", "core"]) {
+      swatch(pen, scene.hues[region], "#1b2026", y, [3, 3]);
+      pen.fillStyle = ink;
+      words(pen, view, `Scan ${session.id}, ${region === "whole" ? `whole tumour (${when})` : "core"}`, 36, y);
+      y += 19;
+    }
+    const found = view.compared();
+    if (found) {
+      for (const [name, hue, ml] of [["Model only", picture.modelHue(state.difference), found.model], ["Scan only", scene.hues[state.difference], found.scan]]) {
+        pen.fillStyle = hue; pen.fillRect(16, y - 10, 13, 11);
+        pen.fillStyle = ink;
+        words(pen, view, `${name}: ${millilitres(ml)} mL${name === "Scan only" ? `, Dice ${found.dice.toFixed(2)}` : ""}`, 36, y);
+        y += 19;
+      }
+    }
+    return y;
   }
 
   // Directions of the body in the corner of the view.
@@ -87,9 +119,7 @@ const Labels = (() => {
 
   function panel(pen, view, plane, area) {
     const { state, picture } = view, span = picture.span(area), longer = Math.max(area.w, area.h);
-    const middle = [area.x + area.w / 2, area.y + area.h / 2];
-    const x = middle[0] + (state.cross[plane.right] - state.centre[plane.right]) / span * longer;
-    const y = middle[1] - (state.cross[plane.up] - state.centre[plane.up]) / span * longer;
+    const middle = [area.x + area.w / 2, area.y + area.h / 2], [x, y] = picture.spot(plane, area, state.cross);
     pen.save();
     pen.beginPath(); pen.rect(area.x, area.y, area.w, area.h); pen.clip();
     pen.strokeStyle = "rgba(255, 255, 255, 0.45)"; pen.lineWidth = 1;
@@ -102,17 +132,32 @@ const Labels = (() => {
       pen.fillText(words, at, up);
     };
     pen.fillStyle = "#ffffff"; pen.textBaseline = "middle"; pen.font = `600 12px ${FONT}`;
-    const [left, right, low, high] = plane.ends;
+    const [first, second, low, high] = plane.ends, [left, right] = picture.side(plane) > 0 ? [first, second] : [second, first];
     text(left, area.x + 10, middle[1], "center"); text(right, area.x + area.w - 10, middle[1], "center");
     text(low, middle[0], area.y + area.h - 28, "center"); text(high, middle[0], area.y + 11, "center");
     pen.font = `12px ${FONT}`;
     if (area.w > 150) text(`${plane.name}, ${"xyz"[plane.across]} = ${number(state.cross[plane.across], 1)} mm`, area.x + 8, area.y + area.h - 12, "left");
+    pen.font = `10px ${FONT}`;
+    if (plane.right === 0 && state.radiological) text("radiological", area.x + 8, area.y + area.h - (area.w > 150 ? 28 : 12), "left");
+    if (state.ruler && state.ruler.plane === PLANES.indexOf(plane)) rule(pen, picture, plane, area, state.ruler, text);
     const long = 20 / span * longer, base = area.y + area.h - 11;
     pen.lineWidth = 3; pen.strokeStyle = "#ffffff";
     pen.beginPath(); pen.moveTo(area.x + area.w - 8 - long, base); pen.lineTo(area.x + area.w - 8, base); pen.stroke();
     pen.font = `10px ${FONT}`;
-    text("20 mm", area.x + area.w - 8 - long / 2, base - 9, "center");
+    text("20 mm", area.x + area.w - 8, base - 9, "right");
     pen.restore();
+  }
+
+  function rule(pen, picture, plane, area, { from, to }, text) {
+    const [a, b] = [from, to].map((point) => picture.spot(plane, area, point));
+    for (const [hue, width] of [["#000000", 4], ["#ffffff", 1.8]]) {
+      pen.strokeStyle = hue; pen.lineWidth = width;
+      pen.beginPath(); pen.moveTo(...a); pen.lineTo(...b); pen.stroke();
+    }
+    for (const [x, y] of [a, b]) { pen.fillStyle = "#ffffff"; pen.beginPath(); pen.arc(x, y, 3, 0, 7); pen.fill(); }
+    pen.font = `600 12px ${FONT}`;
+    text(`${number(Math.hypot(...from.map((x, i) => to[i] - x)), 1)} mm`, (a[0] + b[0]) / 2, Math.min(a[1], b[1]) - 10, "center");
+    pen.font = `10px ${FONT}`;
   }
 
   return { write };

@@ -1,5 +1,4 @@
-// Puts picture, controls and time together: state, interaction, what is written over the picture, exports.
-const FILM_RATE = 20;  // pictures a second
+// Puts picture, controls and time together: state, interaction, what is under the pointer.
 
 class View {
   constructor(scene, arrays) {
@@ -10,6 +9,7 @@ class View {
     this.labels = at("labels");
     this.controls = new Controls(at("panel"), this);
     this.timeline = new Timeline(at("time"), this);
+    this.readout = at("readout");
     this.interact(at("picture"));
     new ResizeObserver(() => { this.picture.layout(); this.change(); }).observe(at("stage"));
     this.change(true);
@@ -19,10 +19,12 @@ class View {
     const { scene } = this, { image, grid } = scene;
     const middle = (box) => box.origin.map((x, i) => x + 0.5 * (box.shape[i] - 1) * box.spacing);
     const reach = Math.max(...image.shape) * image.spacing, tumour = this.centroid();
-    const side = tumour[0] < middle(image)[0] ? Math.PI : 0;
+    const side = tumour[0] < middle(image)[0] ? Math.PI : 0, kept = this.state || { radiological: false, target: scene.targets.length ? 0 : -1 };
     return {
+      radiological: kept.radiological, target: kept.target, targetOpacity: 0.35, outline: true, difference: "none", drawn: { whole: 0, core: 0 },
+      window: 1, level: 0.5, cut: "nothing", cutTumour: false, measuring: false, ruler: null,
       day: this.last, levels: scene.levels.map((level) => ({ ...level, on: true })), band: scene.intervals.whole ? 1 : -1, anatomy: scene.surfaces.map((s) => s.opacity),
-      planes: [true, false, false], cross: tumour, centre: middle(image), zoom: reach, overlay: 0.6, segmentation: 0, session: "nearest",
+      planes: [true, false, false], cross: tumour, centre: middle(image), zoom: reach, overlay: 0.5, segmentation: 0, session: "nearest",
       camera: { turn: side + (side ? -0.62 : 0.62), height: 0.3, distance: 2.75 * reach, target: middle(image).map((x, i) => 0.7 * x + 0.3 * middle(grid)[i]) },
     };
   }
@@ -93,8 +95,32 @@ class View {
     if (taken) taken();
     this.controls.show();
     this.timeline.draw();
+    this.read();
     clearTimeout(this.settling);
     if (this.moving && !this.timeline.playing) this.settling = setTimeout(() => this.settle(), 180);
+  }
+
+  // What is known of the place under the pointer; of where the planes meet, while it is in no slice.
+  read() {
+    const { state } = this, over = this.pointer && this.picture.pick(...this.pointer), at = over && over.area > 0 ? over.point : state.cross;
+    const found = Sample.at(this, at), place = at.map((x, i) => `${"xyz"[i]} ${number(x, 1)}`).join("  ");
+    const parts = [["At", `${place} mm (RAS)`], ["Tissue", found.tissue || "outside the image"], ["Density", found.density === null ? "outside the brain" : found.density < 0.005 ? "< 0.005" : found.density.toFixed(2)]];
+    if (found.scan !== null) parts.push([`Scan ${this.picture.session}`, found.scan]);
+    if (found.intensity !== null) parts.push(["T1", number(found.intensity, 0)]);
+    const text = parts.map(([name, value]) => `<span><b>${escaped(name)}</b> ${escaped(value)}</span>`).join("");
+    if (this.readout.innerHTML !== text) this.readout.innerHTML = text;
+  }
+
+  // Volumes that only the model and only the scan have, on the day and in the session that are shown.
+  compared() {
+    const { state, scene, arrays, picture } = this, name = `labels_${picture.session}`, labels = arrays[name];
+    if (state.difference === "none" || !labels) return null;
+    const key = [state.day, picture.session, state.difference].join();
+    if (this.comparison && this.comparison.key === key) return this.comparison;
+    if (this.moving) return null;
+    const found = Sample.difference(scene, picture.field, picture.inside, labels, name, state.difference, scene.thresholds[state.difference]);
+    this.comparison = { key, ...found, dice: 2 * found.both / (2 * found.both + found.model + found.scan || 1) };
+    return this.comparison;
   }
 
   settle() { this.moving = false; this.change(); }
@@ -104,10 +130,13 @@ class View {
     let where = null;
     const move = (event) => {
       const before = held.get(event.pointerId);
+      this.pointer = [event.offsetX, event.offsetY];
+      this.read();
       if (!before) { canvas.classList.toggle("slices", picture.pick(event.offsetX, event.offsetY).area > 0); return; }
       const [dx, dy] = [event.offsetX - before[0], event.offsetY - before[1]];
       const others = [...held.entries()].filter(([id]) => id !== event.pointerId);
-      if (where > 0) this.aim(event.offsetX, event.offsetY, where);
+      if (where > 0 && state.measuring) this.measure(event.offsetX, event.offsetY, where);
+      else if (where > 0) this.aim(event.offsetX, event.offsetY, where);
       else if (others.length) {
         const [ox, oy] = others[0][1];
         this.zoom(Math.hypot(before[0] - ox, before[1] - oy) / Math.max(1, Math.hypot(event.offsetX - ox, event.offsetY - oy)));
@@ -125,10 +154,12 @@ class View {
       held.set(event.pointerId, [event.offsetX, event.offsetY]);
       where = picture.pick(event.offsetX, event.offsetY).area;
       canvas.classList.add("moving");
-      if (where > 0) this.aim(event.offsetX, event.offsetY, where);
+      if (where > 0 && state.measuring) this.measure(event.offsetX, event.offsetY, where, true);
+      else if (where > 0) this.aim(event.offsetX, event.offsetY, where);
     });
     canvas.addEventListener("pointermove", move);
     for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => { held.delete(event.pointerId); canvas.classList.remove("moving"); });
+    canvas.addEventListener("pointerleave", () => { this.pointer = null; this.read(); });
     canvas.addEventListener("contextmenu", (event) => event.preventDefault());
     canvas.addEventListener("wheel", (event) => {
       event.preventDefault();
@@ -143,6 +174,7 @@ class View {
       if (/^(INPUT|SELECT)$/.test(event.target.tagName)) return;
       const step = (this.last - this.first) / 100;
       if (event.key === " " && event.target.tagName !== "BUTTON") { event.preventDefault(); if (this.timeline.playing) this.timeline.stop(); else this.timeline.play(); }
+      if (event.key === "Escape") { Object.assign(state, { ruler: null, measuring: false }); this.change(); }
       if (event.key === "ArrowRight") this.setDay(state.day + step);
       if (event.key === "ArrowLeft") this.setDay(state.day - step);
     });
@@ -165,67 +197,19 @@ class View {
     this.change();
   }
 
+  // The ruler from where the pointer went down to where it is, within one plane.
+  measure(x, y, area, begins = false) {
+    const found = this.picture.pick(x, y);
+    if (found.area !== area) return;
+    const { state } = this;
+    if (begins || !state.ruler) state.ruler = { plane: area - 1, from: found.point };
+    state.ruler.to = found.point;
+    this.change();
+  }
+
   cross(axis, x) {
     const { origin, shape, spacing } = this.scene.image;
     this.state.cross[axis] = Math.min(origin[axis] + (shape[axis] - 1) * spacing, Math.max(origin[axis], Math.round(2 * x) / 2));
-  }
-
-  // The picture with what is written over it, on one canvas.
-  compose(canvas) {
-    const { canvas: drawn } = this.picture;
-    canvas.width = this.labels.width; canvas.height = this.labels.height;
-    const pen = canvas.getContext("2d");
-    pen.drawImage(drawn, 0, 0, canvas.width, canvas.height);
-    pen.drawImage(this.labels, 0, 0);
-    return canvas;
-  }
-
-  save(blob, ending) {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
-    link.download = `${this.scene.name}_${ending}`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-  }
-
-  screenshot() {
-    // in the same frame as the drawing, before the browser takes it away
-    this.taken = () => this.compose(document.createElement("canvas")).toBlob((blob) => this.save(blob, `day${this.state.day.toFixed(0)}.png`));
-    this.settle();
-  }
-
-  // Draw from onset to the end and record it. Every picture is waited for: a slow computer makes a slower film, not
-  // one with gaps.
-  film() {
-    const note = document.getElementById("filming"), button = document.getElementById("film");
-    const kind = ["video/mp4;codecs=avc1.42E01E", "video/mp4", "video/webm;codecs=vp9", "video/webm"].find((k) => window.MediaRecorder && MediaRecorder.isTypeSupported(k));
-    if (!kind) { note.textContent = "This browser cannot record films: use a recent Chrome, Edge, Firefox or Safari."; return; }
-    const canvas = document.createElement("canvas"), parts = [], { width, height } = this.labels;
-    Object.assign(canvas, { width: width - width % 2, height: height - height % 2 });  // as films need it
-    canvas.getContext("2d");
-    const stream = canvas.captureStream(0), [track] = stream.getVideoTracks();
-    const recorder = new MediaRecorder(stream, { mimeType: kind, videoBitsPerSecond: 8e6 });
-    recorder.ondataavailable = (event) => parts.push(event.data);
-    recorder.onstop = () => {
-      button.disabled = false;
-      note.textContent = "";
-      this.save(new Blob(parts, { type: kind }), `growth.${kind.includes("mp4") ? "mp4" : "webm"}`);
-    };
-    button.disabled = true;
-    this.timeline.stop();
-    const count = Math.max(2, Math.round(FILM_RATE * this.timeline.seconds));
-    const step = (k) => {
-      note.textContent = `Recording: ${Math.round(100 * k / count)} %`;
-      this.taken = () => {
-        canvas.getContext("2d").drawImage(this.compose(this.still), 0, 0);
-        track.requestFrame();
-        setTimeout(() => (k < count ? step(k + 1) : recorder.stop()), k < count ? 1000 / FILM_RATE : 400);
-      };
-      this.setDay(this.first + (this.last - this.first) * k / count);
-    };
-    this.still = document.createElement("canvas");
-    recorder.start();
-    step(0);
   }
 }
 

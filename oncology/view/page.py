@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from importlib.resources import files
@@ -20,19 +21,45 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 
 from oncology import __version__
+from oncology.imaging import Volume
+from oncology.imaging.metrics import MM3_PER_ML
 from oncology.text import Progress, silent
-from oncology.view.grids import BAND, HIGH, LOW, DensityGrid, ImageGrid, density_grid, image_grid
+from oncology.view.grids import (
+    BAND,
+    CLASSES,
+    HIGH,
+    LOW,
+    DensityGrid,
+    ImageGrid,
+    LabelGrid,
+    density_grid,
+    image_grid,
+    session_grid,
+    target_grid,
+)
 from oncology.view.measures import FRONTS, front_distances, level_table, reached, volumes_above
 from oncology.view.sources import Subject
-from oncology.view.surfaces import Surface, anatomy, decimated
+from oncology.view.surfaces import Surface, anatomy, decimated, mask_surface
 
 __all__ = ["build_page", "pack"]
 
 FRONT = 0.05  # density of the outermost surface that is shown at first
 COARSER = 4  # times fewer triangles while things move and the processor draws
 MOST_DISTANCES = 16  # frames for which the distance of the front is measured
-SCRIPTS = ("field.js", "draw.js", "scene.js", "timeline.js", "labels.js", "controls.js", "main.js")
+SCRIPTS = (
+    "field.js",
+    "sample.js",
+    "draw.js",
+    "scene.js",
+    "timeline.js",
+    "labels.js",
+    "controls.js",
+    "export.js",
+    "main.js",
+)
 HUES = {"core": "#D55E00", "whole": "#56B4E9", "front": "#CC79A7"}  # Okabe and Ito (2008), for any colour vision
+SCAN_HUES = {"whole": "#F0E442", "core": "#FFFFFF"}  # what was drawn on scans, apart from the model's
+TARGET_HUE = "#009E73"
 ANATOMY = {"brain": ("Brain surface", "#b8c0c8", 0.34), "white": ("White matter", "#e8e2d4", 0.0)}
 
 
@@ -47,15 +74,19 @@ def build_page(subject: Subject, tell: Progress = silent) -> str:
     image = image_grid(subject.mesh, subject.case)
     tell("densities", 0.2)
     density = density_grid(subject.mesh, subject.trajectory)
+    labels = _labels(subject, density)
     tell("surfaces", 0.35)
     surfaces = anatomy(subject.mesh, subject.case)
     tables, arrays = _tables(subject, lambda done: tell("volumes and distances", 0.5 + 0.45 * done))
     tell("page", 0.95)
-    arrays |= _grids(image, density)
+    arrays |= _grids(image, density) | {name: grid.labels.T for name, grid in labels.items()}
     for name, surface in surfaces.items():
         for detail, shown in (("", surface), ("_coarse", decimated(surface, len(surface.triangles) // COARSER))):
-            arrays |= {f"{name}{detail}_points": shown.points, f"{name}{detail}_triangles": shown.triangles}
-    scene = _scene(subject, image, density, surfaces) | {"tables": tables}
+            arrays |= _surface(f"{name}{detail}", shown)
+    for name, mask in _drawn(subject).items():
+        arrays |= _surface(name, mask_surface(mask))
+    boxes = {name: _box(grid) for name, grid in labels.items()}
+    scene = _scene(subject, image, density, surfaces) | {"tables": tables, "boxes": boxes}
     return _rendered(scene, arrays)
 
 
@@ -63,6 +94,34 @@ def pack(array: NDArray[Any]) -> str:
     """Return the bytes of an array, compressed, in base64; little-endian."""
     plain = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
     return base64.b64encode(zlib.compress(plain.tobytes(), 6)).decode("ascii")
+
+
+def _surface(name: str, surface: Surface) -> dict[str, NDArray[Any]]:
+    return {f"{name}_points": surface.points, f"{name}_triangles": surface.triangles}
+
+
+def _drawn(subject: Subject) -> dict[str, Volume]:
+    """Masks that are shown as surfaces: segmentations of scans, and targets."""
+    sessions = subject.case.sessions if subject.case is not None else ()
+    scans = {f"scan_{s.id}_{region}": mask for s in sessions for region, mask in s.regions.items()}
+    return scans | {f"target_{k}": mask for k, mask in enumerate(subject.targets.values())}
+
+
+def _labels(subject: Subject, density: DensityGrid) -> dict[str, LabelGrid]:
+    """What was drawn in sessions, and targets."""
+    case = subject.case
+    drawn = {f"labels_{s.id}": session_grid(s, case.labels, density) for s in case.sessions} if case else {}
+    return drawn | {f"targets_{k}": target_grid(mask) for k, mask in enumerate(subject.targets.values())}
+
+
+def _box(grid: LabelGrid) -> dict[str, Any]:
+    """Where labels are: matrices column by column."""
+    return {
+        "shape": grid.labels.shape,
+        "affine": grid.affine.T.ravel().tolist(),
+        "texture": grid.texture.T.ravel().tolist(),
+        "ml": abs(float(np.linalg.det(grid.affine[:3, :3]))) / MM3_PER_ML,
+    }
 
 
 def _rendered(scene: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -84,13 +143,21 @@ def _rendered(scene: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> s
 def _grids(image: ImageGrid, density: DensityGrid) -> dict[str, NDArray[Any]]:
     """Bytes with x running fastest, as textures have it."""
     first = np.zeros_like(density.frames[:1])
-    arrays = {
+    return {
         "image": image.brightness.T,
+        "tissue": image.tissue.T,
         "frames": np.diff(density.frames, axis=0, prepend=first).transpose(0, 3, 2, 1),
         "distance": density.distance.T,
         "colours": np.round(255 * colormaps["viridis"](np.arange(256))).astype(np.uint8),
     }
-    return arrays | {f"labels_{session}": labels.T for session, labels in image.labels.items()}
+
+
+def target_name(file: str) -> str:
+    """Return a target's file name in words: "target_margin-15mm" is "margin, 15 mm"."""
+    text = file.removeprefix("target_").replace("isodensity_day-", "iso-density, day ").replace("-", ", ", 1)
+    for unit in ("mm", "ml"):
+        text = re.sub(rf"(\d){unit}$", rf"\1 {unit.replace('l', 'L')}", text)
+    return text.replace("iso, density", "iso-density")
 
 
 def _tables(subject: Subject, tell: Callable[[float], None]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -153,7 +220,11 @@ def _scene(subject: Subject, image: ImageGrid, density: DensityGrid, surfaces: M
             "shape": list(image.brightness.shape),
             "origin": image.origin.tolist(),
             "spacing": image.spacing,
+            "intensity": image.intensity,
         },
+        "classes": CLASSES,
+        "hues": SCAN_HUES | {"target": TARGET_HUE},
+        "targets": [target_name(name) for name in subject.targets],
         "surfaces": [
             {"key": key, "name": ANATOMY[key][0], "colour": ANATOMY[key][1], "opacity": ANATOMY[key][2]}
             for key in surfaces

@@ -4,6 +4,8 @@ const PLANES = [
   { name: "Coronal", across: 1, right: 0, up: 2, ends: ["L", "R", "I", "S"], hue: "#009e73" },
   { name: "Sagittal", across: 0, right: 1, up: 2, ends: ["P", "A", "I", "S"], hue: "#e69f00" },
 ];
+// What can be cut away of the 3-D view, on one side of where the planes meet, and the direction of that side.
+const CUTS = { above: [0, 0, 1], below: [0, 0, -1], "in front": [0, 1, 0], behind: [0, -1, 0], left: [-1, 0, 0], right: [1, 0, 0] };
 
 class Scene {
   constructor(canvas, scene, arrays, state) {
@@ -14,12 +16,14 @@ class Scene {
     this.surfaceProgram = Draw.program(gl, Draw.SURFACE, ["point", "normal"]);
     this.sliceProgram = Draw.program(gl, Draw.SLICE, ["point"]);
     [this.anatomy, this.coarse] = ["", "_coarse"].map((detail) => scene.surfaces.map(({ key }) => {
-      const body = new Draw.Body(gl), points = arrays[`${key}${detail}_points`], triangles = arrays[`${key}${detail}_triangles`];
-      body.fill(points, triangles, Field.normals(points, triangles));
+      const body = new Draw.Body(gl);
+      this.fill(body, `${key}${detail}`);
       return body;
     }));
     this.tumour = scene.levels.map(() => new Draw.Body(gl));
     this.rims = [new Draw.Body(gl), new Draw.Body(gl)];
+    this.drawnBodies = Object.fromEntries(["whole", "core"].map((region) => [region, new Draw.Body(gl)]));
+    this.targetBody = new Draw.Body(gl);
     const n = scene.grid.shape.reduce((a, b) => a * b);
     this.field = new Float32Array(n);
     this.inside = Float32Array.from(arrays.distance, (byte) => scene.band * (byte / 127.5 - 1));
@@ -36,7 +40,7 @@ class Scene {
     const made = { scan: Draw.volume(gl, scene.image.shape, arrays.image, true), inside: Draw.volume(gl, shape, this.inside, true) };
     made.field = Draw.volume(gl, shape, this.field, true);
     made.colours = Draw.palette(gl, arrays.colours);
-    made.labels = Draw.volume(gl, scene.image.shape, new Uint8Array(arrays.image.length), false);
+    for (const name of ["labels", "target"]) made[name] = Draw.volume(gl, [1, 1, 1], new Uint8Array(1), false);
     return made;
   }
 
@@ -47,8 +51,28 @@ class Scene {
     const wanted = state.session === "nearest" ? nearest && nearest.id : state.session;
     if (wanted === this.session) return;
     this.session = wanted;
-    const data = this.arrays[`labels_${wanted}`];
-    if (data) Draw.refill(this.gl, this.textures.labels, scene.image.shape, data);
+    this.place("labels", `labels_${wanted}`);
+    for (const [region, body] of Object.entries(this.drawnBodies)) this.fill(body, `scan_${wanted}_${region}`);
+  }
+
+  setTarget() {
+    const { state } = this;
+    if (state.target === this.target) return;
+    this.target = state.target;
+    this.place("target", `targets_${state.target}`);
+    this.fill(this.targetBody, `target_${state.target}`);
+  }
+
+  // Labels of the page into a texture, on their own voxels.
+  place(texture, name) {
+    const box = this.scene.boxes[name];
+    if (box) Draw.volume(this.gl, box.shape, this.arrays[name], false, this.textures[texture]);
+  }
+
+  // A surface of the page; nothing where the page has none of that name.
+  fill(body, name) {
+    const points = this.arrays[`${name}_points`] || new Float32Array(0), triangles = this.arrays[`${name}_triangles`] || new Uint32Array(0);
+    body.fill(points, triangles, Field.normals(points, triangles));
   }
 
   // Bring field, surfaces and textures to the day and the levels of the state.
@@ -61,6 +85,7 @@ class Scene {
     this.band = state.band >= 0 ? Field.band(scene, arrays.volumes, state.day, state.levels[state.band].density) : null;
     this.rims.forEach((body, k) => this.contour(body, Boolean(this.band), this.band ? this.band[k] : 0.5));
     this.setLabels();
+    this.setTarget();
   }
 
   contour(body, shown, density) {
@@ -138,7 +163,11 @@ class Scene {
     const shells = this.shells();
     gl.enable(gl.CULL_FACE);
     gl.cullFace(gl.BACK);
-    for (const shell of shells.filter((s) => s.opacity > 0.985)) this.drawShell(shell);
+    for (const shell of shells.filter((s) => s.opacity > 0.985)) {
+      if (shell.cut) gl.disable(gl.CULL_FACE); else gl.enable(gl.CULL_FACE);  // the inside shows where it is cut open
+      this.drawShell(shell);
+    }
+    gl.enable(gl.CULL_FACE);
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     gl.depthMask(false);
@@ -156,33 +185,46 @@ class Scene {
 
   // Outermost first.
   shells() {
-    const { state, scene } = this;
-    const around = scene.surfaces.map(({ colour }, k) => ({ body: (this.quality < 1 ? this.coarse : this.anatomy)[k], colour, opacity: state.anatomy[k], glass: 1 }));
-    const inner = state.levels.map((level, k) => ({ body: this.tumour[k], colour: level.colour, opacity: level.on ? level.opacity : 0, glass: 0.35, density: level.density }));
-    const hue = state.theme === "light" ? "#30363d" : "#f4f6f8";
-    if (this.band) this.band.forEach((density, k) => inner.push({ body: this.rims[k], colour: hue, opacity: 0.45, glass: 1, hatched: 1, density: density + 1e-6 * (2 * k - 1) }));
+    const { state, scene } = this, { hues, thresholds } = scene, name = `Scan ${this.session}`;
+    const around = scene.surfaces.map((s, k) => ({ name: s.name, body: (this.quality < 1 ? this.coarse : this.anatomy)[k], colour: s.colour, opacity: state.anatomy[k], glass: 1, cut: state.cut !== "nothing" }));
+    const inner = state.levels.map((level, k) => ({ name: level.name, body: this.tumour[k], colour: level.colour, opacity: level.on ? level.opacity : 0, glass: 0.35, density: level.density }));
+    for (const region of ["whole", "core"]) inner.push({ name: `${name}, ${region}`, body: this.drawnBodies[region], colour: hues[region], opacity: state.drawn[region], glass: 0.35, density: thresholds[region] - 1e-5 });
+    if (state.target >= 0) inner.push({ name: `Target ${scene.targets[state.target]}`, body: this.targetBody, colour: hues.target, opacity: state.targetOpacity, glass: 0.7, density: 0 });
+    if (this.band) this.band.forEach((density, k) => inner.push({ body: this.rims[k], colour: state.levels[state.band].colour, opacity: 0.6, glass: 1, hatched: 1, density: density + 1e-6 * (2 * k - 1) }));
     inner.sort((a, b) => a.density - b.density);
+    if (state.cut !== "nothing" && state.cutTumour) inner.forEach((shell) => { shell.cut = true; });
     return [...around, ...inner].filter((s) => s.opacity > 0.004 && s.body.count);
   }
 
-  drawShell({ body, colour, opacity, glass, hatched }) {
+  // The plane that cuts, as its normal and offset; what lies beyond it is left out.
+  cut(applies) {
+    const normal = applies && CUTS[this.state.cut];
+    return normal ? [...normal, Draw.dot(normal, this.state.cross)] : [0, 0, 0, 1];
+  }
+
+  drawShell({ body, colour, opacity, glass, hatched, cut }) {
     const { gl } = this, { uniforms } = this.surfaceProgram;
     gl.uniform3fv(uniforms.colour, Draw.rgb(colour));
     gl.uniform1f(uniforms.opacity, opacity);
     gl.uniform1f(uniforms.glass, opacity > 0.985 ? 0 : glass);
     gl.uniform1f(uniforms.hatched, hatched || 0);
+    gl.uniform4fv(uniforms.cut, this.cut(cut));
     body.draw();
   }
 
   drawPanel(plane, area) {
     const { gl, state } = this, span = this.span(area), middle = this.middle(plane);
     const right = [0, 0, 0], up = [0, 0, 0];
-    right[plane.right] = 1; up[plane.up] = 1;
+    right[plane.right] = this.side(plane); up[plane.up] = 1;
     const { matrix } = Draw.lookAt(middle, Draw.cross(right, up), up, 0);
     gl.disable(gl.DEPTH_TEST);
     const size = { origin: middle, shape: [1, 1, 1], spacing: 4 * span };
     this.drawSlice(plane, matrix, Draw.parallel(span * area.w / Math.max(area.w, area.h), span * area.h / Math.max(area.w, area.h), 8 * span), size, 1, state.cross[plane.across]);
   }
+
+  // 1 where a panel shows the patient's right on its right (as seen from above and behind), -1 where on its left, as
+  // radiologists have it.
+  side(plane) { return this.state.radiological && plane.right === 0 ? -1 : 1; }
 
   // Millimetres that the longer side of a panel shows.
   span(area) { return this.state.zoom * Math.max(area.w, area.h) / Math.min(area.w, area.h); }
@@ -192,6 +234,8 @@ class Scene {
     middle[plane.across] = this.state.cross[plane.across];
     return middle;
   }
+
+  modelHue(region) { return this.state.levels[region === "core" ? 0 : 1].colour; }
 
   // A rectangle in a plane that fills a box of voxels.
   drawSlice(plane, view, projection, box, opaque) {
@@ -219,15 +263,28 @@ class Scene {
     }
     gl.uniform1fv(uniforms.level, state.levels.map((level) => Field.logit(level.density)));
     gl.uniform4fv(uniforms.lineColour, state.levels.flatMap((level) => [...Draw.rgb(level.colour), level.on ? 1 : 0]));
-    gl.uniform1f(uniforms.overlay, state.overlay);
-    gl.uniform1f(uniforms.segmentation, this.arrays[`labels_${this.session}`] ? state.segmentation : 0);
+    const labelled = Boolean(this.arrays[`labels_${this.session}`]), differing = labelled ? ["none", "whole", "core"].indexOf(state.difference) : 0;
+    const region = differing === 2 ? "core" : "whole", { hues } = scene;
+    const numbers = {
+      overlay: differing ? 0 : state.overlay, segmentation: labelled ? state.segmentation : 0, outline: labelled && state.outline ? 1 : 0, targeted: state.target >= 0 ? 1 : 0,
+      differing, edge: Field.logit(scene.thresholds[region]), opaque, scaling: this.ratio * this.quality,
+    };
+    for (const [name, value] of Object.entries(numbers)) gl.uniform1f(uniforms[name], value);
+    const colours = { whole: hues.whole, core: hues.core, target: hues.target, model: this.modelHue(region), band: state.levels[Math.max(0, state.band)].colour };
+    for (const [name, hue] of Object.entries(colours)) gl.uniform3fv(uniforms[`${name}Colour`], Draw.rgb(hue));
     gl.uniform2fv(uniforms.band, this.band ? this.band.map(Field.logit) : [99, 99]);
-    gl.uniform1f(uniforms.opaque, opaque);
-    gl.uniform1f(uniforms.scaling, this.ratio * this.quality);
-    gl.uniform3fv(uniforms.wholeColour, Draw.rgb("#56b4e9"));
-    gl.uniform3fv(uniforms.coreColour, Draw.rgb("#e69f00"));
-    gl.uniform3fv(uniforms.bandColour, [1, 1, 1]);
+    for (const [name, box] of [["labels", `labels_${this.session}`], ["target", `targets_${state.target}`]]) {
+      if (scene.boxes[box]) gl.uniformMatrix4fv(uniforms[`${name}At`], false, scene.boxes[box].texture);
+    }
+    gl.uniform2fv(uniforms.window, [state.window, state.level]);
+    gl.uniform4fv(uniforms.cut, this.cut(!opaque));
     this.quad.draw();
+  }
+
+  // Where a place is on the canvas of a plane's panel.
+  spot(plane, area, point) {
+    const scale = Math.max(area.w, area.h) / this.span(area), { centre } = this.state;
+    return [area.x + area.w / 2 + this.side(plane) * scale * (point[plane.right] - centre[plane.right]), area.y + area.h / 2 - scale * (point[plane.up] - centre[plane.up])];
   }
 
   // The plane's panel under a place on the canvas, and the RAS mm there.
@@ -236,7 +293,7 @@ class Scene {
     if (k < 1) return { area: k };
     const area = this.areas[k], plane = PLANES[k - 1], span = this.span(area), longer = Math.max(area.w, area.h);
     const point = this.middle(plane);
-    point[plane.right] += (x - area.x - area.w / 2) / longer * span;
+    point[plane.right] += this.side(plane) * (x - area.x - area.w / 2) / longer * span;
     point[plane.up] -= (y - area.y - area.h / 2) / longer * span;
     return { area: k, plane, point };
   }

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from oncology.errors import ConfigError
-from oncology.imaging import Case
+from oncology.imaging import Case, Volume, read_volume
 from oncology.imaging.describe import treatment
 from oncology.meshing import TetMesh, read_mesh
 from oncology.model.trajectory import Trajectory, read_trajectory
@@ -69,6 +69,7 @@ class Subject:
         scans: (session, region) to the volume of the segmentation, mL.
         intervals: volume of "whole" and "core" over time with 95 % intervals; empty where nothing was estimated.
         notes: sentences to show beside the picture.
+        targets: predicted radiotherapy targets by name.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Subject:
     scans: Mapping[tuple[str, str], float] = field(default_factory=dict)
     intervals: Mapping[str, Curve] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    targets: Mapping[str, Volume] = field(default_factory=dict)
 
     @property
     def days(self) -> tuple[float, float]:
@@ -132,7 +134,8 @@ def subject_of(results: Results) -> Subject:
 def subject_of_prediction(prediction: PredictionResults, case: Case | None) -> Subject:
     """Return what is shown of a prediction."""
     record = prediction.record
-    return _grown("prediction", record, prediction.mesh, prediction.trajectory, case, record.volumes)
+    subject = _grown("prediction", record, prediction.mesh, prediction.trajectory, case, record.volumes)
+    return replace(subject, targets=prediction.targets)
 
 
 def _marks(case: Case | None) -> tuple[Mark, ...]:
@@ -148,6 +151,7 @@ def _run(out: Path, case: Case | None) -> Subject:
     if path.is_file():
         record = parsed(PredictionRecord, read_json(path, remedy), str(path), remedy)
         subject = _grown("prediction", record, mesh, trajectory, case, record.volumes)
+        subject = replace(subject, targets={name: _target(out, name) for name in record.targets})
     else:
         path = out / "summary.json"
         simulated = parsed(SimulationRecord, read_json(path, remedy), str(path), remedy)
@@ -157,6 +161,14 @@ def _run(out: Path, case: Case | None) -> Subject:
     if case is not None:
         require_same_inputs(out, case, read_config(out))
     return subject
+
+
+def _target(out: Path, name: str) -> Volume:
+    """The mask of a target that prediction.json names."""
+    path = out / f"{name}.nii.gz"
+    if not path.is_file():
+        raise ReportError(f"{path}: no such file: run it again")
+    return read_volume(path, None)
 
 
 def _grown(
@@ -184,7 +196,14 @@ def continued(fit: Subject, prediction: Subject) -> Subject:
             parts = {end: np.concatenate([getattr(before, end)[early], values]) for end, values in parts.items()}
         intervals[region] = Curve(**parts)
     notes = tuple(dict.fromkeys((*fit.notes, *prediction.notes)))
-    return replace(fit, mesh=prediction.mesh, trajectory=prediction.trajectory, intervals=intervals, notes=notes)
+    return replace(
+        fit,
+        mesh=prediction.mesh,
+        trajectory=prediction.trajectory,
+        intervals=intervals,
+        notes=notes,
+        targets=prediction.targets,
+    )
 
 
 def until(subject: Subject, day: float) -> Subject:

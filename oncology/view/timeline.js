@@ -94,7 +94,7 @@ class Timeline {
       pen.stroke();
     });
     pen.setLineDash([]);
-    for (const dot of dots) this.dot(pen, x(dot.day), y(dot.ml), state.levels[dot.region === "core" ? 0 : 1].colour, dot.region, colour);
+    for (const dot of dots) this.dot(pen, x(dot.day), y(dot.ml), view.scene.hues[dot.region], dot.region, colour);
     pen.strokeStyle = colour("accent"); pen.lineWidth = 2;
     pen.beginPath(); pen.moveTo(x(state.day), MARGIN.top - 6); pen.lineTo(x(state.day), height - MARGIN.bottom + 3); pen.stroke();
     if (document.activeElement !== this.slider || Math.abs(this.slider.value - state.day) > 1e-6) this.slider.value = state.day;

@@ -15,6 +15,7 @@ from oncology.view.grids import (
     density_grid,
     image_grid,
     logit,
+    session_grid,
 )
 from tests.view.balls import SPEED, WIDTH, box_mesh, growing
 
@@ -86,12 +87,20 @@ def test_images_are_at_their_place(toy):
     points = centres(image, image.brightness.shape)[::9, ::9, ::9].reshape(-1, 3)
     shade = 0.8 * sample(toy.white, points) + 0.5 * sample(toy.grey, points)
     assert image.brightness[::9, ::9, ::9].ravel() == pytest.approx(255 * shade, abs=0.51)
-    assert set(image.labels) == {"ses-01", "ses-02"}
+
+
+def test_labels_stay_on_their_own_voxels(toy):
+    mesh = box_mesh(10.0, 2)
+    around = density_grid(mesh, growing(mesh, np.array([0.0, 1.0])).trajectory)
     for session in toy.sessions:
-        found = image.labels[session.id]
-        for mask, least in ((session.whole, 127), (session.core, 255)):
-            volume = (found >= least).sum() * image.spacing**3
-            assert volume == pytest.approx(mask.data.sum() * mask.voxel_volume, rel=0.02)
+        grid = session_grid(session, toy.labels, around)
+        for mask, least in ((session.whole, 64), (session.core, 192)):
+            places = np.argwhere(grid.labels >= least) @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+            assert places == pytest.approx(mask.world(np.argwhere(mask.data)))
+        assert set(np.unique(grid.labels)) == {0, 127, 255}
+        assert grid.labels.size < session.whole.data.size
+        ends = np.array([[-0.5] * 3, np.array(grid.labels.shape) - 0.5]) @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+        assert ends @ grid.texture[:3, :3].T + grid.texture[:3, 3] == pytest.approx(np.array([[0.0] * 3, [1.0] * 3]))
 
 
 def test_logits_of_undershoots_and_of_full_cells_are_the_ends():

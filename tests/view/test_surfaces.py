@@ -5,7 +5,7 @@ import pytest
 import pyvista as pv
 
 from oncology.imaging import Volume
-from oncology.view.surfaces import anatomy, decimated, tissue_surface
+from oncology.view.surfaces import anatomy, decimated, enclosed, mask_surface, tissue_surface
 from tests.cases import SEMI_AXES
 from tests.view.balls import box_mesh
 
@@ -67,3 +67,19 @@ def test_without_a_case_the_mesh_is_the_brain():
     assert set(found) == {"brain"}
     assert mesh_of(found["brain"]).volume == pytest.approx(20.0**3)
     assert len(found["brain"].points) == 4**3 - 2**3
+
+
+@pytest.mark.parametrize("r", [3.0, 8.0, 20.0])
+def test_masks_keep_their_volume(r):
+    affine = np.diag([-1.0, 1.0, 1.0, 1.0])
+    affine[:3, 3] = [30.0, -30.0, -30.0]
+    image = Volume(np.zeros((61, 61, 61)), affine)
+    inside = np.linalg.norm(image.world(np.argwhere(image.data == 0)), axis=1) < r
+    surface = mask_surface(image.with_data(inside.reshape(image.shape)))
+    assert mesh_of(surface).is_manifold
+    assert enclosed(surface) == pytest.approx(inside.sum(), rel=0.02)
+    assert np.linalg.norm(surface.points, axis=1) == pytest.approx(np.full(len(surface.points), r), abs=0.8)
+
+
+def test_an_empty_mask_has_no_surface():
+    assert not len(mask_surface(Volume(np.zeros((4, 4, 4), dtype=bool), np.eye(4))).triangles)
