@@ -4,7 +4,8 @@
 SHELL := /bin/sh
 PY := .venv/bin/python
 READY := .venv/.ready
-CORES := $(shell nproc 2>/dev/null || echo 1)
+# nproc itself heeds OMP_NUM_THREADS, which tells threads a process and not cores.
+CORES := $(shell env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc 2>/dev/null || echo 1)
 RANKS ?= $(shell [ $(CORES) -lt 4 ] && echo $(CORES) || echo 4)
 # Processes that share the test files; `make test WORKERS=0` runs them in one.
 WORKERS ?= $(RANKS)
@@ -17,11 +18,14 @@ export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export UCX_TLS ?= self,sm,tcp
-# Open MPI alone reads these: containers run as root, and two ranks may share the one core of a small machine.
+# Open MPI alone reads these: containers run as root, and on a small machine ranks share a core (the tests take two;
+# names of Open MPI 5 and 4, which later ones call deprecated).
 export OMPI_ALLOW_RUN_AS_ROOT := 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
+ifeq ($(shell [ $(CORES) -lt 2 ] || [ $(CORES) -lt $(RANKS) ] && echo shared),shared)
 export PRTE_MCA_rmaps_default_mapping_policy := :oversubscribe
 export OMPI_MCA_rmaps_base_oversubscribe := 1
+endif
 
 .PHONY: help setup demo test lint types docs check benchmarks lock clean
 .DEFAULT_GOAL := help

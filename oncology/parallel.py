@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Protocol
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "set_cache_defaults",
     "set_launch_defaults",
     "threads_of_rank",
+    "without_launcher",
 ]
 
 _CACHE_ROOM = 50_000_000  # bytes
@@ -24,6 +25,8 @@ _RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")
 _SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _LOCAL_SIZE_VARIABLES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
+_LAUNCHED = ("PMI_", "PMIX_", "OMPI_COMM_", "PRTE_", "MPI_LOCAL")  # what launchers set, and users do not
+_CHOSEN = ("PRTE_MCA_", "PRTE_ALLOW_")
 
 
 class Broadcaster(Protocol):
@@ -145,6 +148,16 @@ def launched_rank(environment: MutableMapping[str, str] = os.environ) -> int:
 def launched_size(environment: MutableMapping[str, str] = os.environ) -> int:
     """Return how many processes the launcher started (1 without a launcher)."""
     return _first_integer(environment, _SIZE_VARIABLES) or 1
+
+
+def without_launcher(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return an environment without what a launcher told this process, for a program that is no rank of it.
+
+    What users choose for Open MPI (OMPI_MCA_..., OMPI_ALLOW_RUN_AS_ROOT) stays.
+    """
+    return {
+        name: value for name, value in environment.items() if name.startswith(_CHOSEN) or not name.startswith(_LAUNCHED)
+    }
 
 
 def threads_of_rank(environment: MutableMapping[str, str] = os.environ) -> int:

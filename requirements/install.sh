@@ -105,10 +105,12 @@ if [ -z "$base" ]; then
 fi
 
 say "$base, $("$uv" --version)"
-if [ "$(cat .venv/.base 2>/dev/null)" != "$base" ] || ! .venv/bin/python -c '' 2>/dev/null; then
+# A .venv that borrowed DOLFINx is made again once there is none to borrow, and the other way round.
+state="$base, DOLFINx $([ -n "$found" ] && echo borrowed || echo from the lock)"
+if [ "$(cat .venv/.base 2>/dev/null)" != "$state" ] || ! .venv/bin/python -c '' 2>/dev/null; then
     rm -rf .venv
     "$uv" venv --quiet --python "$base" .venv
-    echo "$base" >.venv/.base
+    echo "$state" >.venv/.base
 fi
 install() { "$uv" pip install --quiet --python .venv/bin/python --no-deps --require-hashes "$@"; }
 

@@ -83,6 +83,40 @@ def test_what_the_package_is_built_from_is_copied():
     assert needed <= {line.split()[0] for line in sections(APPTAINER)["files"].splitlines() if line.strip()}
 
 
+def test_only_what_images_are_made_of_reaches_the_builder():
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    kept = {line[1:] for line in lines if line.startswith("!")}
+    assert lines[0] == "*", "data of patients and environments stay outside"
+    for path in DOCKERFILES:
+        sources = {word for name, words in instructions(path) if name == "COPY" for word in words.split()[:-1]}
+        assert sources <= kept
+    assert kept <= {path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*") if ".venv" not in path.parts}
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_the_install_step_takes_the_python_that_has_dolfinx(tmp_path, given):
+    """Builders do not put the base image's Python on the path: the script looks for one with DOLFINx."""
+    script = (DOCKER / "install.sh").read_text().replace("/dolfinx-env", f"{tmp_path}/dolfinx-env")
+    folders = {"bare": "exit 1", "dolfinx-env": "exit 0", "mine": "exit 0"}
+    for name, end in folders.items():
+        program = tmp_path / name / "bin" / "python3"
+        program.parent.mkdir(parents=True)
+        program.write_text(f'#!/bin/sh\n[ "$1" = -m ] || {end}\necho "$0"\n')
+        program.chmod(0o755)
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "run.txt").touch()
+    for program in ("id", "apt-get"):  # not as root, no packages of the system
+        (tmp_path / "bare" / "bin" / program).write_text("#!/bin/sh\necho 1000\n")
+        (tmp_path / "bare" / "bin" / program).chmod(0o755)
+    (tmp_path / "docker" / "install.sh").write_text(script)
+    environment = {"PATH": f"{tmp_path}/bare/bin:{os.environ['PATH']}"}
+    environment |= {"PYTHON": f"{tmp_path}/mine/bin/python3"} if given else {}
+    command = ["sh", str(tmp_path / "docker" / "install.sh")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"{tmp_path}/{'mine' if given else 'dolfinx-env'}/bin/python3"
+
+
 def test_the_definition_for_apptainer_parses():
     found = sections(APPTAINER)
     assert found.keys() - {""} == SECTIONS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
 import shlex
 import shutil
@@ -149,9 +150,32 @@ def test_one_page_shows_every_command():
 
 def test_the_readme_names_what_the_set_up_needs():
     readme = DOCUMENTS[0].read_text()
-    assert not {"gcc", "make", "python3-venv", "GB"} - set(re.findall(r"[\w-]+", readme))
+    assert not {"gcc", "make", "python3-dev", "python3-venv", "GB"} - set(re.findall(r"[\w-]+", readme))
 
+
+def test_the_demo_is_what_the_makefile_runs():
     assert [line.split()[1] for line in recipes()] == ["demo"]
+
+
+def made(environment: dict[str, str], *words: str) -> dict[str, str]:
+    """Return variables as the Makefile sees them on a machine of two cores, and what it gives its recipes."""
+    rules = "include Makefile\nshow:\n\t@echo CORES=$(CORES) RANKS=$(RANKS); env\n"
+    command = ["make", "--no-print-directory", "-f", "-", "show", *words]
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(("OMP", "PRTE", "RANKS", "MAKE"))}
+    done = subprocess.run(command, cwd=ROOT, input=rules, env=bare | environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return dict(word.split("=", 1) for line in done.stdout.splitlines() for word in line.split(" ", 1) if "=" in word)
+
+
+@pytest.mark.skipif(shutil.which("make") is None or shutil.which("nproc") is None, reason="no make or nproc here")
+def test_ranks_follow_the_cores_and_share_them_only_where_they_must():
+    cores = len(os.sched_getaffinity(0))
+    found = made({"OMP_NUM_THREADS": "1"})
+    assert found["CORES"] == str(cores), "threads a process are not cores"
+    assert found["RANKS"] == str(min(cores, 4))
+    shares = "PRTE_MCA_rmaps_default_mapping_policy"
+    assert (shares in found) == (cores < 2)
+    assert made({}, f"RANKS={cores + 1}")[shares] == ":oversubscribe"
 
 
 def functions() -> dict[str, Callable[..., object]]:

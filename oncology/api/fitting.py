@@ -122,15 +122,15 @@ def check_options(
         )
 
 
-def require_torch(option: str) -> None:
-    """Refuse what needs torch where it is not installed, and several processes.
+def require_torch(option: str, processes: bool = False) -> None:
+    """Refuse what needs torch where it is not installed, and several processes unless they are allowed.
 
     Raises:
         ConfigError: no torch, or a launcher with several ranks.
     """
     if importlib.util.find_spec("torch") is None:
         raise ConfigError(f"{option} needs torch, which is not installed: pip install 'oncology[node]'")
-    if launched_size() > 1:
+    if launched_size() > 1 and not processes:
         raise ConfigError(f"{option} runs in one process: start it without mpiexec, one process per patient")
 
 

@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from oncology.parallel import threads_of_rank
+from oncology.parallel import threads_of_rank, without_launcher
 
 __all__ = ["Finding", "doctor", "examine", "renders"]
 
 OLDEST_PYTHON = (3, 12)
 OLDEST_DOLFINX = (0, 11)
 SMOKE_ERROR = 0.1  # relative L2 error of the smoke solve at 8 cells an edge; 0.066 is right
+ROOT_REFUSED = "Open MPI does not start as root"
 LIMIT = 180.0  # seconds for one trial; the first one compiles
 
 _TRIAL = "from oncology.cli.runtime import world; comm = world(); from oncology.fem import probe; "
@@ -154,6 +155,8 @@ def _smoke(launch: list[str], ranks: int) -> Finding:
     name = f"solve, {ranks} rank{'s' if ranks > 1 else ''}"
     remedy = "see the message; often the compiler or Python's headers (apt install gcc python3-dev), or a mixed MPI"
     done, text = _try([*launch, sys.executable, "-c", _SMOKE])
+    if text == ROOT_REFUSED:
+        remedy = "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1, or use another account"
     if not done:
         return Finding(name, False, text, remedy, needed=ranks == 1)
     error = float(text)
@@ -198,14 +201,24 @@ def _launcher() -> str | None:
 
 def _try(command: list[str]) -> tuple[bool, str]:
     """Run a trial outside any launcher; return whether it worked, and its last line of output or of errors."""
-    inherited = {k: v for k, v in os.environ.items() if not re.match(r"(PMI|PMIX|OMPI|PRTE|HYDRA|MPI)_", k)}
+    inherited = without_launcher()
     root = str(Path(__file__).resolve().parents[2])
     inherited["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     try:
         done = subprocess.run(command, env=inherited, capture_output=True, text=True, timeout=LIMIT, check=False)
     except subprocess.TimeoutExpired:
         return False, f"no answer within {LIMIT:.0f} s"
-    lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
     if done.returncode:
-        return False, lines[-1] if lines else f"ended with status {done.returncode}"
+        return False, _reason(done.stderr) or f"ended with status {done.returncode}"
+    lines = done.stdout.strip().splitlines()
     return bool(lines), lines[-1] if lines else "said nothing"
+
+
+def _reason(text: str) -> str:
+    """Return the line that tells why a trial failed: Python's error, before what launchers add to it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip(" -=*")]
+    if any("run as root" in line for line in lines):
+        return ROOT_REFUSED
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    last = (errors or lines or [""])[-1]
+    return re.sub(r"^oncology\.errors\.\w+: ", "", last)

@@ -46,6 +46,9 @@ def science(
     """
     if launched_rank() > 0:
         return
+    from oncology.api.fitting import require_torch
+
+    require_torch("oncology reproduce science", processes=True)
     with output_folder(out, overwrite=overwrite) as work, progress() as show:
         from oncology.reproduce.science_tables import FULL, QUICK, sections
         from oncology.reproduce.tables import write_tables
@@ -80,6 +83,9 @@ def snode(
         return
     if jobs is not None and jobs < 1:
         raise ConfigError(f"--jobs {jobs}; take 1 or more")
+    from oncology.api.fitting import require_torch
+
+    require_torch("oncology reproduce snode", processes=True)
     with output_folder(out, overwrite=overwrite) as work, progress() as show:
         from oncology.reproduce.snode_tables import FULL, QUICK, sections
         from oncology.reproduce.tables import write_tables

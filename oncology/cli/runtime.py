@@ -41,6 +41,10 @@ __all__ = [
 INTERRUPTED = 130
 TERMINATED = 128 + signal.SIGTERM
 PIPE_CLOSED = 128 + signal.SIGPIPE
+_EXTRAS = {  # packages that not everybody installs, and what of pyproject.toml brings them
+    **dict.fromkeys(("dolfinx", "petsc4py", "mpi4py", "ufl", "basix", "ffcx"), "fem"),
+    **dict.fromkeys(("torch", "sklearn"), "node"),
+}
 STOPPED = os.EX_TEMPFAIL  # 75: the same command line, given again, goes on
 
 
@@ -80,6 +84,8 @@ def exit_status(error: BaseException) -> int:
             return PIPE_CLOSED
         case InputError() | OSError():
             return 2
+        case ModuleNotFoundError() if _missing(error):
+            return 2
         case Stopped():
             return STOPPED
         case Terminated():
@@ -110,6 +116,8 @@ def _one_line(error: BaseException) -> str:
             return "interrupted"
         case OSError():
             return os_error_text(error)
+        case ModuleNotFoundError() if package := _missing(error):
+            return f"this needs {package}, which is not installed: pip install 'oncology[{_EXTRAS[package]}]'"
         case MemoryError():
             return "out of memory: take a larger --size, fewer processes, or a machine with more memory"
     if type(error).__name__ == "LinAlgError":  # numpy's, which is not imported here
@@ -118,6 +126,12 @@ def _one_line(error: BaseException) -> str:
             "look at them with `oncology case check`"
         )
     return f"internal error, {type(error).__name__}: {text} (--debug shows where)"
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    """The package of an extra that is not installed; empty where it is something else that is missing."""
+    package = (error.name or "").partition(".")[0]
+    return package if package in _EXTRAS else ""
 
 
 def open_streams() -> None:

@@ -43,6 +43,9 @@ def snode(
         overwrite: Replace results that an earlier run left in --out.
         resume: Go on from the last checkpoint of a run that was stopped.
     """
+    from oncology.api.fitting import require_torch
+
+    require_torch("oncology train snode", processes=True)
     from oncology.api.snode import CHECKPOINT, dataset_of, run_training, write_config
     from oncology.nodes.device import device_named
 
@@ -147,6 +150,9 @@ def evaluate(
         device: auto, cpu or cuda.
         report: File for the same numbers as JSON.
     """
+    from oncology.api.fitting import require_torch
+
+    require_torch("oncology train evaluate", processes=True)
     from oncology.api.snode import evaluate_folder
     from oncology.nodes.device import device_named
 

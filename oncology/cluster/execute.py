@@ -20,13 +20,13 @@ from typing import IO
 from oncology.cluster.store import Store, TaskState
 from oncology.cluster.tasks import Task
 from oncology.errors import ConfigError
+from oncology.parallel import without_launcher
 
 __all__ = ["STOPPED", "Running", "command_line", "mpiexec", "start", "task_environment"]
 
 STOPPED = os.EX_TEMPFAIL  # exit status of an `oncology fit` that stopped with its iterate saved
 _LONGEST = 400  # characters of a message
 _LAUNCHERS = ("srun: ", "slurmstepd")  # lines of launchers report that a program ended, not why
-_LAUNCHED = ("PMI_", "PMIX_", "OMPI_COMM_", "PRTE_", "MPI_LOCAL")
 # One thread per rank. Fits side by side do not know of each other, so their ranks must not be bound to fixed cores.
 _DEFAULTS = {
     "OMP_NUM_THREADS": "1",
@@ -65,8 +65,7 @@ def command_line(task: Task, python: Sequence[str], launcher: Sequence[str]) -> 
 
 def task_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the environment of a task: one thread per rank, without the variables of a launcher that started us."""
-    own = {name: value for name, value in environment.items() if not name.startswith(_LAUNCHED)}
-    return _DEFAULTS | own
+    return _DEFAULTS | without_launcher(environment)
 
 
 @dataclass(eq=False)

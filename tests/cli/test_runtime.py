@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from oncology.cli.runtime import Ended, Stopped, exit_status, guarded, stoppable, world
+from oncology.cli.runtime import Ended, Stopped, exit_status, guarded, report_error, stoppable, world
 from oncology.errors import CaseError, NumericalError
+from oncology.parallel import without_launcher
 
 PROGRAM = """
 import sys
@@ -109,3 +110,45 @@ def test_under_the_launcher(tmp_path, how, status, line):
     assert done.returncode == status
     spoken = [text for text in done.stderr.splitlines() if text.startswith("oncology:")]
     assert spoken == ([] if line is None else [line])
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_ranks_that_are_alone_are_told_so_before_any_work(tmp_path, rank):
+    """MPICH's launcher over Open MPI's library, or the other way round: every process would do the whole work."""
+    other = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": str(rank)}
+    command = [sys.executable, "-m", "oncology", "verify", "--json", str(tmp_path / "checks.json")]
+    environment = without_launcher(os.environ) | other
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    assert done.returncode == 2 and done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == (rank == 0)
+    assert all("2 processes were started, but each of them is alone" in line for line in lines)
+    assert not (tmp_path / "checks.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["train", "snode", "--data", "moons", "--out", "OUT"], "oncology train snode needs torch"),
+        (["train", "evaluate", "OUT"], "oncology train evaluate needs torch"),
+        (["reproduce", "snode", "--out", "OUT"], "oncology reproduce snode needs torch"),
+        (["reproduce", "science", "--out", "OUT"], "oncology reproduce science needs torch"),
+    ],
+)
+def test_without_torch_a_command_says_what_to_install(tmp_path, words, says):
+    code = "import sys; sys.modules['torch'] = None; from oncology.cli.main import run; sys.exit(run(sys.argv[1:]))"
+    words = [str(tmp_path / "out") if word == "OUT" else word for word in words]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == f"oncology: {says}, which is not installed: pip install 'oncology[node]'\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("package", "extra"), [("torch.nn", "node"), ("sklearn", "node"), ("dolfinx", "fem")])
+def test_any_missing_package_of_an_extra_is_named(capsys, package, extra):
+    error = ModuleNotFoundError(f"No module named {package!r}", name=package)
+    report_error(error)
+    assert capsys.readouterr().err.endswith(f"which is not installed: pip install 'oncology[{extra}]'\n")
+    assert exit_status(error) == 2
+    report_error(ModuleNotFoundError("No module named 'oncology.cli.nothing'", name="oncology.cli.nothing"))
+    assert "internal error" in capsys.readouterr().err

@@ -1,7 +1,8 @@
 # Stands for Python in a plan: sh stub.sh -m oncology fit CASE --out OUT --resume ...
 # Writes a line to EVENTS (the environment's) when it begins and ends; files in the case's folder tell how it ends.
 case=$4 out=$6 work=$6.tmp-$$
-[ "${PMI_RANK:-0}" -gt 0 ] && { while kill -0 $PPID 2>/dev/null && [ ! -e "$out.done" ]; do sleep 0.02; done; exit 0; }
+rank=${PMI_RANK:-${OMPI_COMM_WORLD_RANK:-${PMIX_RANK:-0}}}  # MPICH, Open MPI, others that speak PMIx
+[ "$rank" -gt 0 ] && { while kill -0 $PPID 2>/dev/null && [ ! -e "$out.done" ]; do sleep 0.02; done; exit 0; }
 name=$(basename "$case")
 trap 'echo "= $name" >> "$EVENTS"; exit 75' USR1
 echo "+ $name" >> "$EVENTS"
