@@ -120,6 +120,7 @@ def fit(
             resume=resume,
             saved=leave_if_asked,
         )
+        show(f"verdict: {found.verdict.level.replace('_', ' ')}", 0.95)
         show("report" if report else "files", 0.95)
         found.write(work, report=report)
     later = ("oncology", "predict", str(out), "--days", "30", "60", "90", "--out", f"{out}-later")
