@@ -105,6 +105,7 @@ def test_an_environment_that_has_everything_lacks_nothing():
     ("shell", "script"),
     [
         ("bash", ".ci/run"),
+        ("bash", ".ci/borrowed"),
         ("sh", "requirements/install.sh"),
         ("sh", "requirements/lock.sh"),
         ("sh", "docker/install.sh"),
@@ -112,6 +113,16 @@ def test_an_environment_that_has_everything_lacks_nothing():
 )
 def test_scripts_parse(shell, script):
     subprocess.run([shell, "-n", str(ROOT / script)], check=True)
+
+
+def test_the_borrowed_route_counts_as_skipped_where_no_root_can_be_made(tmp_path):
+    for name, output in (("id", "1000"), ("debootstrap", ""), ("unshare", ""), ("chroot", ""), ("tar", "")):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {output}\n")
+        (tmp_path / name).chmod(0o755)
+    command = [str(shutil.which("bash")), str(ROOT / ".ci" / "borrowed")]
+    done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 77
+    assert done.stdout == "ci: borrowed DOLFINx: skipped: a root of Debian takes the rights of root\n"
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
@@ -222,6 +233,11 @@ def test_the_package_says_what_it_is(tmp_path):
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert (citation["version"], citation["license"]) == (project["version"], project["license"])
     assert [author["name"] for author in citation["authors"]] == [author["name"] for author in project["authors"]]
+    entry = "\n".join(re.findall(r"(?ms)^```bibtex\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8")))
+    fields = dict(re.findall(r"(\w+) += \{(.*)\}", entry))
+    assert fields["version"] == citation["version"] and fields["license"] == citation["license"]
+    assert re.sub(r"[{}]", "", fields["title"]) == citation["title"]
+    assert re.sub(r"[{}]", "", fields["author"]) == " and ".join(author["name"] for author in citation["authors"])
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
     assert "bash .ci/run" in [step.get("run") for step in workflow["jobs"]["check"]["steps"]]
     command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
