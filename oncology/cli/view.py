@@ -67,10 +67,14 @@ def view(
     if html is not None:
         print(made.save(html))
         return 0
-    from oncology.view.server import PageServer, new_token
+    from oncology.view.server import PageServer, doorway, new_token
 
-    with PageServer(made.page, new_token(), host, port) as server:
-        _announce(server, host, browser)
+    with PageServer(made.page, new_token(), host, port) as server, doorway(server.address) as door:
+        _announce(server, host)
+        if browser and _screen():
+            import webbrowser
+
+            webbrowser.open(door.as_uri())
         try:
             server.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:
@@ -78,22 +82,23 @@ def view(
     return 0
 
 
-def _announce(server: PageServer, host: str, browser: bool) -> None:
-    """Print the address and, where the user sits at another computer, how to get here; open the browser."""
+def _screen() -> bool:
+    """Whether the user sits at this computer, before a screen."""
+    shown = sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return shown and not os.environ.get("SSH_CONNECTION")
+
+
+def _announce(server: PageServer, host: str) -> None:
+    """Print the address and, where the user sits at another computer, how to get here."""
     print(server.address, flush=True)
-    remote = bool(os.environ.get("SSH_CONNECTION"))
-    screen = sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    if remote:
+    open_to_all = host not in ("127.0.0.1", "localhost", "::1")
+    if os.environ.get("SSH_CONNECTION") and not open_to_all:
         port, name = server.server_port, socket.gethostname()
         print(f"On your own computer run:  ssh -N -L {port}:{server.host}:{port} {getuser()}@{name}", file=sys.stderr)
         print("and open the address above there.", file=sys.stderr)
-    if host not in ("127.0.0.1", "localhost", "::1"):
+    if open_to_all:
         print(
             "oncology: note: served to the network without encryption: who sees the address sees the patient",
             file=sys.stderr,
         )
     print("Ctrl-C ends it.", file=sys.stderr, flush=True)
-    if browser and screen and not remote:
-        import webbrowser
-
-        webbrowser.open(server.address)

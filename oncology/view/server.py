@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import gzip
 import hmac
+import html
+import os
 import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from oncology.errors import ConfigError
+from oncology.errors import ConfigError, OutputError
+from oncology.files import os_error_text
 
-__all__ = ["PageServer", "new_token"]
+__all__ = ["PageServer", "doorway", "network_address", "new_token"]
 
 USUAL_PORT = 8765  # where nothing else is asked for: the same tunnel serves every time
 HEADERS = {
@@ -69,14 +78,60 @@ class PageServer(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """Where a browser on this computer finds the page."""
-        return f"http://{self.host}:{self.server_port}/?token={self.token}"
+        """Where a browser finds the page: from elsewhere too, where the server listens on more than this computer."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.server_port}/?token={self.token}"
 
     @property
     def host(self) -> str:
-        """Name to reach the server by: this computer, where it listens on all addresses."""
+        """Name to reach the server by: the network address of this computer, where it listens on all of them."""
         host = str(self.server_address[0])
-        return "127.0.0.1" if host in ("0.0.0.0", "") else host
+        return network_address() if host in ("0.0.0.0", "", "::") else host
+
+
+def network_address() -> str:
+    """Return the address of this computer that its network sees: that of the interface which leads outside.
+
+    A datagram socket that is connected to an address for documentation (RFC 5737) sends nothing; it is only told which
+    address would be its own. The name of the computer where there is no network.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            found = str(probe.getsockname()[0])
+        except OSError:
+            found = ""
+    return found if found not in ("", "0.0.0.0", "127.0.0.1") else socket.gethostname()
+
+
+@contextmanager
+def doorway(address: str) -> Iterator[Path]:
+    """Give a file that leads a browser to an address, readable by its owner alone, and remove it at the end.
+
+    Every user of a computer can read the command line of a browser, and with it an address that it is started with.
+
+    Args:
+        address: with its token.
+
+    Raises:
+        OutputError: there is no folder for temporary files.
+    """
+    page = (
+        '<!DOCTYPE html><meta charset="utf-8"><meta name="referrer" content="no-referrer"><title>oncology view</title>'
+        f'<meta http-equiv="refresh" content="0; url={html.escape(address)}">'
+        f'<p><a href="{html.escape(address)}">The page of oncology view</a></p>'
+    )
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="oncology-view-"))  # for its owner alone
+    except OSError as error:
+        raise OutputError(os_error_text(error)) from error
+    try:
+        path = folder / "open.html"
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(page)
+        yield path
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Handler(BaseHTTPRequestHandler):

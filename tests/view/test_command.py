@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 import zlib
@@ -24,9 +25,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def viewing(out, *options, **environment):
+def viewing(out, *options, browser=False, **environment):
     """Run the command until the block ends; give process and address."""
-    command = [sys.executable, "-m", "oncology", "view", str(out), "--no-browser", "--port", "0", *options]
+    command = [sys.executable, "-m", "oncology", "view", str(out), "--port", "0", *options]
+    command += [] if browser else ["--no-browser"]
     variables = {key: value for key, value in os.environ.items() if key != "SSH_CONNECTION"} | environment
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=variables
@@ -52,6 +54,23 @@ def test_it_serves_until_interrupted_and_tells_the_way_through_ssh(toy_out):
         assert f"ssh -N -L {port}:127.0.0.1:{port} " in said
         assert said.endswith("the page is closed\n")
         assert "Traceback" not in said
+
+
+def test_the_browser_is_started_without_the_token_and_arrives(toy_out, tmp_path):
+    """Everybody on a computer can read the command lines of its processes."""
+    note, browser = tmp_path / "started", tmp_path / "browser"
+    browser.write_text(
+        f'#!/bin/sh\necho "$@" > {note}.part && cat "${{1#file://}}" >> {note}.part && mv {note}.part {note}\n'
+    )
+    browser.chmod(0o755)
+    with viewing(toy_out, browser=True, DISPLAY=":9", BROWSER=f"{browser} %s") as (_, address):
+        for _ in range(200):
+            if note.exists():
+                break
+            time.sleep(0.1)
+        started, _, page = note.read_text().partition("\n")
+        assert re.fullmatch(r"file:///.*/open\.html", started)
+        assert address in page
 
 
 def test_it_writes_one_file_with_nothing_from_outside(toy_out, tmp_path, capsys):

@@ -2,13 +2,16 @@
 
 import gzip
 import http.client
+import socket
+import stat
 import threading
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 
 from oncology.errors import ConfigError
-from oncology.view.server import PageServer, new_token
+from oncology.view.server import PageServer, doorway, network_address, new_token
 
 PAGE = "<!DOCTYPE html><p>größer</p>"
 
@@ -67,8 +70,33 @@ def test_there_is_nothing_else_and_nothing_can_be_changed():
 def test_it_listens_on_this_computer_only():
     with PageServer(PAGE, "secret", port=0) as server:
         assert server.server_address[0] == "127.0.0.1"
-    with PageServer(PAGE, "secret", host="0.0.0.0", port=0) as server:
-        assert server.address.startswith("http://127.0.0.1:")
+
+
+def test_open_to_the_network_its_address_works_from_elsewhere():
+    with serving(host="0.0.0.0", port=0) as server:
+        place = urlsplit(server.address)
+        assert place.hostname not in ("0.0.0.0", "127.0.0.1", "localhost")
+        connection = http.client.HTTPConnection(place.hostname, place.port, timeout=10)
+        connection.request("GET", f"{place.path}?{place.query}")
+        assert connection.getresponse().read().decode() == PAGE
+        connection.close()
+
+
+def test_without_a_network_the_name_of_the_computer_stands_in(monkeypatch):
+    def unreachable(self, address):
+        raise OSError(101, "Network is unreachable")
+
+    monkeypatch.setattr("socket.socket.connect", unreachable)
+    assert network_address() == socket.gethostname()
+
+
+def test_the_doorway_leads_to_the_address_for_its_owner_alone():
+    with doorway("http://127.0.0.1:1/?token=secret&x") as path:
+        assert "secret" not in path.as_uri()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert 'url=http://127.0.0.1:1/?token=secret&amp;x"' in path.read_text()
+    assert not path.parent.exists()
 
 
 def test_a_taken_port_is_refused_if_it_was_asked_for_and_passed_over_if_not(monkeypatch):
