@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from oncology.imaging import Case
     from oncology.view.sources import Subject
 
-__all__ = ["ViewPage", "view_folder"]
+__all__ = ["ViewPage", "view_folder", "view_pair"]
 
 HEIGHT = 640  # pixels of the frame in a notebook
 
@@ -77,6 +77,44 @@ def view_folder(
     if horizon is not None:
         subject = _until(out, subject, found, horizon, progress)
     return ViewPage(subject.name, build_page(subject, progress), found is not None)
+
+
+def view_pair(
+    out: Path | str,
+    other: Path | str,
+    case: Path | None = None,
+    horizon: float | None = None,
+    progress: Progress = silent,
+) -> ViewPage:
+    """Return the pages of two folders side by side, with one cursor and one day for both.
+
+    Args:
+        out: the one.
+        other: the other: another fit of the same patient, or its prediction.
+        case: folder of the case of both; None: those that their config.toml name.
+        horizon: last day to show, as in `view_folder`.
+        progress: called with what is going on.
+
+    Raises:
+        ArgumentError: the horizon is beyond the end of a prediction or simulation.
+        ReportError: a folder is incomplete or damaged.
+    """
+    from oncology.view.page import pair_page
+
+    folders = [Path(out), Path(other)]
+    made = [view_folder(folder, case, horizon, _half(progress, k)) for k, folder in enumerate(folders)]
+    names = [f"{page.case} ({folder.name})" for page, folder in zip(made, folders, strict=True)]
+    page = pair_page([(name, page.page) for name, page in zip(names, made, strict=True)])
+    return ViewPage(" and ".join(names), page, all(page.with_case for page in made))
+
+
+def _half(progress: Progress, which: int) -> Progress:
+    """The first or second half of some work."""
+
+    def tell(text: str, fraction: float | None = None) -> None:
+        progress(text, None if fraction is None else 0.5 * (which + fraction))
+
+    return tell
 
 
 def _until(out: Path, subject: Subject, case: Case | None, horizon: float, progress: Progress) -> Subject:

@@ -24,6 +24,7 @@ LATEST = 3650.0  # day after the last session
 
 def view(
     out: Path,
+    other: Path | None = None,
     /,
     *,
     case: Path | None = None,
@@ -40,6 +41,7 @@ def view(
 
     Args:
         out: Folder that `oncology fit`, `predict` or `simulate` wrote.
+        other: Another such folder to show beside it, with the same cursor and day.
         case: Folder of its case, which gives the scans; by default the one that OUT/config.toml names.
         horizon: Last day to show, days after the last session. Past the end of a fit its growth is solved on first.
         html: Write the page into this file instead: it opens offline and can be sent.
@@ -59,9 +61,9 @@ def view(
     from oncology.cli.output import progress
 
     with progress() as show:
-        from oncology.api.pages import view_folder
+        from oncology.api.pages import view_folder, view_pair
 
-        made = view_folder(out, case, horizon, show)
+        made = view_folder(out, case, horizon, show) if other is None else view_pair(out, other, case, horizon, show)
     if not made.with_case:
         print(NO_CASE, file=sys.stderr)
     if html is not None:

@@ -27,6 +27,7 @@ from oncology.model.trajectory import Trajectory, read_trajectory, write_traject
 from oncology.results.checkpoint import CHECKPOINT
 from oncology.results.fitted import FittedTumour, plain_treatment, read_fitted
 from oncology.results.schema import Estimate, ReportError, parsed, plain_content
+from oncology.results.shared import write_description, write_shapes
 
 __all__ = [
     "LOG",
@@ -161,6 +162,11 @@ def write_results(folder: Path, results: Results) -> None:
     write_trajectory(folder / "trajectory.h5", results.trajectory)
     for session, density in results.densities.items():
         write_volume(folder / f"density_{session}.nii.gz", density, np.float32)
+    last = results.sessions[-1]
+    days = {session.id: session.day for session in results.case.sessions} if results.case is not None else {}
+    days = {name: day for name, day in days.items() if name in results.sessions} or {last: results.trajectory.times[-1]}
+    write_shapes(folder, results.mesh, results.trajectory, results.threshold, days)
+    write_description(folder, "fit", results.estimate.case)
     write_file(folder / "config.toml", tomli_w.dumps(results.config))
     write_file(folder / LOG, "".join(json.dumps(record) + "\n" for record in results.log))
     write_file(folder / "estimate.json", json.dumps(plain_content(results.estimate), indent=1) + "\n")

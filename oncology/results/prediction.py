@@ -18,6 +18,7 @@ from oncology.imaging.recurrence import Recurrence
 from oncology.meshing import TetMesh, write_mesh
 from oncology.model.trajectory import Trajectory, write_trajectory
 from oncology.results.schema import REGIONS, Growth, PredictionRecord, plain_content
+from oncology.results.shared import write_description, write_shapes
 
 __all__ = ["PredictionResults", "day_text", "timed", "write_prediction"]
 
@@ -73,6 +74,10 @@ def write_prediction(folder: Path, prediction: PredictionResults) -> None:
         write_volume(folder / f"{name}.nii.gz", mask, np.uint8)
     _write_volumes(folder / "volumes.csv", record.volumes, record.last_session.day)
     write_trajectory(folder / "trajectory.h5", prediction.trajectory)
+    thresholds = {"whole": record.thresholds.oedema, "core": record.thresholds.core}
+    days = {f"day-{day_text(day)}": day for day in record.days}
+    write_shapes(folder, prediction.mesh, prediction.trajectory, thresholds, days)
+    write_description(folder, "predict", record.case)
     write_mesh(folder / "mesh.h5", prediction.mesh)
     write_file(folder / "config.toml", tomli_w.dumps(prediction.config))
     write_file(folder / "prediction.json", json.dumps(plain_content(record), indent=1) + "\n")

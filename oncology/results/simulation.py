@@ -16,10 +16,10 @@ from oncology.files import write_file
 from oncology.imaging import Case, Volume, write_volume
 from oncology.meshing import TetMesh, write_mesh
 from oncology.meshing.raster import locate
-from oncology.meshing.vtkhdf import write_vtkhdf
 from oncology.model.trajectory import Trajectory, write_trajectory
 from oncology.results.images import on_day
 from oncology.results.schema import SimulationRecord, plain_content
+from oncology.results.shared import write_description, write_shapes
 
 __all__ = ["SimulationResults", "day_image", "timed_simulation", "write_simulation"]
 
@@ -69,7 +69,9 @@ def timed_simulation(results: SimulationResults, seconds: float) -> SimulationRe
 def write_simulation(folder: Path, results: SimulationResults) -> None:
     """Write everything into a folder that exists."""
     write_trajectory(folder / "trajectory.h5", results.trajectory)
-    write_vtkhdf(folder / "series.vtkhdf", results.mesh, results.trajectory)
+    days = {f"day-{_plain(day)}": day for day in results.days}
+    write_shapes(folder, results.mesh, results.trajectory, results.threshold, days)
+    write_description(folder, "simulate", results.case.id)
     for day in results.days:
         write_volume(
             folder / f"density_day-{_plain(day)}.nii.gz",

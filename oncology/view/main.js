@@ -12,6 +12,7 @@ class View {
     this.readout = at("readout");
     this.interact(at("picture"));
     new ResizeObserver(() => { this.picture.layout(); this.change(); }).observe(at("stage"));
+    Link.listen(this);
     this.change(true);
   }
 
@@ -96,6 +97,7 @@ class View {
     this.controls.show();
     this.timeline.draw();
     this.read();
+    Link.tell(this);
     clearTimeout(this.settling);
     if (this.moving && !this.timeline.playing) this.settling = setTimeout(() => this.settle(), 180);
   }

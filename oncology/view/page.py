@@ -10,7 +10,7 @@ import base64
 import json
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -41,7 +41,7 @@ from oncology.view.measures import FRONTS, front_distances, level_table, reached
 from oncology.view.sources import Subject
 from oncology.view.surfaces import Surface, anatomy, decimated, mask_surface
 
-__all__ = ["build_page", "pack"]
+__all__ = ["build_page", "pack", "pair_page", "target_name"]
 
 FRONT = 0.05  # density of the outermost surface that is shown at first
 COARSER = 4  # times fewer triangles while things move and the processor draws
@@ -55,6 +55,7 @@ SCRIPTS = (
     "labels.js",
     "controls.js",
     "export.js",
+    "link.js",
     "main.js",
 )
 HUES = {"core": "#D55E00", "whole": "#56B4E9", "front": "#CC79A7"}  # Okabe and Ito (2008), for any colour vision
@@ -88,6 +89,17 @@ def build_page(subject: Subject, tell: Progress = silent) -> str:
     boxes = {name: _box(grid) for name, grid in labels.items()}
     scene = _scene(subject, image, density, surfaces) | {"tables": tables, "boxes": boxes}
     return _rendered(scene, arrays)
+
+
+def pair_page(pages: Sequence[tuple[str, str]]) -> str:
+    """Return two pages side by side as one: planes, day, directions and theme of one are those of the other.
+
+    Args:
+        pages: name and text of each.
+    """
+    text = files("oncology.view").joinpath("pair.html").read_text(encoding="utf-8")
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True).from_string(text)
+    return template.render(title=f"Tumour growth, {' and '.join(name for name, _ in pages)}", pages=pages)
 
 
 def pack(array: NDArray[Any]) -> str:

@@ -57,6 +57,8 @@ def test_the_contract_is_kept(folder, fitted):
     case = Case.read(folder / "sub-toy01")
     images = {"density_ses-01.nii.gz", "density_ses-02.nii.gz"}
     files = {"estimate.json", "trajectory.h5", "mesh.h5", "report.html", "log.jsonl", "log.txt", "config.toml"}
+    files |= {"series.vtkhdf", "dataset_description.json"}
+    files |= {f"surface_{region}_ses-0{k}.stl" for region in ("whole", "core") for k in (1, 2)}
     assert {path.name for path in fitted.iterdir()} == {*images, *files, ".oncology"}
     read_results(fitted, case)
     mesh, trajectory = read_mesh(fitted / "mesh.h5"), read_trajectory(fitted / "trajectory.h5")

@@ -73,6 +73,8 @@ def test_every_file_is_there_and_nothing_else(folder, predicted):
     images = {f"{kind}_day-{day}.nii.gz" for kind in ("density", "density-sd") for day in (40, 45, 50)}
     targets = {"target_margin-15mm.nii.gz"} | {f"{SOME}{day}.nii.gz" for day in (40, 45, 50)}
     files = {"prediction.json", "prediction.html", "volumes.csv", "trajectory.h5", "mesh.h5", "config.toml"}
+    files |= {"series.vtkhdf", "dataset_description.json"}
+    files |= {f"surface_{region}_day-{day}.stl" for region in ("whole", "core") for day in (40, 45, 50)}
     assert {path.name for path in predicted.iterdir()} == {*images, *targets, *files, ".oncology"}
     assert not list(folder.glob("out.tmp-*"))
 

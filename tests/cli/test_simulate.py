@@ -63,6 +63,8 @@ def test_everything_is_there_and_belongs_together(grown, summary):
     names = {path.name for path in grown.iterdir()}
     images = {f"density_day-{day}.nii.gz" for day in ("0", "15.5", "40")}
     files = {"trajectory.h5", "mesh.h5", "series.vtkhdf", "config.toml", "summary.json"}
+    files |= {"dataset_description.json"}
+    files |= {f"surface_{region}_day-{day}.stl" for region in ("whole", "core") for day in ("0", "15.5", "40")}
     assert names == {*files, *images, ".oncology"}
     mesh, trajectory = read_mesh(grown / "mesh.h5"), read_trajectory(grown / "trajectory.h5")
     assert trajectory.mesh_fingerprint == mesh.fingerprint

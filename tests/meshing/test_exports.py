@@ -3,11 +3,14 @@
 import meshio
 import numpy as np
 import pytest
+import pyvista as pv
 
 from oncology.errors import InputError, OutputError
 from oncology.meshing import TetMesh, build_mesh
 from oncology.meshing.exported import export_mesh
+from oncology.meshing.solid import solid_surface, write_stl
 from oncology.meshing.vtkhdf import write_vtkhdf
+from oncology.model.fractions import volume_fraction
 from oncology.model.trajectory import Trajectory
 from tests.meshing.images import ball_maps
 
@@ -67,6 +70,27 @@ def test_meshio_reads_back_what_was_exported(tmp_path, mesh, suffix):
     if suffix != ".mesh":
         assert np.abs(found.cell_data["white"][0] - mesh.white).max() < 1e-6
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("radius", [6.0, 12.0])
+def test_solids_are_closed_and_keep_the_volume_of_the_density(tmp_path, mesh, radius):
+    """A ball that ends inside the mesh, and one that is cut by its surface: all of the mesh."""
+    density = 1 / (1 + np.exp(np.linalg.norm(mesh.points, axis=1) - radius))
+    points, triangles = solid_surface(mesh, density, 0.5)
+    write_stl(tmp_path / "ball.stl", points, triangles)
+    assert (tmp_path / "ball.stl").read_bytes()[:9] == b"SPACE=RAS"
+    surface = pv.read(tmp_path / "ball.stl").clean()
+    assert surface.n_open_edges == 0
+    fraction = volume_fraction(density[mesh.cells], 0.5)[0]
+    corners = points[triangles]
+    signed = np.einsum("ij,ij->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6
+    assert signed == pytest.approx(fraction @ mesh.volumes, rel=1e-4)  # outwards, and exact for a P1 density
+    assert surface.volume == pytest.approx(signed, rel=1e-4)
+
+
+def test_where_a_level_is_never_reached_there_is_no_solid(mesh):
+    points, triangles = solid_surface(mesh, np.zeros(len(mesh.points)), 0.25)
+    assert not len(points) and not len(triangles)
 
 
 def test_formats_and_places_that_cannot_be_written(tmp_path, mesh):

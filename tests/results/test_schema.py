@@ -4,9 +4,11 @@ import json
 import math
 
 import pytest
+import pyvista as pv
 
 from oncology.results.files import find_case, read_results, write_results
 from oncology.results.schema import Estimate, ReportError, parsed, plain_content
+from oncology.view.measures import volumes_above
 from tests.cases import write_case
 from tests.report.synthetic import write_results as synthetic
 
@@ -35,7 +37,15 @@ def test_what_is_written_again_is_what_was_read(case, out, tmp_path):
         assert lines[0] == lines[1], name
     again = read_results(tmp_path, case)
     assert again.estimate == results.estimate and again.config == results.config
-    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in out.iterdir()}
+    shapes = {f"surface_{region}_{s.id}.stl" for region in ("whole", "core") for s in case.sessions}
+    more = {"series.vtkhdf", "dataset_description.json", *shapes}
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in out.iterdir()} | more
+    described = json.loads((tmp_path / "dataset_description.json").read_text())
+    assert described["DatasetType"] == "derivative" and described["GeneratedBy"][0]["Name"] == "oncology"
+    for region, threshold in results.threshold.items():
+        surface = pv.read(tmp_path / f"surface_{region}_{case.sessions[-1].id}.stl")
+        exact = volumes_above(results.mesh, results.trajectory.density[-1], [threshold])[0]
+        assert surface.volume / 1e3 == pytest.approx(exact, rel=1e-3)
 
 
 def test_parameters_have_names_values_and_intervals(out):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import pyvista as pv
 
+from oncology.api.pages import view_pair
 from oncology.imaging import Volume
 from oncology.imaging.metrics import dice
 from oncology.meshing import read_mesh
@@ -245,3 +246,32 @@ def test_files_of_what_is_shown(browser, ball_page, tmp_path):
         exact = 1 / (1 + np.exp((r - FRONT) / WIDTH))
         assert np.abs(data - exact).max() < 0.04
         assert (data[r > radius(FRONT, 0.001)] == 0).all()
+
+
+def until(page, frame, condition):
+    """Wait for a condition; `wait_for_function` needs `eval`, which the page forbids."""
+    for _ in range(300):
+        if frame.evaluate(condition):
+            return
+        page.wait_for_timeout(100)
+    pytest.fail(condition)
+
+
+def test_two_pages_share_cursor_day_and_theme(browser, toy_out, toy, tmp_path):
+    path = view_pair(toy_out, toy_out, toy.root).save(tmp_path / "pair.html")
+    context = browser.new_context(viewport={"width": 1100, "height": 600}, offline=True)
+    page = context.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"file://{path}")
+    page.wait_for_selector("html[data-ready]", state="attached", timeout=60_000)
+    frames = [handle.content_frame() for handle in page.query_selector_all("iframe")]
+    for (source, other), day in ((frames, 7.0), (frames[::-1], -20.0)):
+        source.evaluate(f"view.state.cross = [1, 2, {day}]; view.setDay({day})")
+        until(page, other, f"view.state.day === {day} && view.state.cross[2] === {day}")
+    frames[0].evaluate("view.setTheme('light')")
+    until(page, frames[1], "document.documentElement.dataset.theme === 'light'")
+    frames[1].evaluate("view.state.levels[0].density = 0.7; view.change(true)")
+    assert frames[0].evaluate("view.state.levels[0].density") == 0.6  # each has its own surfaces
+    context.close()
+    assert not errors
