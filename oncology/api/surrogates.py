@@ -183,7 +183,7 @@ def _learn_voxels(
 
     assert training.voxels is not None
     progress("voxels")
-    box = tissue_box(case, case.tumour_distance, training.voxels, _MARGIN)
+    box = tissue_box(case, training.voxels, _MARGIN)
     seen, unseen = runs[: min(training.runs, _VOXEL_RUNS)], runs[training.runs :][:_VOXEL_RUNS]
     flow, theta, facts = learn_flow(box, mesh, domain, seen, unseen, tell=progress)
     save_flow(folder / "voxels.h5", flow, theta, facts)

@@ -11,6 +11,7 @@ import numpy as np
 from oncology.fem import probe
 from oncology.fem.engine import FiniteElements
 from oncology.imaging.case import Case
+from oncology.imaging.neighbourhood import neighbourhood
 from oncology.meshing import Grading, QualityReport, Route, TetMesh, build_mesh, cached_mesh
 from oncology.meshing.engines import MeshedEngine
 from oncology.model.growth import GrowthLaw
@@ -48,7 +49,7 @@ def make_mesh(case: Case, choice: MeshChoice) -> tuple[TetMesh, QualityReport | 
     """
     if choice.imported is not None:
         return choice.imported, None
-    near = case.tumour_distance.data <= choice.margin
+    near = neighbourhood(case, choice.margin)
     white, grey = (tissue.with_data(np.where(near, tissue.data, 0.0)) for tissue in (case.white, case.grey))
     if choice.cache is None:
         return build_mesh(white, grey, choice.size, choice.route, choice.grading)

@@ -17,6 +17,7 @@ from oncology.errors import CaseError, ImageError
 from oncology.imaging.casefile import SAME_DAY, CaseFile, TensorSection, read_case_file
 from oncology.imaging.describe import case_table
 from oncology.imaging.distance import distance_from
+from oncology.imaging.foci import Focus, find_foci
 from oncology.imaging.labels import LabelTable, read_labels
 from oncology.imaging.metrics import volume_ml
 from oncology.imaging.naming import find_image, find_images, session_folder, spellings
@@ -166,6 +167,11 @@ class Case:
         if not union.any():
             raise CaseError(f"{self.root}: the segmentations miss the grid of the tissue maps: check their affines")
         return self.white.with_data(distance_from(union, self.white.voxel_sizes))
+
+    @cached_property
+    def foci(self) -> tuple[Focus, ...]:
+        """Separate foci of the whole tumour in the first session, the largest first (`oncology.imaging.foci`)."""
+        return find_foci(self.sessions[0].whole)
 
     @property
     def days(self) -> tuple[float, ...]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from oncology.imaging.foci import MOST_FOCI, late_foci, metastases
 from oncology.imaging.metrics import volume_ml
 from oncology.imaging.plausibility_images import files, label_order, maps, thickness
 from oncology.imaging.resample import resample_to
@@ -29,7 +29,7 @@ __all__ = ["CHECKS", "Remarks", "examine"]
 CLOSE, APART = 7.0, 365.0  # days between sessions: usual range
 FALL = 0.1  # fraction of the volume by which it may fall without a remark
 FASTEST = 1.0  # mm/day of the equivalent radius
-FOCUS = 0.05  # fraction of the whole tumour from which a separate piece counts as a focus
+UNLIKE = 2.0  # times the volume of another focus: more than seeds of one age explain
 SMALL, LARGE = 0.5, 200.0  # mL, usual range of a whole tumour
 LITTLE_OEDEMA = 0.98  # fraction of the whole tumour that is core
 FAR = 3652.5  # day from the scans, beyond which a treatment is unlikely
@@ -146,14 +146,25 @@ def _touches(mask: NDArray[np.bool_]) -> bool:
 
 
 def _foci(case: Case) -> Iterator[str]:
-    """Tumours in several pieces: one seed grows into one piece."""
-    for session in case.sessions:
-        (box,) = ndimage.find_objects(session.whole.data.astype(np.uint8))
-        pieces, count = ndimage.label(session.whole.data[box], structure=np.ones((3, 3, 3)))
-        sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
-        large = int((sizes >= FOCUS * sizes.sum()).sum())
-        if large > 1:
-            yield f"{session.id}: the tumour has {large} separate foci: the model starts from a single seed"
+    """Tumours in several pieces: each grows from a seed of its own, on one day."""
+    first, foci = case.sessions[0].id, case.foci
+    if len(foci) > MOST_FOCI:
+        yield f"{first}: {metastases(foci)}"
+    elif len(foci) > 1:
+        volumes = [focus.volume_ml for focus in foci]
+        unlike = (
+            "; they start on the same day, which may not explain foci of such different size"
+            if volumes[0] > UNLIKE * volumes[-1]
+            else ""
+        )
+        listed = f"{', '.join(map(number, volumes[:-1]))} and {number(volumes[-1])} mL"
+        yield f"{first}: the tumour has {len(foci)} foci ({listed}): each gets a seed of its own{unlike}"
+    for before, after in pairwise(case.sessions):
+        for focus in late_foci(before.whole, after.whole):
+            yield (
+                f"{after.id}: a focus of {number(focus.volume_ml)} mL lies far from all that {before.id} shows: "
+                "it gets no seed, since seeds start on the same day; check that both segmentations are complete"
+            )
 
 
 def _regions(case: Case) -> Iterator[str]:

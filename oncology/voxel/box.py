@@ -18,6 +18,7 @@ from scipy import ndimage, sparse
 
 from oncology.errors import MeshError
 from oncology.imaging.case import Case
+from oncology.imaging.neighbourhood import neighbourhood
 from oncology.imaging.volume import Volume
 from oncology.meshing.lattice import kuhn_cells
 from oncology.meshing.topology import oriented
@@ -70,19 +71,18 @@ class TissueSamples:
     grey: Vector
 
 
-def tissue_box(case: Case, distance: Volume, size: float, margin: float) -> TissueBox:
+def tissue_box(case: Case, size: float, margin: float) -> TissueBox:
     """Return the tissue within a margin of a case's tumour on voxels of a size (both mm): one connected piece.
 
     Args:
         case: the patient.
-        distance: of every voxel of the tissue maps from the tumour, mm.
         size: edge of a voxel, mm.
         margin: how far the box reaches, mm.
 
     Raises:
         MeshError: where no voxel is mostly tissue.
     """
-    near = distance.data <= margin
+    near = neighbourhood(case, margin)
     planes = 1 + (case.tensor is not None)  # of margin along the first axis (`Stencil.guarded`)
     corners = case.white.world(np.argwhere(near & (case.white.data + case.grey.data > _TISSUE)))
     if not len(corners):

@@ -131,7 +131,7 @@ class Voxels:
             MeshError: where there is no tissue.
         """
         case = self.case
-        box = tissue_box(case, case.tumour_distance, self.size, self.margin)
+        box = tissue_box(case, self.size, self.margin)
         samples = tissue_samples(case, box)
         points, cells = box.points, voxel_cells(box)
         tensor = None

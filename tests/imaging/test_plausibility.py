@@ -75,11 +75,28 @@ def test_a_tumour_cut_by_the_image(tmp_path):
 
 
 def test_several_foci(tmp_path):
+    """Each gets a seed; unlike sizes, foci of a later scan and too many of them are said."""
     case = case_of(tmp_path, FIRST, LATER)
-    last = case.sessions[-1]
-    both = last.whole.with_data(last.whole.data | np.roll(last.whole.data, 16, axis=0))
-    split = replace(case, sessions=(case.sessions[0], replace(last, whole=both)))
-    assert any("ses-02: the tumour has 2 separate foci" in remark for remark in split.check())
+    first, last = case.sessions
+
+    def also(session, *placed):
+        points = session.whole.world(np.argwhere(np.ones(session.whole.shape)))
+        away = points - points[session.whole.data.ravel()].mean(axis=0)
+        inside = [np.linalg.norm(away - offset, axis=1) < radius for *offset, radius in placed]
+        data = session.whole.data | np.any(inside, axis=0).reshape(session.whole.shape)
+        return replace(session, whole=session.whole.with_data(data))
+
+    def said(first, last, word):
+        return [remark for remark in replace(case, sessions=(first, last)).check() if word in remark]
+
+    (two,) = said(also(first, (50, 0, 0, 14)), also(last, (50, 0, 0, 20)), "foci")
+    assert two.startswith("ses-01: the tumour has 2 foci (11.") and two.endswith("mL): each gets a seed of its own")
+    (unlike,) = said(also(first, (50, 0, 0, 8)), last, "foci")
+    assert "each gets a seed of its own; they start on the same day, which may not explain" in unlike
+    (late,) = said(first, also(last, (50, 0, 0, 8)), "focus")
+    assert late.startswith("ses-02: a focus of 2.") and "gets no seed, since seeds start on the same day" in late
+    (many,) = said(also(first, *[(x, y, z, 7) for x in (0, 40) for y in (-40, -20) for z in (-20, 20)]), last, "foci")
+    assert "ses-01: the tumour has 9 separate foci, at most 5 are fitted: this looks like metastases" in many
 
 
 def test_images(tmp_path):

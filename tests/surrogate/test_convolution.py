@@ -29,7 +29,7 @@ def rows(snapshots, count: int):
 
 @pytest.fixture(scope="module")
 def box(patient):
-    return tissue_box(patient.case, patient.case.tumour_distance, 8.0, 25.0)
+    return tissue_box(patient.case, 8.0, 25.0)
 
 
 @pytest.fixture(scope="module")

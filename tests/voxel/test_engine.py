@@ -2,6 +2,7 @@
 
 import importlib.util
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from oncology.errors import ConfigError, NumericalError
 from oncology.imaging import Case
 from oncology.inverse.levels import Level, level_of
-from oncology.inverse.problem import DenseCost
+from oncology.inverse.problem import DenseCost, InverseProblem
 from oncology.inverse.scalars import ScalarMap
 from oncology.inverse.start import default_prior
 from oncology.meshing.engines import MeshedEngine
@@ -137,16 +138,40 @@ def test_a_given_density_has_its_own_slopes(case, engine, treated):
     assert test.rate == pytest.approx(2.0, abs=0.1)
 
 
+def posed(level: Level, sharpness: float | None, *others) -> tuple[InverseProblem, np.ndarray]:
+    """The misfit at a tumour with one focus and others, all of them unknown."""
+    unknowns = ScalarMap(0.0, ("whole", "core"), tracer=True, foci=1 + len(others))
+    tumour = Tumour(0.25, 0.05, 0.03, (-25.0, 11.0, 9.0), -150.0, others=others)
+    x = unknowns.pack(tumour, {"whole": 0.3, "core": 0.55})
+    prior = default_prior(unknowns, tumour.seeds + np.array([-1.0, 1.0, -1.0]), {"whole": 0.25, "core": 0.60})
+    return level.problem(replace(unknowns, start=x, prior=prior), x, 40.0, sharpness), x
+
+
+OTHER = (-18.0, 17.0, 5.0)  # 10 mm away: the balls overlap
+
+
+@pytest.mark.parametrize("others", [(), (OTHER,)], ids=["one focus", "two foci"])
 @pytest.mark.parametrize("sharpness", [10.0, None])
-def test_adjoint_gradient_of_the_misfit_is_that_of_the_tangents(level, sharpness):
-    unknowns, given = ScalarMap(0.0, ("whole", "core"), tracer=True), {"whole": 0.3, "core": 0.55}
-    x = unknowns.pack(Tumour(0.25, 0.05, 0.03, (-25.0, 11.0, 9.0), -150.0), given)
-    prior = default_prior(unknowns, (-26.0, 12.0, 8.0), {"whole": 0.25, "core": 0.60})
-    problem = level.problem(replace(unknowns, start=x, prior=prior), x, 40.0, sharpness)
+def test_adjoint_gradient_of_the_misfit_is_that_of_the_tangents(level, sharpness, others):
+    problem, x = posed(level, sharpness, *others)
     here, model = problem.evaluate(x), DenseCost(problem).linearise(x)
     gradient = here.derivative()
     assert here.value == pytest.approx(model.value, rel=1e-12)
     np.testing.assert_allclose(gradient, model.gradient, rtol=1e-10, atol=1e-12 * np.abs(gradient).max())
+
+
+def test_taylor_rates_for_two_foci(level):
+    """Rates 1 and 2 of the misfit by every coordinate of both seeds and by what they share."""
+    problem, x = posed(level, 10.0, OTHER)
+    gradient = problem.evaluate(x).derivative()
+    names = ("seed_x", "seed_y", "seed_z", "seed2_x", "seed2_y", "seed2_z", "ln_duration", "ln_seed_radius")
+    for name in names:
+        unit = problem.map.unit(name)
+        value = cache(lambda h, unit=unit: problem.evaluate(x + h * unit).value)
+        steps = [0.004 * 0.5**k for k in range(5)]
+        slopes = (None, float(gradient @ unit))
+        rates = [taylor_test(value, 0.0, 1.0, s, steps=steps, precision=1e-12).rate for s in slopes]
+        assert rates[0] == pytest.approx(1.0, abs=0.15) and rates[1] > 1.95, name
 
 
 def test_a_tensor_turns_the_tumour(case, engine):
