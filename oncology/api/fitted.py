@@ -74,7 +74,7 @@ class Fit:
     def to_dataframe(self) -> pandas.DataFrame:
         """Return one row per parameter with value, unit, low and high (95 % interval) and identified.
 
-        Positions have one row per coordinate: seed_x, seed_y, seed_z (RAS mm).
+        Positions have one row per coordinate: seed_x, seed_y, seed_z (RAS mm), those of further foci seed2_x and so on.
         """
         import pandas
 
@@ -236,9 +236,9 @@ class Fit:
                 found = self.estimate.scalar(name)
                 rows.append((name, found.value, found.unit, *found.interval, found.identified))
                 continue
-            seed = self.estimate.seed
-            for axis, value, ends in zip("xyz", seed.value, seed.interval, strict=True):
-                rows.append((f"seed_{axis}", value, seed.unit, *ends, seed.identified))
+            for seed in self.estimate.seeds:
+                for axis, value, ends in zip("xyz", seed.value, seed.interval, strict=True):
+                    rows.append((f"{seed.name}_{axis}", value, seed.unit, *ends, seed.identified))
         return rows
 
     def _table(self) -> Table:

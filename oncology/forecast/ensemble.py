@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from oncology.meshing.engines import PatientEngine
 from oncology.model.trajectory import Trajectory
-from oncology.model.tumour import PARAMETERS, Tumour
+from oncology.model.tumour import Tumour
 
 __all__ = ["grow_many"]
 
@@ -33,6 +33,6 @@ def grow_many(
     for tumour, days in runs:
         run = engine.run(tumour, engine.plan(tumour, [float(day) for day in days]), keep=False)
         whole: list[Any] = [engine.gather(u) for u in run.densities]
-        values = dict(zip(PARAMETERS, map(float, tumour.values), strict=True))
+        values = dict(zip(tumour.names, map(float, tumour.values), strict=True))
         density = np.stack(whole).astype(np.float32)
         yield Trajectory(np.asarray(days, dtype=float), density, engine.mesh.fingerprint, {**meta, **values})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from oncology.model.growth import GrowthLaw
 from oncology.model.laws import law_name, law_parameters
 from oncology.model.timegrid import plan_time_grid, step_limit
 from oncology.model.trajectory import Trajectory
-from oncology.model.tumour import PARAMETERS, Tumour
+from oncology.model.tumour import Tumour
 from oncology.parallel import on_root
 from oncology.results.schema import SCHEMA, SimulationRecord
 from oncology.results.simulation import SimulationResults
@@ -40,13 +39,13 @@ class Simulation:
     """What is grown, and on which mesh.
 
     Attributes:
-        tumour: rates, seed and onset.
+        tumour: rates, seeds and onset.
         days: days to show, ascending; all after onset.
         law: growth law.
         size: edge length of the mesh where the tumour grows, mm.
         mesh: user-supplied mesh, or its file, instead of one that is made.
         route: how a mesh is made.
-        uniform: the same edge length everywhere, not coarser far from the seed.
+        uniform: the same edge length everywhere, not coarser far from the seeds.
         step: longest time step, day; None: as long as is accurate.
         frames: least number of frames.
 
@@ -79,7 +78,7 @@ class Simulation:
             raise ArgumentError("seed_amplitude", f"{amplitude:g} is out of range: give a density in (0, 1]")
         if not 2 <= self.frames <= MOST_FRAMES:
             raise ArgumentError("frames", f"{self.frames} is out of range: give 2 to {MOST_FRAMES}")
-        for name, values in (("seed", tumour.seed), ("onset", (tumour.onset,)), ("days", self.days)):
+        for name, values in (("seed", tumour.seeds.ravel()), ("onset", (tumour.onset,)), ("days", self.days)):
             if not np.isfinite(values).all():
                 raise ArgumentError(name, f"{' '.join(f'{v:g}' for v in values)} is not finite: give numbers")
         if not tumour.onset < self.days[0]:
@@ -87,7 +86,7 @@ class Simulation:
 
     @property
     def reach(self) -> float:
-        """How far a front gets from the seed until the last day, mm: speed 2 sqrt(D rho), and the seed's own radius."""
+        """How far a front gets from a seed until the last day, mm: speed 2 sqrt(D rho), and the seed's own radius."""
         tumour = self.tumour
         speed = 2.0 * math.sqrt(max(tumour.diffusion_white, tumour.diffusion_grey) * tumour.proliferation)
         return tumour.seed_radius + speed * (self.days[-1] - tumour.onset)
@@ -106,13 +105,13 @@ def simulate(
         cache: folder of meshes kept by content.
 
     Raises:
-        ConfigError: the seed is outside the brain.
+        ConfigError: a seed is outside the brain.
         MeshError: no mesh can be made.
         NumericalError: a diffusion solve does not converge.
     """
     tissue = case.white.data + case.grey.data > 0.5
     points = case.white.world(np.argwhere(tissue))
-    _require_near(wanted.tumour.seed, points, float(case.white.voxel_sizes.max()), case.white.name)
+    _require_near(wanted.tumour, points, float(case.white.voxel_sizes.max()), case.white.name)
     tell("mesh")
     mesh, quality = on_root(comm, lambda: _mesh(case, wanted, cache))
     record, times, density = _grow(comm, case, wanted, mesh, tell)
@@ -122,15 +121,16 @@ def simulate(
     return SimulationResults(record, case, wanted.days, trajectory, mesh, quality, _config(case, wanted, mesh, record))
 
 
-def _require_near(seed: Sequence[float], points: NDArray[np.float64], reach: float, name: str) -> None:
-    """Refuse a seed further than `reach` (mm) from every one of the points, and name the nearest."""
-    distances = np.linalg.norm(points - np.array(seed), axis=1)
-    nearest = points[distances.argmin()]
-    if distances.min() > reach:
-        raise ConfigError(
-            f"{name}: seed {_words(seed)} is {distances.min():.1f} mm outside the brain: "
-            f"the nearest tissue is at {_words(nearest)} (RAS mm)"
-        )
+def _require_near(tumour: Tumour, points: NDArray[np.float64], reach: float, name: str) -> None:
+    """Refuse seeds further than `reach` (mm) from every one of the points, and name the nearest."""
+    for seed in tumour.seeds:
+        distances = np.linalg.norm(points - seed, axis=1)
+        nearest = points[distances.argmin()]
+        if distances.min() > reach:
+            raise ConfigError(
+                f"{name}: seed {_words(seed)} is {distances.min():.1f} mm outside the brain: "
+                f"the nearest tissue is at {_words(nearest)} (RAS mm)"
+            )
 
 
 def _words(point: Any) -> str:
@@ -139,16 +139,18 @@ def _words(point: Any) -> str:
 
 def _mesh(case: Case, wanted: Simulation, cache: Path | None) -> tuple[TetMesh, Quality | None]:
     """The given mesh, or one of the whole brain that is fine as far as the tumour will get."""
-    given, seed = wanted.mesh, wanted.tumour.seed
+    given, tumour = wanted.mesh, wanted.tumour
     if given is not None:
         made = given if isinstance(given, TetMesh) else read_mesh(given)
         quality = None if isinstance(given, TetMesh) else read_quality(given)
-        _require_near(seed, made.points, 2.0 * made.size, "mesh" if isinstance(given, TetMesh) else str(given))
+        _require_near(tumour, made.points, 2.0 * made.size, "mesh" if isinstance(given, TetMesh) else str(given))
         return made, quality
     graded = wanted.route == "stuffing" and not wanted.uniform
-    grading = Grading(np.array(seed), wanted.reach, far_size_of(wanted.size)) if graded else None
+    middle = 0.5 * (tumour.seeds.min(axis=0) + tumour.seeds.max(axis=0))
+    reach = wanted.reach + float(np.linalg.norm(tumour.seeds - middle, axis=1).max())
+    grading = Grading(middle, reach, far_size_of(wanted.size)) if graded else None
     made, report = built_mesh(case, Recipe(wanted.size, wanted.route, grading), cache)
-    _require_near(seed, made.points, 2.0 * wanted.size, case.white.name)
+    _require_near(tumour, made.points, 2.0 * wanted.size, case.white.name)
     return made, report.as_dict()
 
 
@@ -206,7 +208,7 @@ def _grow(
 def _meta(case: Case, wanted: Simulation) -> dict[str, float | str]:
     tumour = wanted.tumour
     meta: dict[str, float | str] = {"case": case.id, "law": law_name(wanted.law), "version": oncology.__version__}
-    return meta | dict(zip(PARAMETERS, map(float, tumour.values), strict=True))
+    return meta | dict(zip(tumour.names, map(float, tumour.values), strict=True))
 
 
 def _config(case: Case, wanted: Simulation, mesh: TetMesh, record: SimulationRecord) -> dict[str, Any]:
@@ -216,6 +218,7 @@ def _config(case: Case, wanted: Simulation, mesh: TetMesh, record: SimulationRec
         "diffusion_grey": tumour.diffusion_grey,
         "proliferation": tumour.proliferation,
         "seed": list(map(float, tumour.seed)),
+        **({"foci": tumour.seeds.tolist()} if tumour.others else {}),
         **{f"seed_{name}": value for name, value in asdict(tumour.profile).items()},
         "onset": tumour.onset,
         "days": list(wanted.days),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from oncology.inverse.scalars import ScalarMap
 from oncology.inverse.uncertainty import Posterior
+from oncology.model.tumour import seed_names
 
 __all__ = ["NORMAL_95", "Quantity", "combinations", "parameter_quantities", "seed_sd"]
 
@@ -86,9 +87,15 @@ def combinations(unknowns: ScalarMap, posterior: Posterior) -> dict[str, Quantit
     return {name: _quantity(name, *row, posterior) for name, row in rows.items()}
 
 
-def seed_sd(unknowns: ScalarMap, posterior: Posterior) -> tuple[Vector, bool]:
-    """Return the standard deviations of the seed's position (mm) and whether the data alone determine it."""
-    axes = [unknowns.unit(f"seed_{axis}") for axis in "xyz"]
+def seed_sd(unknowns: ScalarMap, posterior: Posterior, focus: int = 0) -> tuple[Vector, bool]:
+    """Return the standard deviations of a seed's position (mm) and whether the data alone determine it.
+
+    Args:
+        unknowns: their meaning.
+        posterior: their distribution.
+        focus: number of the seed, from 0.
+    """
+    axes = [unknowns.unit(name) for name in seed_names(unknowns.foci)[3 * focus :][:3]]
     deviations = np.array([unknowns.seed_scale * posterior.sd(axis) for axis in axes])
     return deviations, all(posterior.identified(axis, seed=True) for axis in axes)
 

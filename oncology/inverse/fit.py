@@ -45,7 +45,7 @@ CUT = 0.3
 _REFINEMENT = 1.0 / (_COARSENING**2 - 1.0)
 # Standard deviation of what cells show of the seed's radius, in edges of a cell: two meshes agree on it and both err.
 _SHOWN_RADIUS = 0.15
-# Below this overlap with the whole tumour, one seed does not explain its shape.
+# Below this overlap with the whole tumour, one seed for each focus does not explain its shape.
 _SINGLE_SEED = 0.9
 # Its correction: growth times before the first scan (then lengths down to 2 sqrt(D/rho) still show), mm, mm.
 _BEFORE_SCAN = 2.0
@@ -77,8 +77,8 @@ class CaseFit:
         posterior: their distribution.
         level: the fine level.
         course: final run with the estimate.
-        shape: correction of the density before the first scan, where one seed did not suffice.
-        overlap: overlap of the whole tumour with one seed, 0..1.
+        shape: correction of the density before the first scan, where one seed for each focus did not suffice.
+        overlap: overlap of the whole tumour with what grew from the seeds, 0..1.
         cut_density: highest density at the artificial cut.
         warnings: what the user should know, in sentences.
     """
@@ -122,7 +122,7 @@ def fit_case(
         corrections: most steps on the fine level; None: until it has converged.
 
     Raises:
-        CaseError: tracer images are asked for but missing.
+        CaseError: tracer images are asked for but missing, or the tumour has too many foci.
         MeshError: where no mesh can be made.
         NumericalError: where the model cannot be run.
     """
@@ -227,7 +227,7 @@ def _finish(
     warnings: list[str],
     tell: Callable[[str], None],
 ) -> CaseFit:
-    """Posterior, correction of the shape where one seed does not suffice, final run."""
+    """Posterior, correction of the shape where the seeds do not suffice, final run."""
     x = identified.x
     laplace = posterior(x, identified.information, unknowns.prior, offsets)
     single = _whole_overlap(identified)
@@ -235,9 +235,12 @@ def _finish(
     if settings.shape and single < _SINGLE_SEED:
         tell("shape of the tumour")
         shape = _corrected_shape(case, tumour, identified.here.problem.noise, (coarse(), level))
+        seeds, which = ("one seed explains", "the single seed")
+        if unknowns.foci > 1:
+            seeds, which = (f"{unknowns.foci} seeds explain", "the seeds")
         warnings.append(
-            f"one seed explains the shape of the whole tumour only to an overlap of {single:.2f}: its density was "
-            f"corrected on day {shape.day:.0f}; the parameters are those of the single seed"
+            f"{seeds} the shape of the whole tumour only to an overlap of {single:.2f}: its density was "
+            f"corrected on day {shape.day:.0f}; the parameters are those of {which}"
         )
     rims = identified.information.rims
     if rims is not None and not rims.converged:
@@ -273,7 +276,7 @@ def final_course(level: Level, tumour: Tumour, shape: Shape | None, days: tuple[
 
     Args:
         level: mesh and engine.
-        tumour: that grows from its seed.
+        tumour: that grows from its seeds.
         shape: correction of its density.
         days: observation days, ascending.
     """

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
+from oncology.errors import MeshError
 from oncology.imaging.case import Case
 from oncology.imaging.resample import sample
 from oncology.inverse.maps import ParameterMap
@@ -115,9 +117,28 @@ def level_of(made: MeshedEngine, case: Case, tracer: bool = False) -> Level:
         made: engine and margin.
         case: the patient, on every rank.
         tracer: observe the tracer images too.
+
+    Raises:
+        MeshError: a focus of the tumour lies outside the mesh, on every rank.
     """
     space = made.engine.space
+    _require_foci(case, space, made.engine.mesh.size)
     observations: tuple[Observation, ...] = ScanData(case, tracer).on(space)
     reached = made.margin - 1.5 * made.engine.mesh.size
     cut = sample(case.tumour_distance, space.points) >= reached
     return Level(made.engine, made.margin, made.quality, FixedData(case.days, observations), cut, made.kind)
+
+
+def _require_foci(case: Case, space: CellSpace, size: float) -> None:
+    """Refuse a mesh that misses one of several foci: an edge length of `size` (mm) was too coarse for the way there."""
+    if len(case.foci) < 2:
+        return
+    for focus in case.foci:
+        voxels = focus.region.world(np.argwhere(focus.region.data))
+        away = cKDTree(space.points).query(voxels)[0].min() if len(space.points) else np.inf
+        if space.extremes(float(away), 0.0)[0] > size:
+            where = " ".join(f"{x:.0f}" for x in focus.centre)
+            raise MeshError(
+                f"the mesh of {size:g} mm leaves out the focus at {where} mm (RAS): give a smaller --size, or a mesh "
+                "of your own that holds all foci"
+            )

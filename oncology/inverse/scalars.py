@@ -1,8 +1,8 @@
 """The scalar unknowns of a tumour: a scaled vector x of order one, and the inputs it stands for.
 
-x = (ln D_w, ln(D_g / D_w), ln rho, seed / seed_scale, ln duration) and, where they are unknown, the logarithm of the
-seed's radius, the log-odds of the thresholds and the logarithm of the tracer's scale. `duration` is the time from
-onset to the first session or treatment. The scaling makes the Gauss-Newton matrix well-conditioned.
+x = (ln D_w, ln(D_g / D_w), ln rho, seed / seed_scale of each focus, ln duration) and, where they are unknown, the
+logarithm of the seeds' radius, the log-odds of the thresholds and the logarithm of the tracer's scale. `duration` is
+the time from onset to the first session or treatment. The scaling makes the Gauss-Newton matrix well-conditioned.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from oncology.inverse.maps import Change, Inputs, MapSum, ParameterMap
 from oncology.inverse.misfit import TRACER
 from oncology.inverse.priors import GaussianPrior
 from oncology.model.seed import Seed
-from oncology.model.tumour import Tumour, TumourChange
+from oncology.model.tumour import Tumour, TumourChange, seed_names
 
 __all__ = ["ScalarMap"]
 
 Vector = NDArray[np.float64]
 
 _RATES = ("ln_diffusion_white", "ln_diffusion_ratio", "ln_proliferation")
-_SEED = ("seed_x", "seed_y", "seed_z")
 # Largest sensible change of an unknown in one step of an optimiser; two prior deviations of the radius.
-_TRUST = dict.fromkeys((*_RATES, "ln_duration"), 0.7) | dict.fromkeys(_SEED, 2.0) | {"ln_seed_radius": 0.3}
+_TRUST = dict.fromkeys((*_RATES, "ln_duration"), 0.7) | {"ln_seed_radius": 0.3}
+_TRUST_SEED = 2.0
 _TRUST_LEVEL = 0.5
 
 
@@ -38,9 +38,10 @@ class ScalarMap:
         first_day: end of the first interval of the time grid, day; the onset is `first_day - duration`.
         thresholds: names of the regions whose thresholds are unknown, such as ("whole", "core").
         tracer: whether tracer images are observed, whose scale is then unknown.
-        seed_scale: unit of the seed's coordinates in x, mm.
-        radius: whether the radius of the seed is unknown; otherwise it is that of `profile`.
-        profile: density and radius of the seed.
+        seed_scale: unit of the seeds' coordinates in x, mm.
+        radius: whether the radius of the seeds is unknown; otherwise it is that of `profile`.
+        profile: density and radius of the seeds.
+        foci: number of seeds.
         start: first guess, (n,).
         prior: prior of the unknowns.
     """
@@ -51,6 +52,7 @@ class ScalarMap:
     seed_scale: float = 3.0
     radius: bool = True
     profile: Seed = field(default_factory=Seed)
+    foci: int = 1
     start: Vector = field(default_factory=lambda: np.empty(0), repr=False)
     prior: GaussianPrior = field(default_factory=lambda: GaussianPrior(np.empty(0), np.empty(0)), repr=False)
 
@@ -58,7 +60,7 @@ class ScalarMap:
     def names(self) -> tuple[str, ...]:
         """Names of the entries of x."""
         levels = [f"threshold_{name}" for name in self.thresholds] + ["ln_tracer_scale"] * self.tracer
-        return (*_RATES, *_SEED, "ln_duration", *["ln_seed_radius"] * self.radius, *levels)
+        return (*_RATES, *seed_names(self.foci), "ln_duration", *["ln_seed_radius"] * self.radius, *levels)
 
     @property
     def size(self) -> int:
@@ -68,7 +70,8 @@ class ScalarMap:
     @property
     def trust(self) -> Vector:
         """Largest sensible change of each unknown in one step of an optimiser, (n,)."""
-        return np.array([_TRUST.get(name, _TRUST_LEVEL) for name in self.names])
+        seeds = dict.fromkeys(seed_names(self.foci), _TRUST_SEED)
+        return np.array([(_TRUST | seeds).get(name, _TRUST_LEVEL) for name in self.names])
 
     def unit(self, name: str) -> Vector:
         """Return the unit vector (n,) of an unknown."""
@@ -83,31 +86,33 @@ class ScalarMap:
         levels = levels or {}
         odds = [np.log(levels[name] / (1.0 - levels[name])) for name in self.thresholds]
         scale = [np.log(levels.get(TRACER, 1.0))] * self.tracer
-        seed = np.asarray(tumour.seed, dtype=float) / self.seed_scale
+        seeds = tumour.seeds.ravel() / self.seed_scale
         radius = [np.log(tumour.seed_radius)] * self.radius
-        return np.array([*logs, *seed, np.log(self.first_day - tumour.onset), *radius, *odds, *scale])
+        return np.array([*logs, *seeds, np.log(self.first_day - tumour.onset), *radius, *odds, *scale])
 
     def tumour(self, x: Vector) -> Tumour:
         """Return the tumour that x stands for."""
-        white = float(np.exp(x[0]))
+        white, after = float(np.exp(x[0])), self._after_seeds
+        seed, *others = (tuple(map(float, centre)) for centre in self.seed_scale * x[3:after].reshape(-1, 3))
         return Tumour(
             diffusion_white=white,
             diffusion_grey=white * float(np.exp(x[1])),
             proliferation=float(np.exp(x[2])),
-            seed=tuple(map(float, self.seed_scale * x[3:6])),
-            onset=self.first_day - float(np.exp(x[6])),
-            profile=replace(self.profile, radius=float(np.exp(x[7]))) if self.radius else self.profile,
+            seed=seed,
+            onset=self.first_day - float(np.exp(x[after])),
+            profile=replace(self.profile, radius=float(np.exp(x[after + 1]))) if self.radius else self.profile,
+            others=tuple(others),
         )
 
     def jacobian(self, x: Vector) -> Vector:
-        """Return the derivative of `tumour(x).values` by x, (8, n)."""
-        values = self.tumour(x).values
+        """Return the derivative of `tumour(x).values` by x, (5 + 3 k, n) for k foci."""
+        values, after = self.tumour(x).values, self._after_seeds
         slopes = np.zeros((len(values), self.size))
         slopes[0, 0], slopes[1, 0], slopes[1, 1], slopes[2, 2] = values[0], values[1], values[1], values[2]
-        slopes[3, 3] = slopes[4, 4] = slopes[5, 5] = self.seed_scale
-        slopes[6, 6] = -np.exp(x[6])
+        slopes[range(3, after), range(3, after)] = self.seed_scale
+        slopes[after, after] = -np.exp(x[after])
         if self.radius:
-            slopes[7, 7] = values[7]
+            slopes[after + 1, after + 1] = values[after + 1]
         return slopes
 
     def apply(self, x: Vector, inputs: Inputs) -> Inputs:
@@ -145,6 +150,11 @@ class ScalarMap:
             return scale, scale
         threshold = float(1.0 / (1.0 + np.exp(-x[column])))
         return threshold, threshold * (1.0 - threshold)
+
+    @property
+    def _after_seeds(self) -> int:
+        """Index in x of the entry behind the seeds' coordinates."""
+        return 3 + 3 * self.foci
 
     def _column(self, region: str) -> int:
         column = self.level_column(region)

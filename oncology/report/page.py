@@ -36,6 +36,7 @@ from oncology.report.words import (
     headline,
     interval_sentences,
     parameter_rows,
+    seed_count,
     seed_words,
 )
 from oncology.results.files import Results
@@ -110,7 +111,7 @@ def compose(results: Results) -> str:
             "cards": list(_cards(results)),
             "verdict": verdict_of(estimate),
             "headline": headline(estimate),
-            "parameters": parameter_rows(estimate),
+            "parameters": list(parameter_rows(estimate).values()),
             "combinations": combination_rows(estimate),
             "counted": interval_sentences(estimate),
             "limits": cannot_tell(estimate, len(results.sessions)),
@@ -207,18 +208,19 @@ def _sizes(image: Volume) -> str:
 
 
 def _shape(results: Results) -> str:
-    """How well one seed explains the tumour, and what was done where it does not."""
+    """How well the seeds explain the tumour, and what was done where they do not."""
     estimate = results.estimate
     if estimate.single_seed_overlap is None:
         return ""
     overlap = number(estimate.single_seed_overlap, 2)
-    text = f"A tumour grown from a single seed overlaps with the segmentations by {overlap} (Dice)."
+    text = f"A tumour grown from {seed_count(estimate)} overlaps with the segmentations by {overlap} (Dice)."
     change = estimate.shape_correction
     if not change:
         return f"{text} No shape correction was needed."
     return (
         f"{text} Its shape was therefore corrected on day {plain(change['day'])}, by {change['gaussians']} Gaussians "
-        f"of {plain(change['width_mm'])} mm in the log-odds of the density; parameters are those of the single seed."
+        f"of {plain(change['width_mm'])} mm in the log-odds of the density; parameters are those of "
+        f"{seed_count(estimate, 'the single seed')}."
     )
 
 
@@ -239,8 +241,7 @@ def _cards(results: Results) -> Iterator[tuple[str, str, str, str]]:
     """The numbers that are asked for first: name, value, unit, remark."""
     estimate = results.estimate
     last = results.sessions[-1]
-    names = list(estimate.parameters)
-    rows = dict(zip(names, parameter_rows(estimate), strict=True))
+    rows = parameter_rows(estimate)
     for name in PROMINENT:
         if name in rows:
             row = rows[name]

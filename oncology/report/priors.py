@@ -85,13 +85,17 @@ def updates(estimate: Estimate) -> dict[str, Update]:
 
 
 def sources(estimate: Estimate) -> dict[str, Source]:
-    """Return where each parameter's value comes from: the scans, the prior, or the scans with little precision."""
+    """Return where each parameter's value comes from: the scans, the prior, or the scans with little precision.
+
+    The seed comes from the scans where those of all foci do.
+    """
     changes = updates(estimate)
     found: dict[str, Source] = {}
     for name, parameter in estimate.parameters.items():
         change = changes.get(name)
         contradicted = change is not None and change.moved > AGREE
-        found[name] = "scans" if parameter.identified else "little" if contradicted else "prior"
+        known = parameter.identified and (name != "seed" or all(entry.identified for entry in estimate.foci))
+        found[name] = "scans" if known else "little" if contradicted else "prior"
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup, escape
 
@@ -28,6 +28,7 @@ __all__ = [
     "headline",
     "interval_sentences",
     "parameter_rows",
+    "seed_count",
     "seed_words",
     "verdict",
 ]
@@ -83,13 +84,17 @@ def direction(text: str) -> str:
     return text.replace("_", " ").replace("-", "−")
 
 
-def parameter_rows(estimate: Estimate) -> list[Row]:
-    """Return a row for each parameter, in the order of `estimate.json`."""
+def parameter_rows(estimate: Estimate) -> dict[str, Row]:
+    """Return a row for each parameter by its name, in the order of `estimate.json`; further foci as seed2 and so on."""
     changes, known_from = updates(estimate), sources(estimate)
-    return [
-        _parameter_row(name, parameter, estimate, changes.get(name), known_from[name])
-        for name, parameter in estimate.parameters.items()
-    ]
+    rows = {}
+    for name, parameter in estimate.parameters.items():
+        source = "scans" if parameter.identified else known_from[name]
+        rows[name] = _parameter_row(name, parameter, estimate, changes.get(name), source)
+        for place, entry in enumerate(estimate.foci[1:] if name == "seed" else (), 2):
+            row = _parameter_row(name, entry, estimate, None, "scans" if entry.identified else known_from[name])
+            rows[f"seed{place}"] = replace(row, name=f"{row.name}, focus {place}")
+    return rows
 
 
 def _parameter_row(name: str, parameter: Parameter, estimate: Estimate, change: Update | None, source: Source) -> Row:
@@ -183,7 +188,10 @@ def headline(estimate: Estimate) -> list[str]:
 
 def _not_identified(estimate: Estimate) -> list[str]:
     """Keys of the parameters that the data do not determine; the seed's radius has a sentence of its own."""
-    return [name for name, entry in estimate.parameters.items() if not entry.identified and name != "seed_radius"]
+    known = {name: entry.identified for name, entry in estimate.parameters.items() if name != "seed_radius"}
+    if "seed" in known:
+        known["seed"] = all(entry.identified for entry in (estimate.parameters["seed"], *estimate.foci))
+    return [name for name, identified in known.items() if not identified]
 
 
 def _determined(estimate: Estimate) -> str:
@@ -219,10 +227,21 @@ def seed_words(estimate: Estimate) -> str:
             f"The scans do not determine this radius: it rests on the prior assumption (95 % interval {span(*ends)} "
             "mm), and the intervals of the other parameters include what that leaves open."
         )
-    return (
-        f"On the day of onset the modelled tumour is a ball of {number(value)} mm radius, the seed, with a cell "
-        f"density{centre} that falls to zero at its edge. {source}"
+    count = len(estimate.foci)
+    ball = (
+        f"{count} balls of {number(value)} mm radius, the seeds, one in each focus,"
+        if count
+        else f"a ball of {number(value)} mm radius, the seed,"
     )
+    return (
+        f"On the day of onset the modelled tumour is {ball} with a cell density{centre} that falls to zero at "
+        f"{'their' if count else 'its'} edge. {source}"
+    )
+
+
+def seed_count(estimate: Estimate, single: str = "a single seed") -> str:
+    """Say from how many seeds the modelled tumour grew."""
+    return f"{len(estimate.foci)} seeds" if estimate.foci else single
 
 
 def verdict(estimate: Estimate) -> str:

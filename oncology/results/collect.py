@@ -152,7 +152,7 @@ def _judge(content: dict[str, Any], verdict: Verdict, residual: Residual | None)
     if residual is not None:
         content["boundary_errors"].update(residual_mm=residual.found, assumed_mm=residual.assumed)
     if verdict.voids:
-        for entry in (*content["parameters"].values(), *content["combinations"]):
+        for entry in (*content["parameters"].values(), *content.get("foci", ()), *content["combinations"]):
             entry["identified"] = False
         content["not_identified"] = list(content["parameters"])
 
@@ -171,17 +171,15 @@ def _estimate(
     unknowns, posterior, tumour = fit.unknowns, fit.posterior, fit.tumour
     scalars = parameter_quantities(unknowns, posterior)
     duration, radius = (scalars.pop(name) for name in ("duration", "seed_radius"))
-    deviations, seed_known = seed_sd(unknowns, posterior)
+    found = [(centre, *seed_sd(unknowns, posterior, focus)) for focus, centre in enumerate(tumour.seeds)]
+    seeds = [
+        {"value": centre.tolist(), "unit": "mm", "sd": sd.tolist(), "identified": known} for centre, sd, known in found
+    ]
     parameters: dict[str, Any] = {
         name: {"value": q.value, "unit": q.unit, "sd_log": q.sd_log, "identified": q.identified}
         for name, q in scalars.items()
     }
-    parameters["seed"] = {
-        "value": list(tumour.seed),
-        "unit": "mm",
-        "sd": deviations.tolist(),
-        "identified": seed_known,
-    }
+    parameters["seed"] = seeds[0]
     parameters["seed_radius"] = {
         "value": radius.value,
         "unit": "mm",
@@ -206,6 +204,7 @@ def _estimate(
         "verdict": "",  # both are known once everything else is
         "verdict_reasons": [],
         "parameters": parameters,
+        **({"foci": seeds} if len(seeds) > 1 else {}),
         "derived": {
             name: {"value": joined[name].value, "unit": joined[name].unit, "sd_log": joined[name].sd_log}
             for name in ("front_speed", "infiltration_length")

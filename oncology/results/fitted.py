@@ -46,7 +46,7 @@ class FittedTumour:
         covariance: (n, n) their posterior covariance.
         thresholds: given density at the boundary of "whole" and "core", 0..1.
         treatments: of the patient, by day; those after the last scan too.
-        shape: correction of the single seed's density, if there is one.
+        shape: correction of the density that grew from the seeds, if there is one.
     """
 
     unknowns: ScalarMap
@@ -148,6 +148,7 @@ def read_fitted(
             float(entry["seed_scale_mm"]),
             "ln_seed_radius" in names,
             profile,
+            sum(name.startswith("seed") and name.endswith("_x") for name in names),
         )
         mean, covariance = np.array(entry["mean"], dtype=float), np.array(entry["covariance"], dtype=float)
         shape = None

@@ -210,6 +210,7 @@ class Estimate(_Part):
     verdict: Literal["", "explained", "partly", "not_explained"] = ""
     verdict_reasons: tuple[str, ...] = ()
     parameters: dict[str, Parameter]
+    foci: tuple[Parameter, ...] = ()
     derived: dict[str, Quantity]
     dice: dict[str, dict[str, float | None]] = Field(min_length=1)
     misfit: float
@@ -263,12 +264,20 @@ class Estimate(_Part):
 
     @property
     def seed(self) -> EstimatedPoint:
-        """Site of onset, RAS mm."""
-        entry = self.parameters["seed"]
-        assert isinstance(entry.value, tuple)
-        sd = entry.sd if isinstance(entry.sd, tuple) else (math.nan,) * 3
-        x, y, z = ((v - NORMAL_95 * s, v + NORMAL_95 * s) for v, s in zip(entry.value, sd, strict=True))
-        return EstimatedPoint("seed", entry.value, entry.unit, (x, y, z), entry.identified)
+        """Site of onset, RAS mm; that of the largest focus where there are several."""
+        return self.seeds[0]
+
+    @property
+    def seeds(self) -> tuple[EstimatedPoint, ...]:
+        """Sites of onset of all foci, RAS mm, the largest first."""
+        points = []
+        for number, entry in enumerate(self.foci or (self.parameters["seed"],), 1):
+            assert isinstance(entry.value, tuple)
+            sd = entry.sd if isinstance(entry.sd, tuple) else (math.nan,) * 3
+            x, y, z = ((v - NORMAL_95 * s, v + NORMAL_95 * s) for v, s in zip(entry.value, sd, strict=True))
+            name = f"seed{number}".removesuffix("1")  # seed, seed2, seed3
+            points.append(EstimatedPoint(name, entry.value, entry.unit, (x, y, z), entry.identified))
+        return tuple(points)
 
     @property
     def seed_radius(self) -> Estimated:
@@ -293,10 +302,7 @@ class Estimate(_Part):
         return Estimated(name, entry.value, entry.unit, ends, entry.identified)
 
     def interval(self, name: str) -> tuple[float, float] | None:
-        """Return the 95 % interval of a parameter with one value, None where the file tells neither it nor a deviation.
-
-        The interval in the file, else that of the standard deviation there.
-        """
+        """Return the 95 % interval of a parameter with one value: in the file, else from its deviation, or None."""
         entry, given = self.parameters[name], self.intervals.get(name)
         if isinstance(given, Sequence) and len(given) == 2 and all(isinstance(end, int | float) for end in given):
             return float(given[0]), float(given[1])
@@ -310,8 +316,7 @@ class Estimate(_Part):
 
     def _derived(self, name: str) -> Estimated:
         entry = self.derived[name]
-        words = name.replace("_", " ")
-        joint = next((c for c in self.combinations if c.name.startswith(words)), None)
+        joint = next((c for c in self.combinations if c.name.startswith(name.replace("_", " "))), None)
         ends = (math.nan, math.nan) if joint is None else log_interval(joint.value, joint.sd_log)
         return Estimated(name, entry.value, entry.unit, ends, joint is not None and joint.identified)
 

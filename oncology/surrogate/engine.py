@@ -195,8 +195,10 @@ class SurrogateEngines:
 
 
 def _has_fields(tumour: Tumour) -> bool:
-    """Return whether a tumour is more than a seed in the tissue: of that the surrogate knows nothing."""
-    return any(f is not None for f in (tumour.initial, tumour.log_diffusion, tumour.log_proliferation))
+    """Return whether a tumour is more than one seed in the tissue: of that the surrogate knows nothing."""
+    return bool(tumour.others) or any(
+        f is not None for f in (tumour.initial, tumour.log_diffusion, tumour.log_proliferation)
+    )
 
 
 def tissue_fingerprint(case: Case) -> str:
@@ -214,7 +216,7 @@ def check_case(case: Case, law: str, trained: str = "logistic") -> None:
     """Refuse what no surrogate is trained for.
 
     Raises:
-        ConfigError: another growth law than the trained one, or a treatment before the last session.
+        ConfigError: another growth law than the trained one, a treatment before the last session, or several foci.
     """
     if law != trained:
         raise ConfigError(f"--law {law}: the surrogate grew by the {trained} law: give --engine fem")
@@ -224,6 +226,10 @@ def check_case(case: Case, law: str, trained: str = "logistic") -> None:
         raise ConfigError(
             f"{case.root}: is treated on day {min(treated):g}, before its last session; surrogates know growth without "
             "treatment only: give --engine fem"
+        )
+    if len(case.foci) > 1:
+        raise ConfigError(
+            f"{case.root}: has {len(case.foci)} foci; surrogates know growth from one seed only: give --engine fem"
         )
 
 

@@ -34,10 +34,10 @@ def treated(comm, spheres):
     return meshed_engine(comm, case, MeshChoice(size=7.0, margin=25.0), Logistic(), tolerance=1e-11).engine
 
 
-def tumour(sd: float = 0.05, shape: bool = False, regions: tuple[str, ...] = ()) -> FittedTumour:
+def tumour(sd: float = 0.05, shape: bool = False, regions: tuple[str, ...] = (), others=()) -> FittedTumour:
     """A tumour whose unknowns all have one standard deviation, with correlations."""
-    unknowns = ScalarMap(0.0, regions)
-    x = unknowns.pack(Tumour(0.3, 0.05, 0.04, SEED, ONSET), RIMS)
+    unknowns = ScalarMap(0.0, regions, foci=1 + len(others))
+    x = unknowns.pack(Tumour(0.3, 0.05, 0.04, SEED, ONSET, others=others), RIMS)
     random = np.random.default_rng(3)
     factor = random.standard_normal((len(x), len(x)))
     covariance = factor @ factor.T
@@ -61,12 +61,23 @@ def norm(engine, values) -> float:
 @pytest.mark.parametrize("k", [0, 1, 2, 3, 6, 7])
 def test_deviations_are_differences_of_runs(treated, shape, k):
     """With one unknown of sd h, sd u is |u(x + h) - u(x - h)| / 2 but for third order in h."""
-    step, engine = 1e-3, treated
-    known = replace(tumour(shape=shape), covariance=np.zeros((8, 8)))
-    ends = [
-        forecast_linearised(engine, replace(known, mean=known.mean + h * np.eye(8)[k]), DAYS) for h in (step, -step)
-    ]
-    alone = replace(known, covariance=step**2 * np.diag(np.eye(8)[k]))
+    assert_differences(treated, tumour(shape=shape), np.eye(8)[k])
+
+
+OTHER = (-12.0, -2.0, 14.0)  # the seed of a second focus
+
+
+@pytest.mark.mpi
+def test_deviations_hold_the_seeds_of_all_foci(treated):
+    two = tumour(shape=True, others=(OTHER,))
+    assert_differences(treated, two, two.unknowns.unit("seed2_x"))
+
+
+def assert_differences(engine, given: FittedTumour, unit: np.ndarray) -> None:
+    step = 1e-3
+    known = replace(given, covariance=np.zeros((len(unit), len(unit))))
+    ends = [forecast_linearised(engine, replace(known, mean=known.mean + h * unit), DAYS) for h in (step, -step)]
+    alone = replace(known, covariance=step**2 * np.diag(unit))
     found = forecast_linearised(engine, alone, DAYS, DAYS)
     for number, day in enumerate(DAYS):
         wanted = 0.5 * np.abs(ends[0].densities[number] - ends[1].densities[number])
@@ -187,12 +198,13 @@ def test_until_the_last_session_it_is_the_run_of_the_fit(engine, spheres):
     assert (np.diff(later.frame_days) > 0.0).all() and len(later.frames) == len(later.frame_days)
 
 
+@pytest.mark.parametrize("others", [(), (OTHER, SEED)], ids=["one focus", "three foci"])
 @pytest.mark.parametrize("shape", [False, True])
-def test_estimate_json_holds_the_whole_tumour(shape):
-    given = tumour(shape=shape, regions=("whole", "core"))
+def test_estimate_json_holds_the_whole_tumour(shape, others):
+    given = tumour(shape=shape, regions=("whole", "core"), others=others)
     content = {"posterior": posterior_content(given), "shape_correction": shape_content(given.shape)}
     read = read_fitted(content, RIMS, ())
-    assert read.estimate.profile == given.estimate.profile
+    assert read.estimate.profile == given.estimate.profile and read.estimate.others == given.estimate.others
     for name in ("names", "first_day", "seed_scale"):
         assert getattr(read.unknowns, name) == getattr(given.unknowns, name), name
     np.testing.assert_array_equal(read.mean, given.mean)

@@ -25,6 +25,11 @@ CHOICE = MeshChoice(size=7.0, route="lattice", margin=14.0)
 UNKNOWNS = ScalarMap(0.0, ("whole", "core"), tracer=True)
 TUMOUR = Tumour(0.25, 0.05, 0.03, (-25.0, 11.0, 9.0), -150.0, Seed(0.5, 10.0))
 X = UNKNOWNS.pack(TUMOUR, {"whole": 0.3, "core": 0.55}) + 0.05 * np.eye(11)[10]
+# the seeds overlap: their derivatives are no sum of those of two tumours; no vertex lies on an edge, where slopes bend
+TWO_FOCI = replace(TUMOUR, seed=(-30.0, 9.0, 10.0), others=((-21.5, 16.0, 7.0),))
+TWO = replace(UNKNOWNS, foci=2)
+X_TWO = TWO.pack(TWO_FOCI, {"whole": 0.3, "core": 0.55}) + 0.05 * np.eye(14)[13]
+FOCI = pytest.mark.parametrize(("unknowns", "x"), [(UNKNOWNS, X), (TWO, X_TWO)], ids=["one focus", "two foci"])
 STEPS = [0.004 * 0.5**k for k in range(5)]
 
 
@@ -37,19 +42,16 @@ def level(comm, spheres) -> Level:
     return made(comm, spheres)
 
 
-def problem_of(level: Level, sharpness: float | None) -> InverseProblem:
+def problem_of(level: Level, sharpness: float | None, unknowns=UNKNOWNS, x=X) -> InverseProblem:
     given = {"whole": 0.25, "core": 0.60}
-    prior = default_prior(UNKNOWNS, np.array([-26.0, 12.0, 8.0]), given)
-    return level.problem(replace(UNKNOWNS, start=X, prior=prior), X, 40.0, sharpness)
+    prior = default_prior(unknowns, [[-26.0, 12.0, 8.0]] * unknowns.foci, given)
+    return level.problem(replace(unknowns, start=x, prior=prior), x, 40.0, sharpness)
 
 
-@pytest.mark.mpi
-@pytest.mark.parametrize("sharpness", [10.0, None])
-def test_taylor_rates_of_the_misfit_by_every_unknown(level, sharpness):
-    problem = problem_of(level, sharpness)
-    gradient = problem.evaluate(X).derivative()
-    for name, direction, slope in zip(UNKNOWNS.names, np.eye(11), gradient, strict=True):
-        value = cache(lambda h, direction=direction: problem.evaluate(X + h * direction).value)
+def assert_taylor(problem: InverseProblem, unknowns: ScalarMap, x: np.ndarray, sharpness: float | None) -> None:
+    gradient = problem.evaluate(x).derivative()
+    for name, direction, slope in zip(unknowns.names, np.eye(unknowns.size), gradient, strict=True):
+        value = cache(lambda h, direction=direction: problem.evaluate(x + h * direction).value)
         first, second = (taylor_test(value, 0.0, 1.0, s, steps=STEPS, precision=1e-11).rate for s in (None, slope))
         assert first == pytest.approx(1.0, abs=0.15), name
         # fractions are smooth except where a vertex passes the threshold: there the slope has a kink
@@ -57,11 +59,23 @@ def test_taylor_rates_of_the_misfit_by_every_unknown(level, sharpness):
 
 
 @pytest.mark.mpi
+@pytest.mark.parametrize("sharpness", [10.0, None])
+def test_taylor_rates_of_the_misfit_by_every_unknown(level, sharpness):
+    assert_taylor(problem_of(level, sharpness), UNKNOWNS, X, sharpness)
+
+
+@pytest.mark.mpi
+def test_taylor_rates_for_two_foci(level):
+    assert_taylor(problem_of(level, 10.0, TWO, X_TWO), TWO, X_TWO, 10.0)
+
+
+@pytest.mark.mpi
+@FOCI
 @pytest.mark.parametrize("sharpness", [25.0, None])
-def test_adjoint_gradient_is_that_of_the_tangents(level, sharpness):
-    problem = problem_of(level, sharpness)
-    here = problem.evaluate(X)
-    gradient, model = here.derivative(), DenseCost(problem).linearise(X)
+def test_adjoint_gradient_is_that_of_the_tangents(level, sharpness, unknowns, x):
+    problem = problem_of(level, sharpness, unknowns, x)
+    here = problem.evaluate(x)
+    gradient, model = here.derivative(), DenseCost(problem).linearise(x)
     assert here.value == pytest.approx(model.value, rel=1e-12)
     np.testing.assert_allclose(gradient, model.gradient, rtol=1e-6, atol=1e-8 * np.abs(gradient).max())
 

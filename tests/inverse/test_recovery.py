@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import oncology as onc
 from oncology.fem.patient import FiniteElementEngines
 from oncology.imaging import Case
 from oncology.imaging.case import Thresholds
@@ -50,6 +51,37 @@ def test_phantom_comes_back(comm, tmp_path, name):
     assert_recovered(fit, truth_of(phantom), Limits())
     assert fit.shape is None and fit.overlap > 0.95
     assert fit.warnings == ()
+
+
+TWO_FOCI = Phantom(
+    diffusion_white=0.14,
+    diffusion_grey=0.03,
+    proliferation=0.03,
+    seed=((-17.0, 14.0, 5.0), (17.0, -14.0, -4.0)),
+    onset=-150.0,
+)
+
+
+def test_two_foci_come_back(tmp_path):
+    """One seed each on one mesh, with intervals that hold the truth; results, table and prediction tell of both."""
+    case = Case.read(TWO_FOCI.write(tmp_path))
+    assert any("2 foci" in remark and "each gets a seed of its own" in remark for remark in case.check())
+    fit = onc.fit(case, size=6.0)
+    estimate = fit.estimate
+    assert estimate.status == "converged"
+    for found, true in zip(estimate.seeds, TWO_FOCI.seed, strict=True):
+        assert np.linalg.norm(np.subtract(found.value, true)) < 1.5 and found.identified, found
+    for name in ("diffusion_white", "proliferation"):
+        low, high = getattr(estimate, name).interval
+        assert low <= getattr(TWO_FOCI, name) <= high, name
+    low, high = estimate.front_speed.interval
+    assert low <= TWO_FOCI.front_speed <= high
+    assert all(regions["whole"] > 0.93 for regions in estimate.dice.values())
+    frame = fit.to_dataframe()
+    assert frame.loc["seed2_x", "value"] == estimate.seeds[1].value[0] and "seed_x" in frame.index
+    again = onc.load(fit.save(tmp_path / "fit"), case)
+    bands = again.predict(days=[60.0], samples=4).volume("whole").set_index("day")
+    assert bands.loc[60.0, "median"] > estimate.volumes_ml["ses-02"]["whole"].model
 
 
 def test_example_of_the_repository_comes_back(comm):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oncology.inverse.maps import Change, Inputs
@@ -47,6 +47,27 @@ def test_jacobian_against_central_differences(thresholds, radius):
     for k, unit in enumerate(np.eye(unknowns.size)):
         difference = (unknowns.tumour(x + 1e-6 * unit).values - unknowns.tumour(x - 1e-6 * unit).values) / 2e-6
         np.testing.assert_allclose(jacobian[:, k], difference, rtol=1e-7, atol=1e-8)
+
+
+@settings(max_examples=20)
+@given(st.lists(st.tuples(*[POSITIONS] * 3), min_size=1, max_size=4), st.booleans())
+def test_seeds_of_all_foci_come_back(others, radius):
+    """In their order, with a column for each coordinate; one focus has the names it always had."""
+    unknowns, one = (
+        ScalarMap(0.0, ("core",), radius=radius, foci=1 + len(others)),
+        ScalarMap(0.0, ("core",), radius=radius),
+    )
+    tumour = replace(TUMOUR, others=tuple(others))
+    x = unknowns.pack(tumour, LEVELS)
+    assert x.shape == (unknowns.size,) == unknowns.trust.shape and unknowns.size == one.size + 3 * len(others)
+    np.testing.assert_allclose(unknowns.tumour(x).values, tumour.values, rtol=1e-12, atol=1e-12)
+    added = [name for name in unknowns.names if name not in one.names]
+    assert added[:3] == ["seed2_x", "seed2_y", "seed2_z"] and unknowns.unit("seed2_y") @ unknowns.trust == 2.0
+    jacobian = unknowns.jacobian(x)
+    assert jacobian.shape == (8 + 3 * len(others), unknowns.size)
+    for k, unit in enumerate(np.eye(unknowns.size)):
+        difference = (unknowns.tumour(x + 1e-6 * unit).values - unknowns.tumour(x - 1e-6 * unit).values) / 2e-6
+        np.testing.assert_allclose(jacobian[:, k], difference, rtol=1e-6, atol=1e-7)
 
 
 def test_tangent_is_the_derivative_of_apply_and_adjoint_its_transpose():

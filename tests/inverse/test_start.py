@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from oncology.errors import CaseError
 from oncology.imaging import Case, Volume
 from oncology.inverse.scalars import ScalarMap
-from oncology.inverse.start import default_prior, radius, starting_points
+from oncology.inverse.start import default_prior, radius, scalar_unknowns, starting_points
 from oncology.model.tumour import Tumour
 from tests.cases import Scan, write_case
 
@@ -90,6 +91,46 @@ def test_a_seed_in_fluid_moves_into_tissue(tmp_path):
     empty = [m.with_data(np.where(hole.reshape(m.shape), 0.0, m.data)) for m in (case.white, case.grey)]
     for guess in guesses(replace(case, white=empty[0], grey=empty[1])):
         assert 6.0 <= np.linalg.norm(guess.seed - CENTRE) < 12.0
+
+
+OTHER = np.array([30.0, -20.0, -4.0])
+
+
+def with_another(case: Case) -> Case:
+    """The case with a second, smaller ball in both sessions, as far as possible from any guess for the first."""
+    sessions = []
+    for session, (whole, core) in zip(case.sessions, ((12.0, 6.0), (18.0, 10.0)), strict=True):
+        points = session.whole.world(np.argwhere(np.ones(session.whole.shape, dtype=bool)))
+        away = np.linalg.norm(points - OTHER, axis=1).reshape(session.whole.shape)
+        masks = {"whole": session.whole.data | (away < whole), "core": session.core.data | (away < core)}
+        sessions.append(replace(session, **{name: session.whole.with_data(data) for name, data in masks.items()}))
+    return replace(case, sessions=tuple(sessions))
+
+
+def test_every_focus_has_a_seed_of_its_own(tmp_path):
+    """The largest first; speed and width are those of a focus of mean volume, the prior is centred at both."""
+    case = with_another(case_of(tmp_path))
+    unknowns, starts = scalar_unknowns(case)
+    assert unknowns.foci == 2 and all(start.shape == (11,) for start in starts)
+    guess, middle = (unknowns.tumour(x) for x in (starts[0], unknowns.prior.mean))
+    for tumour in (guess, middle):
+        np.testing.assert_allclose(tumour.seeds, [CENTRE, OTHER], atol=2.0)
+    sizes = [np.mean(np.power(radii, 3.0)) ** (1.0 / 3.0) for radii in ((14.0, 12.0), (20.0, 18.0))]
+    assert guess.front_speed == pytest.approx((sizes[1] - sizes[0]) / 40.0, rel=0.05)
+    alone = scalar_unknowns(case_of(tmp_path / "alone"))[0]
+    assert alone.foci == 1 and unknowns.prior.sd[unknowns.names.index("seed2_y")] == alone.prior.sd[4]
+
+
+def test_too_many_foci_are_refused(tmp_path):
+    case = case_of(tmp_path)
+    session = case.sessions[0]
+    points = session.whole.world(np.argwhere(np.ones(session.whole.shape, dtype=bool)))
+    grid = [np.array([x, y, z]) for x in (-24.0, 0.0, 24.0) for y in (-20.0, 20.0) for z in (-20.0, 20.0)]
+    many = np.any([np.linalg.norm(points - centre, axis=1) < 6.0 for centre in grid], axis=0).reshape(
+        session.whole.shape
+    )
+    with pytest.raises(CaseError, match="12 separate foci, at most 5 are fitted: this looks like metastases"):
+        scalar_unknowns(replace(case, sessions=(replace(session, whole=session.whole.with_data(many)),)))
 
 
 def test_prior_is_broad_and_centred(tmp_path):

@@ -17,6 +17,8 @@ from oncology.report.words import (
     headline,
     interval_sentences,
     parameter_rows,
+    seed_count,
+    seed_words,
 )
 from oncology.results.schema import Estimate
 from oncology.text import number, symbols
@@ -67,7 +69,7 @@ def test_symbols():
 
 
 def test_rows_show_intervals_and_where_a_value_is_known_from(estimate):
-    rows = {row.name: row for row in parameter_rows(estimate("diffusion_grey"))}
+    rows = {row.name: row for row in parameter_rows(estimate("diffusion_grey")).values()}
     white, onset = rows["diffusion in white matter"], rows["day of onset"]
     assert white.interval == f"{number(0.3 * math.exp(-1.96 * 0.05))} to {number(0.3 * math.exp(1.96 * 0.05))}"
     assert (white.unit, white.determined) == ("mm²/day", True)
@@ -76,8 +78,24 @@ def test_rows_show_intervals_and_where_a_value_is_known_from(estimate):
     assert rows["site of onset (R, A, S)"].interval == "± 1.6, 1.4, 1.8"
 
 
+def test_several_foci_have_a_row_each(estimate):
+    """A seed that is not determined is said, whichever focus it belongs to."""
+    content = estimate().model_dump(by_alias=True)
+    content["parameters"]["seed_radius"] = {"value": 6.5, "unit": "mm", "sd_log": 0.1, "identified": True}
+    one = Estimate.model_validate(content)
+    assert "is a ball of 6.50 mm radius, the seed," in seed_words(one) and seed_count(one) == "a single seed"
+    other = content["parameters"]["seed"] | {"value": (1.0, 2.0, 3.0), "identified": False}
+    both = Estimate.model_validate(content | {"foci": [content["parameters"]["seed"], other]})
+    rows = parameter_rows(both)
+    assert rows["seed2"].name == "site of onset (R, A, S), focus 2" and rows["seed2"].value == "1.00, 2.00, 3.00"
+    assert rows["seed"].determined and not rows["seed2"].determined
+    assert any("do not determine site of onset" in sentence for sentence in cannot_tell(both, 2))
+    assert "2 balls of" in seed_words(both) and "one in each focus" in seed_words(both)
+    assert seed_count(both) == "2 seeds" and "falls to zero at their edge" in seed_words(both)
+
+
 def test_bars_are_symmetric_and_stay_inside(estimate):
-    grey = next(row for row in parameter_rows(estimate()) if "grey" in row.name)
+    grey = next(row for row in parameter_rows(estimate()).values() if "grey" in row.name)
     assert grey.bar is not None
     assert grey.bar[0] + grey.bar[1] == pytest.approx(100.0)
     wide = combination_rows(estimate(vague=9.0))[1]
@@ -169,12 +187,12 @@ def test_a_value_comes_from_the_prior_only_where_both_agree(estimate):
     prior = number(math.exp(-1.2 - 2.3))
     assert f"The scans add little about diffusion in grey matter: they move it from {prior}, the prior" in moved
     assert "mm²/day open." in moved
-    marks = {row.name: row.source for row in parameter_rows(with_posterior(estimate, -4.6))}
+    marks = {row.name: row.source for row in parameter_rows(with_posterior(estimate, -4.6)).values()}
     assert marks["diffusion in grey matter"] == "little" and marks["diffusion in white matter"] == "scans"
 
 
 def test_the_prior_is_drawn_beside_the_posterior_on_one_scale(estimate):
-    rows = {row.name: row for row in parameter_rows(with_posterior(estimate, -2.3))}
+    rows = {row.name: row for row in parameter_rows(with_posterior(estimate, -2.3)).values()}
     grey, white = rows["diffusion in grey matter"], rows["diffusion in white matter"]
     widths = [bar[1] - bar[0] for bar in (grey.bar, white.bar)]
     reach = 1.96 * math.hypot(0.05, 0.9) / math.log(8.0)
@@ -183,5 +201,5 @@ def test_the_prior_is_drawn_beside_the_posterior_on_one_scale(estimate):
     assert white.prior[0] == pytest.approx(50.0 * (1.0 - 1.96 / math.log(8.0)), rel=1e-2)
     speed = next(row for row in combination_rows(with_posterior(estimate, -2.3)) if row.name == "front speed")
     assert speed.prior[1] - speed.prior[0] == pytest.approx(100.0 * 1.96 / math.sqrt(2.0) / math.log(8.0), rel=1e-3)
-    without = parameter_rows(estimate("diffusion_grey"))
+    without = list(parameter_rows(estimate("diffusion_grey")).values())
     assert all(row.prior is None for row in without), "the file of an earlier version holds no posterior"

@@ -58,8 +58,19 @@ def test_parameters_have_names_values_and_intervals(out):
     assert onset.interval == pytest.approx((onset.value - 1.959964 * 14.0, onset.value + 1.959964 * 14.0))
     x, y, z = estimate.seed.interval
     assert (x[1] - x[0], y[1] - y[0], z[1] - z[0]) == pytest.approx([2 * 1.959964 * sd for sd in (0.8, 0.7, 0.9)])
+    assert estimate.seeds == (estimate.seed,) and estimate.seed.name == "seed"
     speed = estimate.front_speed
     assert math.log(speed.interval[1] / speed.interval[0]) == pytest.approx(2 * 1.959964 * 0.025)
+
+
+def test_several_foci_are_points_with_intervals(out):
+    content = json.loads((out / "estimate.json").read_text())
+    first = content["parameters"]["seed"]
+    other = {"value": [1.0, 2.0, 3.0], "unit": "mm", "sd": [0.1, 0.2, 0.3], "identified": True}
+    estimate = parsed(Estimate, content | {"foci": [first, other]}, "estimate.json", "fit again")
+    seed, second = estimate.seeds
+    assert seed == estimate.seed and second.name == "seed2" and second.value == (1.0, 2.0, 3.0)
+    assert second.interval[1] == pytest.approx((2.0 - 1.959964 * 0.2, 2.0 + 1.959964 * 0.2))
 
 
 def test_an_unknown_key_is_kept(out):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import qmc
@@ -14,11 +16,27 @@ from oncology.optimise import taylor_test
 from oncology.surrogate.basis import fit_basis
 from oncology.surrogate.coordinates import density_of, density_slope, odds_of, similarity, similarity_slopes
 from oncology.surrogate.design import Domain, plan_runs
+from oncology.surrogate.engine import check_case
 from oncology.surrogate.model import quadratic, quadratic_slope
 
 TUMOUR = Tumour(0.2, 0.03, 0.025, (-15.0, 11.0, 9.0), -200.0, Seed(0.5, 11.0))
 PARAMETERS = TUMOUR.values
 BOX = Domain(np.array([0.3, -3.0, -20.0, 5.0, 2.0, 9.0, 15.0]), np.array([1.5, -1.0, -10.0, 17.0, 14.0, 13.0, 40.0]))
+
+
+def test_a_tumour_with_several_foci_is_refused(patient):
+    """For `fit` and `train`, in one line with the way out."""
+    case = patient.case
+    check_case(case, "logistic")
+    first = case.sessions[0]
+    points = case.white.world(np.argwhere(case.white.data + case.grey.data > 0.5))
+    middle = case.foci[0].centre
+    far = points[np.linalg.norm(points - middle, axis=1).argmax()]
+    grid = first.whole.world(np.argwhere(np.ones(first.whole.shape, dtype=bool)))
+    other = (np.linalg.norm(grid - far, axis=1) < 12.0).reshape(first.whole.shape)
+    both = replace(first, whole=first.whole.with_data(first.whole.data | other))
+    with pytest.raises(ConfigError, match="2 foci; surrogates know growth from one seed only: give --engine fem"):
+        check_case(replace(case, sessions=(both, *case.sessions[1:])), "logistic")
 
 
 def test_runs_with_the_same_similarity_variables_are_the_same(patient):
