@@ -24,7 +24,7 @@ from scipy.ndimage import map_coordinates
 
 import oncology as onc
 
-plt.rcParams["figure.dpi"] = 60
+plt.rcParams["figure.dpi"] = 120
 case = onc.read_case("../data/sub-example01")
 print(case)
 print(case.check())
@@ -73,8 +73,8 @@ print(fit)
 # ## Parameter estimates
 #
 # Each value comes with a 95 % interval, and with whether the scans identify it at all. Where they do not, the value
-# comes from the prior: here the diffusion in grey matter, since most of the boundary crosses white matter. Its interval
-# is no better than the prior, and does not even contain the true value.
+# rests on the prior, as that of the seed's radius here: months of growth have forgotten how large the start was. The
+# diffusion in grey matter is the least certain of the rates, since most of the boundary crosses white matter.
 
 # %%
 truth = json.loads((case.root / "truth.json").read_text())

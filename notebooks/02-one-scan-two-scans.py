@@ -25,7 +25,7 @@ import numpy as np
 import oncology as onc
 from oncology.model.fractions import volume_fraction
 
-plt.rcParams["figure.dpi"] = 65
+plt.rcParams["figure.dpi"] = 120
 TRUTH = {"diffusion_white": 0.20, "proliferation": 0.025}  # data/sub-example01/truth.json
 both = onc.read_case("../data/sub-example01")
 cases = {"one scan": replace(both, sessions=both.sessions[:1]), "two scans": both}

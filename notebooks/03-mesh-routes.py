@@ -13,6 +13,16 @@
 #
 # *Stuffing* cuts a lattice at the surface of the brain: smooth, of the image's volume, with good angles. *Lattice*
 # takes whole boxes: its surface is a staircase, but no angle is obtuse. How much does the choice change the prediction?
+#
+# A mesh has three duties here. It must hold as much white and grey matter as the images do, or the tumour fills a brain
+# that is not the patient's. It must keep sulci and ventricles open where they are wider than a cell, because cells
+# cross tissue and not fluid. And its cells must not be flat: the error of linear elements grows with the reciprocal of
+# the sine of the largest angle, and one sliver can cost the iterative solver more than a thousand good cells.
+#
+# Images know no surfaces. A voxel is 40 % grey matter and 60 % fluid, and the surface is where the sum of both tissue
+# maps crosses one half, after a little smoothing that keeps the volume. A mesh generator that first makes a
+# triangulated surface has to repair that surface; both routes here start from the volume instead and cannot leave a
+# hole.
 
 # %%
 import json
@@ -26,7 +36,7 @@ from oncology.meshing import build_mesh
 from oncology.meshing.dihedral import dihedral_range
 from oncology.model.fractions import volume_fraction
 
-plt.rcParams["figure.dpi"] = 65
+plt.rcParams["figure.dpi"] = 120
 SIZE = 5.0  # mm
 COLOURS = {"stuffing": "#0072B2", "lattice": "#D55E00"}
 case = onc.read_case("../data/sub-example01")
@@ -43,7 +53,11 @@ print(f"{'image':18}{1e-3 * report.white_volume:11.1f}{1e-3 * report.grey_volume
 # %% [markdown]
 # ## Angles, and a cut
 #
-# The cut shows the cells that an axial plane through the tumour meets, coloured by their fraction of white matter.
+# The cut shows the cells that an axial plane through the tumour meets, coloured by their fraction of white matter. Each
+# cell knows fractions, not one label: a cell that is half white and half grey matter lets cells spread at a speed
+# between the two. On the left are the smallest and the largest dihedral angles. Non-obtuse angles buy a theorem: with
+# lumped mass and backward Euler steps no density leaves the range of its neighbours. The smooth mesh gives that up, and
+# gets a surface on which a front runs at the right speed along a sulcus.
 
 
 # %%
@@ -79,7 +93,9 @@ plt.show()
 # %% [markdown]
 # ## The same tumour on both
 #
-# The true parameters of the example patient, on meshes of the neighbourhood of the tumour.
+# The true parameters of the example patient, on meshes of the neighbourhood of the tumour. The two meshes share no
+# vertex, so what they agree on is the equation's and not the mesh's; what they differ by is a fair estimate of the
+# error of either. It is far below the volume that a rater changes by drawing one more voxel around the tumour.
 
 # %%
 truth = json.loads((case.root / "truth.json").read_text())

@@ -13,6 +13,17 @@
 #
 # The standalone NODE $x' = \tanh(W(t)x + b(t))$ tells two circles apart. Its weights are functions of depth: the
 # descent, the smoothness and the guarantees below all use that.
+#
+# A residual network adds a small change in each layer, $x_{k+1} = x_k + h\,f(x_k, W_k)$, which is Euler's method. Taken
+# seriously, its layers are time steps, and its weights samples of a function of time. Then a network has a number of
+# layers only as a numerical choice, as a simulation has a number of time steps, and the weights live in a space of
+# functions where one may choose what "steep" means.
+#
+# A gradient is the direction of steepest descent *per unit of length*, and length depends on the inner product. In
+# $L^2$ the weights of neighbouring depths do not know of each other. In $H^1$, where the length of a function counts
+# its slope too, the gradient is the solution of $g - \ell^2 g'' = g_{L^2}$: the same derivative, smoothed over a
+# distance $\ell$ in depth. The minimum is no other, but the path to it is, and the path decides which of many minima is
+# found.
 
 # %%
 import matplotlib.pyplot as plt
@@ -30,7 +41,7 @@ from oncology.nodes.robustness.sensitivity import depth_profile
 from oncology.nodes.robustness.tube import certified_radius
 from oncology.optimise import ConjugateGradient, Stop, minimise, zero
 
-plt.rcParams["figure.dpi"] = 65
+plt.rcParams["figure.dpi"] = 120
 data = synthetic("circles", seed=0)
 model = StandaloneNODE(4, DepthGrid(4.0, 40), inputs=(2, 3), outputs=(0, 1))
 problem = TrainingProblem(model, Cost(squared=1.0, decay=1e-4), data.train)
@@ -40,6 +51,9 @@ start = model.initial(torch.Generator().manual_seed(0))
 # ## Conjugate gradients and steepest descent, H1 and L2
 #
 # The same start, cost and number of iterations. H1 gradients are smooth in depth, with a smoothing length of 0.5.
+# Conjugate gradients keep a part of the last direction, and the step along it is not searched for: a tangent run (the
+# sensitivity problem, one linear equation for the change of the state) gives the minimiser of the quadratic model, at
+# the price of one more pass through the network and without any step size to tune.
 
 # %%
 ITERATIONS = 150
@@ -65,7 +79,8 @@ plt.show()
 # %% [markdown]
 # ## Regions, and which depth matters
 #
-# The importance of a depth is the norm of the derivative of the margin by the weights there.
+# The importance of a depth is the norm of the derivative of the margin by the weights there. It comes from the adjoint
+# that training uses anyway. A depth of no importance could be stepped over with a longer step, or refined last.
 
 # %%
 theta = results["conjugate gradients, H1"].x
@@ -88,7 +103,11 @@ plt.show()
 # ## A certified radius, attacked
 #
 # Within its certified radius no input of a right sample has another class. The attack searches that ball, then larger
-# ones, to show that it is able to succeed.
+# ones, to show that it is able to succeed. The two are different kinds of statement: an attack that fails proves
+# nothing, since a better one may succeed, while the radius is proved. It encloses all trajectories that start in the
+# ball in a tube around the one of the sample, by how much the linearised flow stretches and by a bound of what
+# linearising neglects. A certificate that no attack comes near is safe but of little use: the gap between the two is
+# what one works on.
 
 # %%
 right = run.final[:, :2].argmax(-1) == test.classes

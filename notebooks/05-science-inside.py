@@ -15,6 +15,12 @@
 # right-hand side of the equation is the activation, so that every state the network can reach obeys it. In a
 # *physics-informed* one the equation is a term of the loss. Both get the same data, a noisy front on one day and its
 # start, and seek the same unknowns, $D$ and $\rho$.
+#
+# The second way is the popular one, and needs no solver: draw points, differentiate the network, add the squared
+# residual to the loss. Its price is that the equation holds as far as the optimiser got, that its weight against the
+# data has to be chosen, and that the unknown coefficients hide behind thousands of weights that fit the data first. The
+# first way keeps what numerical analysis knows: a discretisation with an order of convergence, an exact discrete
+# adjoint, and no parameter that is not in the equation. It needs a solver, which is the network.
 
 # %%
 import matplotlib.pyplot as plt
@@ -31,7 +37,7 @@ from oncology.science.equation_problem import EquationProblem
 from oncology.science.runge_kutta import SDIRK2
 from oncology.science.unknowns import number
 
-plt.rcParams["figure.dpi"] = 65
+plt.rcParams["figure.dpi"] = 120
 DIFFUSION, PROLIFERATION, DAYS = 0.5, 0.2, 20.0  # mm^2/day, 1/day, day
 
 grid = interval(-20.0, 40.0, 120)
@@ -43,7 +49,10 @@ level = 0.02 * float((grid.weights * exact**2).sum()) ** 0.5
 # %% [markdown]
 # ## In the core
 #
-# Before anything is fitted, the singular values of the sensitivities say what one front determines.
+# Before anything is fitted, the singular values of the sensitivities say what one front determines. They are the
+# singular values of the matrix whose columns are the changes of the data by each unknown; their ratio is how much worse
+# the worst combination is known than the best. A single front with a known start determines both numbers: its speed
+# gives the product, its width the ratio.
 
 # %%
 model = ScienceNODE(ReactionDiffusion(grid, PowerLaw(1)), DepthGrid(DAYS, 60), SDIRK2)
@@ -58,7 +67,9 @@ for name, true in (("diffusion", DIFFUSION), ("proliferation", PROLIFERATION)):
 # %% [markdown]
 # ## In the loss
 #
-# A tanh network of place and time with the residual of the equation at 1000 points, and the same first guesses.
+# A tanh network of place and time with the residual of the equation at 1000 points, and the same first guesses. Adam
+# takes it near a minimum, L-BFGS (a quasi-Newton method in the whole set of weights) from there; Adam alone would need
+# many times the evaluations.
 
 # %%
 places = torch.cat([torch.stack([x, torch.full_like(x, t)], dim=1) for t in (0.0, DAYS)])
@@ -93,7 +104,8 @@ plt.show()
 
 # %% [markdown]
 # Thick and pale is the truth. Day 40 lies beyond the data: the equation in the core goes on to it, the network that met
-# the equation only at points before day 20 drifts off.
+# the equation only at points before day 20 drifts off. That is no failure of training. Nothing asks the second network
+# to obey the equation at a later time, and what a network does where nothing was asked of it is chance.
 
 # %%
 later = power_wave(x, 40.0, DIFFUSION, PROLIFERATION, 1)[0]

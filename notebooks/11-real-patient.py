@@ -91,11 +91,11 @@ forecast.plot.growth()
 # %% [markdown]
 # ## A target against a margin
 #
-# The standard clinical target is everything within a margin of the core (15 to 20 mm in clinics, 10 mm here, since the stand-in has only six weeks to grow). The model's target has **the same
-# volume**, and takes the voxels of highest predicted density, so that it reaches along white matter and stops at
-# ventricles. What counts is the fraction of a later tumour that each of them holds. Coverage at equal volume is the
-# measure of GliODIL and of the PREDICT-GBM benchmark; the comparison is only fair at equal volume, since a larger
-# target always covers more.
+# The standard clinical target is everything within a margin of the core (15 to 20 mm in clinics, 10 mm here, since the
+# stand-in has only six weeks to grow). The model's target has **the same volume**, and takes the voxels of highest
+# predicted density, so that it reaches along white matter and stops at ventricles. What counts is the fraction of a
+# later tumour that each of them holds. Coverage at equal volume is the measure of GliODIL and of the PREDICT-GBM
+# benchmark; the comparison is only fair at equal volume, since a larger target always covers more.
 
 # %%
 with tempfile.TemporaryDirectory() as place:

@@ -16,9 +16,9 @@
 # images breaks it badly.
 #
 # **The patient of this notebook** is a front that moves outwards, seen on two days. Its boundary is drawn at 200 places
-# around it. A rater, a threshold, or a model that misses a sulcus puts the boundary off by a few tenths of a millimetre,
-# and does so over centimetres: neighbouring places are wrong together, and the two scans are wrong nearly alike. Two
-# numbers are sought, the radius on the first day and the speed.
+# around it. A rater, a threshold, or a model that misses a sulcus puts the boundary off by a few tenths of a
+# millimetre, and does so over centimetres: neighbouring places are wrong together, and the two scans are wrong nearly
+# alike. Two numbers are sought, the radius on the first day and the speed.
 
 # %%
 import matplotlib.pyplot as plt
@@ -45,10 +45,10 @@ truth = np.array([RADIUS, SPEED])
 #
 # Both start from the same estimate, the least-squares fit. The first takes the scatter of the residuals for independent
 # noise, as `curve_fit` and most inversion codes do: 400 places, so the error of a mean is a twentieth of the scatter.
-# The second uses the covariance of the displacements: with a correlation length of 25 mm a boundary of 94 mm holds a few
-# independent pieces of information, not 200. The estimate $\hat x = A^+ y$ then has the covariance $A^+ C (A^+)^T$. The
-# package estimates amplitude, length and correlations from the residuals of each fit by restricted maximum likelihood
-# ([equations.md](../docs/equations.md), section 7); here we give them, to see the principle alone.
+# The second uses the covariance of the displacements: with a correlation length of 25 mm a boundary of 94 mm holds a
+# few independent pieces of information, not 200. The estimate $\hat x = A^+ y$ then has the covariance $A^+ C (A^+)^T$.
+# The package estimates amplitude, length and correlations from the residuals of each fit by restricted maximum
+# likelihood ([equations.md](../docs/equations.md), section 7); here we give them, to see the principle alone.
 
 # %%
 pseudo = np.linalg.pinv(design)
@@ -108,14 +108,14 @@ for n in (8, 60):
 # ## Your own cohort
 #
 # The package's own table, 60 patients grown by another solver, is in [verification.md](../docs/verification.md). To
-# repeat it on your data you need a truth, so the patients are synthetic, but the anatomy, the voxels and the days can be
-# yours: grow with one solver, fit with the other (`onc.simulate(..)` grows, `onc.fit(.., engine="voxel")` fits), never
-# the same on both sides. `oncology cohort plan.toml` runs such a list on a workstation or as Slurm jobs and writes one
-# table; a fit that fails is a line of that table and counts as a miss.
+# repeat it on your data you need a truth, so the patients are synthetic, but the anatomy, the voxels and the days can
+# be yours: grow with one solver, fit with the other (`onc.simulate(..)` grows, `onc.fit(.., engine="voxel")` fits),
+# never the same on both sides. `oncology cohort plan.toml` runs such a list on a workstation or as Slurm jobs and
+# writes one table; a fit that fails is a line of that table and counts as a miss.
 #
 # Where the residuals of a fit are too few to tell amplitude and length, the package takes these values, and says so:
 
 # %%
-print(f"amplitude {DEFAULTS.tau:.2f} mm, length {DEFAULTS.length:.0f} mm, between scans {DEFAULTS.between_sessions:.1f}")
+print(f"amplitude {DEFAULTS.tau:.2f} mm, length {DEFAULTS.length:.0f} mm")
 assert np.all(coverage["independent cells"] < 0.8)
 assert np.all(np.abs(coverage["correlated boundaries"] - 0.95) < 0.03)

@@ -13,7 +13,7 @@ for _needed in ("nbclient", "ipykernel"):
 
 from notebooks.execute import FOLDER, SOURCES, cells, execute  # noqa: E402
 
-LARGEST = 300_000  # bytes
+LARGEST = 800_000  # bytes, with pictures of 120 dpi
 
 
 def outputs(notebook):
