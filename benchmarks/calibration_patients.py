@@ -249,10 +249,11 @@ def _write_images(case: Path, id: str, maps: Anatomy, masks: Sequence[Sequence[M
 
 def _case_toml(id: str, stratum: str, days: Sequence[float]) -> str:
     deviation = f"sd = {THRESHOLD_ERROR / math.sqrt(3.0):.4f}\n" if stratum == "B" else ""
+    exact = "\n[segmentation]\nwhite_mm = 0.0\n" if stratum == "A" else ""  # the tumour grew in the very maps
     sessions = "".join(
         f'\n[[session]]\nid = "ses-0{k}"\nday = {day - days[0]:.6f}\n' for k, day in enumerate(days, start=1)
     )
     return (
         f'[subject]\nid = "{id}"\n\n[labels]\nnecrosis = []\noedema = 2\nenhancing = 3\n\n'
-        f"[thresholds]\noedema = {GIVEN[0]}\ncore = {GIVEN[1]}\n{deviation}{sessions}"
+        f"[thresholds]\noedema = {GIVEN[0]}\ncore = {GIVEN[1]}\n{deviation}{exact}{sessions}"
     )

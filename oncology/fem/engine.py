@@ -7,7 +7,7 @@ by those inputs become derivatives by the tumour.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from oncology.fem.elliptic import EllipticOperator
 from oncology.fem.rates import Rates
 from oncology.fem.tumour_model import ModelDirection, Run, TumourModel
 from oncology.imaging.case import Case
-from oncology.imaging.placement import surviving_fractions, tensors_at
+from oncology.imaging.placement import moved_diffusion, surviving_fractions, tensors_at
 from oncology.meshing import TetMesh
 from oncology.meshing.averaging import voxel_weights
 from oncology.model.cells import CellSpace
@@ -233,6 +233,20 @@ class FiniteElements:
     def run(self, tumour: Tumour, plan: TimeGrid, keep: bool = True, record: Record | None = None) -> FemRun:
         """Grow a tumour (`ModelEngine.run`)."""
         return self.core.run(tumour, plan, keep, record)
+
+    def run_moved(self, tumour: Tumour, plan: TimeGrid, distance: float) -> FemRun:
+        """Grow a tumour where the boundary of the white matter lies `distance` mm further out.
+
+        Raises:
+            ConfigError: the engine was made without a case.
+            NumericalError: a diffusion solve does not converge.
+        """
+        if self.case is None:
+            raise ConfigError("no maps of the tissue to move: make FiniteElements with the case")
+        rates = (tumour.diffusion_white, tumour.diffusion_grey)
+        moved = moved_diffusion(self.case, rates, distance, self.space.owned, self.mesh.size)
+        field = moved if tumour.log_diffusion is None else tumour.log_diffusion + moved
+        return self.run(replace(tumour, log_diffusion=field), plan, keep=False)
 
     def tangent(self, run: FemRun, changes: Sequence[TumourChange]) -> tuple[Vector, ...]:
         """Return the derivatives along k directions, (k, n) for each observation day (`ModelEngine.tangent`)."""

@@ -76,6 +76,7 @@ class Case:
         reassigned_fraction: fraction of the tumour (all sessions) that the maps assign to neither white nor grey
             matter and that was taken as white matter, 0..1.
         segmentation_bias: standard deviation of how far a rater draws a boundary outwards as a whole, mm.
+        white_error: standard deviation of how far the maps' white matter reaches too far as a whole, mm.
     """
 
     id: str
@@ -90,6 +91,7 @@ class Case:
     treatments: tuple[Treatment, ...]
     reassigned_fraction: float
     segmentation_bias: float = 0.0
+    white_error: float = 0.5
 
     def __repr__(self) -> str:
         return str(case_table(self))
@@ -149,6 +151,7 @@ class Case:
             treatments=treatments,
             reassigned_fraction=fraction,
             segmentation_bias=case_file.segmentation.bias_mm,
+            white_error=case_file.segmentation.white_mm,
         )
 
     @cached_property

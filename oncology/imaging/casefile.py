@@ -136,9 +136,13 @@ class ThresholdSection(_Section):
 
 
 class SegmentationSection(_Section):
-    """`[segmentation]`: standard deviation of how far a rater draws a boundary outwards as a whole, mm."""
+    """`[segmentation]`: standard deviations of how far boundaries are off as a whole, mm.
+
+    `bias_mm` of those that a rater draws around the tumour, `white_mm` of the one between white and grey matter.
+    """
 
     bias_mm: Bias = 0.0
+    white_mm: Bias = 0.5
 
 
 class SessionSection(_Section):

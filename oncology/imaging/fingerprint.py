@@ -48,6 +48,7 @@ def _settings_digest(case: Case) -> str:
         "labels": [case.labels.necrosis, case.labels.oedema, case.labels.enhancing, case.labels.cavity],
         "thresholds": asdict(case.thresholds),
         "segmentation_bias": case.segmentation_bias,
+        "white_error": case.white_error,
         "sessions": [(s.id, s.day, s.whole_state, s.core_state) for s in case.sessions],
         "treatments": [
             {"kind": type(given).__name__, **asdict(given), "mask": None}

@@ -6,6 +6,7 @@ CSF because a real tumour has displaced tissue, the tissue is taken as white mat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +17,15 @@ from oncology.errors import CaseError, ImageError
 from oncology.imaging.resample import resample_to, sample
 from oncology.imaging.volume import Volume
 
-__all__ = ["brain_hull", "check_inside_brain", "check_overlap", "check_probability", "join_maps", "reassign"]
+__all__ = [
+    "brain_hull",
+    "check_inside_brain",
+    "check_overlap",
+    "check_probability",
+    "join_maps",
+    "moved_white",
+    "reassign",
+]
 
 TOLERANCE = 0.0201  # of one probability: overshoot of splines, rounding of scaled integers
 SUM_TOLERANCE = 0.02  # of white + grey: rounding of both, and resampling
@@ -46,6 +55,33 @@ def check_probability(volume: Volume) -> Volume:
     if high == 0:
         raise ImageError(f"{name}: map is zero everywhere: run the tissue segmentation again")
     return volume.with_data(np.clip(data, 0, 1))
+
+
+def moved_white(white: Volume, grey: Volume, distance: float) -> tuple[Volume, Volume]:
+    """Return both maps with the boundary between them moved into the grey matter; their sum stays.
+
+    Args:
+        white: probability of white matter.
+        grey: probability of grey matter, on the same grid.
+        distance: of the motion, mm; negative into the white matter.
+
+    Example:
+        >>> line = np.array([1.0, 1.0, 0.5, 0.0, 0.0])[:, None, None] * np.ones((1, 3, 3))
+        >>> moved, _ = moved_white(Volume(line, np.eye(4)), Volume(1.0 - line, np.eye(4)), 0.5)
+        >>> float(moved.data[:, 1, 1].sum() - line[:, 1, 1].sum())
+        0.5
+    """
+    sign = math.copysign(1.0, distance)
+    data, total = sign * white.data.astype(float), white.data + grey.data
+    squared = np.zeros(data.shape)
+    for axis, spacing in enumerate(white.voxel_sizes):
+        steps = np.diff(data, axis=axis) / spacing
+        none = np.zeros_like(np.take(steps, [0], axis=axis))
+        # upwind: what moves into a voxel comes from the neighbour that holds more
+        rise = np.maximum(np.concatenate([steps, none], axis=axis), -np.concatenate([none, steps], axis=axis))
+        squared += np.maximum(rise, 0.0) ** 2
+    moved = np.clip(sign * (data + abs(distance) * np.sqrt(squared)), 0.0, total)
+    return white.with_data(moved), grey.with_data(total - moved)
 
 
 def join_maps(white: Volume, grey: Volume) -> tuple[Volume, Volume]:

@@ -40,7 +40,7 @@ def centred(
     Args:
         found: outcome of an identification.
         prior: prior of the unknowns.
-        offsets: what the mesh may put the estimate off by, one independent error in each row, (m, n).
+        offsets: what mesh and tissue maps may put the estimate off by, an independent error in each row, (m, n).
         watch: makes what looks at the tangents of a linearisation.
         log: called at every step.
     """

@@ -25,6 +25,7 @@ from oncology.inverse.problem import Evaluated
 from oncology.inverse.scalars import ScalarMap
 from oncology.inverse.shape import GaussianLattice, LatticeMap, Shape, fit_shape, lattice_points, overlap, reshaped
 from oncology.inverse.start import scalar_unknowns
+from oncology.inverse.systematic import COARSENING, systematic_errors
 from oncology.inverse.uncertainty import Posterior, posterior
 from oncology.inverse.volumes import VolumeWatch, boundary_level
 from oncology.meshing.engines import Engines
@@ -35,16 +36,11 @@ __all__ = ["CUT", "CaseFit", "Course", "FitSettings", "final_course", "fit_case"
 
 Vector = NDArray[np.float64]
 
-_COARSENING = 1.6  # coarse edge length over the fine one
 _COARSE_MARGIN = 25.0  # mm
 _MARGIN_LENGTHS = 6.0
 _MARGIN_RANGE = (18.0, 45.0)  # mm
 # Largest density at the cut, as a fraction of the lowest threshold: further out it only mirrors the front's tail.
 CUT = 0.3
-# The solution moves by about h^2: from the fine mesh to none by this fraction of what it moved between the two.
-_REFINEMENT = 1.0 / (_COARSENING**2 - 1.0)
-# Standard deviation of what cells show of the seed's radius, in edges of a cell: two meshes agree on it and both err.
-_SHOWN_RADIUS = 0.15
 # Below this overlap with the whole tumour, one seed for each focus does not explain its shape.
 _SINGLE_SEED = 0.9
 # Its correction: growth times before the first scan (then lengths down to 2 sqrt(D/rho) still show), mm, mm.
@@ -136,7 +132,7 @@ def fit_case(
     def coarse() -> Level:
         if "coarse" not in levels:
             tell("coarse mesh")
-            levels["coarse"] = level(_COARSENING * settings.size, _COARSE_MARGIN, fine=False)
+            levels["coarse"] = level(COARSENING * settings.size, _COARSE_MARGIN, fine=False)
         return levels["coarse"]
 
     def fine(x: Vector, least: float = 0.0) -> Level:
@@ -147,7 +143,7 @@ def fit_case(
         return levels["fine"]
 
     def centred_at(found: Identified) -> tuple[Identified, Vector]:
-        offsets = _mesh_errors(unknowns, found, settings.size)
+        offsets = systematic_errors(found, unknowns.names, settings.size, case.white_error)
         return centred(found, unknowns.prior, offsets, watch, log), offsets
 
     given = {"whole": case.thresholds.oedema, "core": case.thresholds.core}
@@ -202,17 +198,6 @@ def fit_case(
     if "coarse" in levels:
         levels["coarse"].destroy()
     return outcome
-
-
-def _mesh_errors(unknowns: ScalarMap, found: Identified, size: float) -> Vector:
-    """Return what the mesh may put the estimate off by, one independent error in each row, (m, n)."""
-    errors = [_REFINEMENT * (found.x - found.coarse)]
-    if "ln_seed_radius" in unknowns.names:
-        radius = np.zeros(unknowns.size)
-        column = unknowns.names.index("ln_seed_radius")
-        radius[column] = _SHOWN_RADIUS * size / np.exp(found.x[column])
-        errors.append(radius)
-    return np.stack(errors)
 
 
 def _finish(

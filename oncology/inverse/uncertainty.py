@@ -146,7 +146,7 @@ def posterior(mean: Vector, info: Information, prior: GaussianPrior, offsets: Ve
         mean: the estimate, (n,).
         info: sums at the estimate.
         prior: prior of the unknowns.
-        offsets: what the mesh may put the estimate off by, one independent error in each row, (m, n).
+        offsets: what mesh and tissue maps may put the estimate off by, an independent error in each row, (m, n).
     """
     scale = prior.sd
     data = _data_information(info, scale, offsets)
@@ -172,7 +172,7 @@ def _data_information(info: Information, scale: Vector, offsets: Vector | None) 
 
 
 def _scaled_scores(info: Information, scale: Vector, offsets: Vector | None) -> Vector:
-    """Return S in units of the prior's standard deviations, with what the mesh causes."""
+    """Return S in units of the prior's standard deviations, with what mesh and tissue maps cause."""
     scores = info.scores * np.outer(scale, scale)
     scores = scores + 1e-12 * np.trace(scores) * np.eye(len(scores))
     if offsets is not None:
@@ -206,7 +206,7 @@ def centring(x: Vector, info: Information, prior: GaussianPrior, offsets: Vector
         x: the estimate, (n,).
         info: sums there.
         prior: prior of the unknowns.
-        offsets: what the mesh may put the estimate off by, one independent error in each row, (m, n).
+        offsets: what mesh and tissue maps may put the estimate off by, an independent error in each row, (m, n).
     """
     scale = prior.sd
     data = _data_information(info, scale, offsets)
@@ -229,7 +229,7 @@ def centring_value(
         gradient: u = J' r there, (n,).
         info: sums at the estimate.
         prior: prior of the unknowns.
-        offsets: what the mesh may put the estimate off by, one independent error in each row, (m, n).
+        offsets: what mesh and tissue maps may put the estimate off by, an independent error in each row, (m, n).
     """
     scaled = prior.sd * gradient
     return prior.value(x) + 0.5 * float(scaled @ np.linalg.solve(_scaled_scores(info, prior.sd, offsets), scaled))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from oncology.model.cells import CellSpace
 from oncology.model.tumour import Tumour, TumourChange
 
-__all__ = ["Engine", "EngineRun", "Record", "TangentRecord", "WatchedEngine"]
+__all__ = ["Engine", "EngineRun", "Record", "TangentRecord", "TissueEngine", "WatchedEngine"]
 
 Vector = NDArray[np.float64]
 
@@ -89,3 +89,11 @@ class WatchedEngine(Protocol):
 
     def watched_tangent(self, run: Any, changes: Sequence[TumourChange], record: TangentRecord) -> tuple[Vector, ...]:
         """Return what `Engine.tangent` does; `record` sees every step and the last observation day."""
+
+
+@runtime_checkable
+class TissueEngine(Protocol):
+    """An engine that can grow a tumour in tissue whose maps are wrong."""
+
+    def run_moved(self, tumour: Tumour, plan: Any, distance: float) -> EngineRun:
+        """Grow a tumour where the boundary of the white matter lies `distance` mm further out (`Engine.run`)."""

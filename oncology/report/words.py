@@ -340,6 +340,10 @@ def interval_sentences(estimate: Estimate) -> list[str]:
             sentences.append(
                 f"Raters draw a boundary outwards or inwards by {number(bias)} mm as a whole, nearly alike."
             )
+        if white := declared.get("white_mm"):
+            sentences.append(
+                f"The maps' boundary between white and grey matter may lie off by {number(white)} mm as a whole."
+            )
     return sentences
 
 

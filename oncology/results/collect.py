@@ -255,7 +255,7 @@ def _estimate(
 
 def _errors(case: Case, rims: RimProcess | None) -> dict[str, Any]:
     """Return how far segmented boundaries are off: what the residuals show, and what the case declares."""
-    declared = {"threshold_sd": case.thresholds.sd, "bias_mm": case.segmentation_bias}
+    declared = {"threshold_sd": case.thresholds.sd, "bias_mm": case.segmentation_bias, "white_mm": case.white_error}
     if rims is None:
         return {"declared_errors": declared}
     found = {

@@ -7,7 +7,7 @@ as float64, whatever the model computes in. All directions of a tangent run as o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from oncology.errors import ConfigError
 from oncology.imaging.case import Case
 from oncology.imaging.placement import surviving_fractions, tensors_at
+from oncology.imaging.tissue import moved_white
 from oncology.meshing import TetMesh
 from oncology.meshing.topology import cell_volumes, compact
 from oncology.model.cells import CellSpace
@@ -213,6 +214,12 @@ class Voxels:
             record=watch,
         )
         return VoxelTumourRun(tumour, run, tuple(self.view.pick(u[0]) for u in run.observations))
+
+    def run_moved(self, tumour: Tumour, plan: VoxelPlan, distance: float) -> VoxelTumourRun:
+        """Grow a tumour where the boundary of the white matter lies `distance` mm further out."""
+        white, grey = moved_white(self.case.white, self.case.grey, distance)
+        moved = replace(self, case=replace(self.case, white=white, grey=grey))
+        return moved.run(tumour, plan, keep=False)
 
     def tangent(self, run: VoxelTumourRun, changes: Sequence[TumourChange]) -> tuple[Vector, ...]:
         """Return the derivatives of `run.densities` along k directions, (k, p) for each observation day."""

@@ -148,7 +148,7 @@ def estimate(case: Case, logits: list[Volume], identified: bool) -> dict[str, An
             name: [value * np.exp(-1.96 * s), value * np.exp(1.96 * s)] for name, (value, _, s, _) in scalars.items()
         },
         "boundary_errors": {"outward_mm": 0.31, "tissue_mm": 0.12, "length_mm": 52.0, "interval": "estimated"},
-        "declared_errors": {"threshold_sd": 0.0, "bias_mm": 0.0},
+        "declared_errors": {"threshold_sd": 0.0, "bias_mm": 0.0, "white_mm": 0.5},
         "combinations": [
             combination("infiltration length sqrt(D/rho)", 3.87, "mm", 0.02),
             combination("front speed 2 sqrt(D rho)", 0.155, "mm/day", sd / 2, identified),
