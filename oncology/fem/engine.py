@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from oncology.errors import ConfigError
-from oncology.fem.discretisation import Discretisation, VoxelTissue, discretise
+from oncology.fem.discretisation import Discretisation, discretise
 from oncology.fem.elliptic import EllipticOperator
 from oncology.fem.rates import Rates
 from oncology.fem.tumour_model import ModelDirection, Run, TumourModel
 from oncology.imaging.case import Case
-from oncology.imaging.placement import moved_diffusion, surviving_fractions, tensors_at
+from oncology.imaging.placement import surviving_fractions, tensors_at
+from oncology.imaging.tissue import moved_white
+from oncology.imaging.volume import Volume
 from oncology.meshing import TetMesh
 from oncology.meshing.averaging import voxel_weights
 from oncology.model.cells import CellSpace
@@ -199,6 +201,7 @@ class FiniteElements:
         comm: MPI communicator; None: this process alone.
         tolerance: relative residual of the diffusion solves.
         core: the engine without the patient.
+        voxels: of the maps in the cells; None where the mesh has tags of its own or there is no case.
     """
 
     mesh: TetMesh
@@ -207,6 +210,7 @@ class FiniteElements:
     comm: Any = field(default=None, repr=False)
     tolerance: float = 1e-8
     core: ModelEngine = field(init=False, repr=False)
+    voxels: CaseVoxels | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Assemble the matrices."""
@@ -215,7 +219,8 @@ class FiniteElements:
         if case is not None and case.tensor is not None:
             tensor = tensors_at(case.tensor, mesh.points[mesh.cells].mean(axis=1))
         comm = MPI.COMM_SELF if self.comm is None else self.comm
-        voxels = None if case is None or mesh.tagged else _voxels_of(case)
+        voxels = None if case is None or mesh.tagged else CaseVoxels(case)
+        object.__setattr__(self, "voxels", voxels)
         discretisation = discretise(comm, mesh.points, mesh.cells, mesh.white, mesh.grey, tensor, voxels=voxels)
         resections = {} if case is None else surviving_fractions(case, discretisation.points[: discretisation.owned])
         model = TumourModel(discretisation, self.law, resections=resections, tolerance=self.tolerance)
@@ -237,16 +242,18 @@ class FiniteElements:
     def run_moved(self, tumour: Tumour, plan: TimeGrid, distance: float) -> FemRun:
         """Grow a tumour where the boundary of the white matter lies `distance` mm further out.
 
-        Raises:
-            ConfigError: the engine was made without a case.
-            NumericalError: a diffusion solve does not converge.
+        Where no map tells the tissue of the cells (a mesh with tags of its own, no case) nothing moves.
         """
-        if self.case is None:
-            raise ConfigError("no maps of the tissue to move: make FiniteElements with the case")
-        rates = (tumour.diffusion_white, tumour.diffusion_grey)
-        moved = moved_diffusion(self.case, rates, distance, self.space.owned, self.mesh.size)
-        field = moved if tumour.log_diffusion is None else tumour.log_diffusion + moved
-        return self.run(replace(tumour, log_diffusion=field), plan, keep=False)
+        model = self.core.model
+        if self.voxels is None:
+            return self.run(tumour, plan, keep=False)
+        white, grey = self.voxels.moved(distance)
+        tissue = replace(model.discretisation.tissue, white=white, grey=grey)
+        moved = replace(model, discretisation=replace(model.discretisation, tissue=tissue))
+        try:
+            return ModelEngine(moved, self.core.treatments).run(tumour, plan, keep=False)
+        finally:
+            moved.destroy()
 
     def tangent(self, run: FemRun, changes: Sequence[TumourChange]) -> tuple[Vector, ...]:
         """Return the derivatives along k directions, (k, n) for each observation day (`ModelEngine.tangent`)."""
@@ -275,13 +282,37 @@ class FiniteElements:
         self.core.destroy()
 
 
-def _voxels_of(case: Case) -> VoxelTissue:
-    """Return the function that finds the tissue of the voxels of cells in the maps of a case."""
-    maps = tuple(np.append(tissue.data.ravel(), 0.0) for tissue in (case.white, case.grey))
+class CaseVoxels:
+    """The voxels of a case that lie in the cells of a mesh, with their tissue (`VoxelTissue`)."""
 
-    def voxels(points: Vector, cells: NDArray[np.int64], volumes: Vector) -> tuple[sparse.csr_array, Vector, Vector]:
-        averaging, used = voxel_weights(case.white, points, cells, volumes)
-        white, grey = (tissue[used].astype(float) for tissue in maps)
-        return averaging, white, grey
+    def __init__(self, case: Case) -> None:
+        """Find nothing yet."""
+        self._case = case
+        self._used: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
-    return voxels
+    def __call__(
+        self, points: Vector, cells: NDArray[np.int64], volumes: Vector
+    ) -> tuple[sparse.csr_array, Vector, Vector]:
+        """Return the weights of the voxels in the cells, and their fractions of white and grey matter."""
+        averaging, self._used = voxel_weights(self._case.white, points, cells, volumes)
+        white, grey = (
+            np.append(tissue.data.ravel(), 0.0)[self._used] for tissue in (self._case.white, self._case.grey)
+        )
+        return averaging, white.astype(float), grey.astype(float)
+
+    def moved(self, distance: float) -> tuple[Vector, Vector]:
+        """Return their fractions where the boundary of the white matter lies `distance` mm further out."""
+        maps = (self._case.white, self._case.grey)
+        shape, inside = maps[0].data.shape, self._used < maps[0].data.size
+        place = np.stack(np.unravel_index(self._used[inside], shape), axis=1)
+        if len(place) == 0:
+            return np.zeros(len(self._used)), np.zeros(len(self._used))
+        low = np.maximum(place.min(axis=0) - 1, 0)
+        part = tuple(map(slice, low, place.max(axis=0) + 2))
+        found = []
+        white, grey = (Volume(tissue.data[part], tissue.affine) for tissue in maps)
+        for tissue in moved_white(white, grey, distance):
+            values = np.zeros(len(self._used))
+            values[inside] = tissue.data[tuple((place - low).T)]
+            found.append(values)
+        return found[0], found[1]

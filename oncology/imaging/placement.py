@@ -1,4 +1,4 @@
-"""Images of a case at the points of a mesh: cavities of resections, diffusion tensors, moved tissue."""
+"""Images of a case at the points of a mesh: cavities of resections and diffusion tensors."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from oncology.imaging.case import Case
 from oncology.imaging.resample import sample
 from oncology.imaging.session import labelled_cavity
 from oncology.imaging.tensor import to_matrices
-from oncology.imaging.tissue import moved_white
 from oncology.imaging.volume import Volume, read_volume
 from oncology.model.treatment import Resection
 
-__all__ = ["cavity_at", "moved_diffusion", "surviving_fractions", "tensors_at"]
+__all__ = ["cavity_at", "surviving_fractions", "tensors_at"]
 
 Vector = NDArray[np.float64]
 
@@ -34,35 +32,6 @@ def cavity_at(case: Case, resection: Resection, points: Vector) -> Vector:
         labelled = labelled_cavity(case.sessions, resection)
         cavity = labelled or [session for session in case.sessions if session.day < resection.day][-1].core
     return sample(cavity.with_data(cavity.data.astype(float)), points)
-
-
-def moved_diffusion(case: Case, rates: tuple[float, float], distance: float, points: Vector, size: float) -> Vector:
-    """Return what the diffusivity of cells at points gains where the boundary of the white matter is moved, (n,).
-
-    That is the natural logarithm of a factor. A cell's diffusivity is the geometric mean of its voxels', so the
-    logarithms of the voxels are averaged, with a Gaussian of the cells' width.
-
-    Args:
-        case: the patient.
-        rates: diffusivities in white and grey matter, mm^2/day.
-        distance: of the motion into the grey matter, mm.
-        points: (n, 3), RAS mm.
-        size: edge of the cells, mm.
-    """
-    if len(points) == 0:
-        return np.zeros(0)
-    width = 0.5 * size / case.white.voxel_sizes
-    index = case.white.voxel(points)
-    low = np.maximum(np.floor(index.min(axis=0) - 4.0 * width - 2.0), 0).astype(int)
-    high = np.minimum(np.ceil(index.max(axis=0) + 4.0 * width + 3.0).astype(int), case.white.data.shape)
-    part = tuple(map(slice, low, np.maximum(high, low + 2)))
-    affine = case.white.affine.copy()
-    affine[:3, 3] = case.white.world(low[None])[0]
-    maps = [Volume(tissue.data[part], affine) for tissue in (case.white, case.grey)]
-    before, after = (rates[0] * w.data + rates[1] * g.data for w, g in (maps, moved_white(maps[0], maps[1], distance)))
-    tissue = (before > 0.0) & (after > 0.0)
-    gained = np.log(np.where(tissue, after, 1.0) / np.where(tissue, before, 1.0))
-    return sample(Volume(ndimage.gaussian_filter(gained, width), affine), points)
 
 
 def surviving_fractions(case: Case, points: Vector) -> dict[int, Vector]:
