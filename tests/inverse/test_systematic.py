@@ -54,9 +54,8 @@ def test_moved_tissue_is_that_of_moved_maps(case, kind):
     )
     change = np.linalg.norm(right - base)
     assert change > 1e-3 * np.linalg.norm(base)
-    assert (
-        np.linalg.norm(found - right) < (0.02 if kind == "fem" else 1e-12) * change
-    )  # the mass of finite elements stays
+    least = 0.02 if kind == "fem" else 1e-12  # the mass matrix of finite elements knows the given maps
+    assert np.linalg.norm(found - right) < least * change
 
 
 def test_the_estimate_moves_as_far_as_the_posterior_says(comm, case, monkeypatch):
@@ -84,7 +83,7 @@ def test_the_estimate_moves_as_far_as_the_posterior_says(comm, case, monkeypatch
 def test_a_case_may_say_that_its_maps_are_exact(comm, case):
     engines = FiniteElementEngines(comm)
     settings = FitSettings(size=6.0, shape=False)
-    usual = fit_case(engines, case, settings).posterior
+    usual = fit_case(engines, case, settings)
     exact = fit_case(engines, replace(case, white_error=0.0), settings).posterior
-    narrower = np.sqrt(np.diag(exact.covariance)) / np.sqrt(np.diag(usual.covariance))
-    assert narrower.max() < 1.0 + 1e-6 and narrower.min() < 0.99
+    narrower = np.sqrt(np.diag(exact.covariance) / np.diag(usual.posterior.covariance))
+    assert narrower[list(usual.unknowns.names).index("ln_diffusion_ratio")] < 0.8

@@ -158,7 +158,8 @@ def test_treatments_name_dose_and_days():
 
 def test_the_page_says_which_errors_its_intervals_count(estimate):
     known = estimate()
-    boundaries, thresholds = interval_sentences(known)
+    boundaries, thresholds, maps = interval_sentences(known)
+    assert "white and grey matter may lie off by 0.500 mm" in maps
     assert "off by 0.310 mm" in boundaries and "0.120 mm along each axis, correlated over 52 mm" in boundaries
     assert "as the residuals show" in boundaries and "given the thresholds" in thresholds
     guessed = known.model_copy(update={"boundary_errors": known.boundary_errors | {"interval": "default"}})
