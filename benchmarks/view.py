@@ -3,8 +3,9 @@
     python benchmarks/view.py [SIZE ...]          (mm; 4 2.5 if omitted: 2.5 mm has about a million cells)
 
 A ball that grows in the MNI152 brain, 40 frames. `make` is everything between the results folder and the page, in
-seconds and relative to a fixed numpy workload; `open` from the address to the first picture (aim: below 3 s);
-`slider` from its move to the picture (aim: below 200 ms), `turn` a frame of turning, the median and the slowest of 15.
+seconds (aim: below 5 s) and relative to a fixed numpy workload; `open` from the address to the first picture (aim:
+below 3 s); `slider` from its move to the picture (aim: below 100 ms), `turn` a frame of turning, the median and the
+slowest of 15.
 Nothing is asserted.
 """
 

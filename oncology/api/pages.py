@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oncology.errors import ArgumentError
-from oncology.report.page import write_page
+from oncology.files import write_file
 from oncology.results.files import find_case, read_results
 from oncology.text import Progress, silent
 
@@ -42,7 +42,7 @@ class ViewPage:
             OutputError: it cannot be written.
         """
         path = Path(path)
-        write_page(path, self.page)
+        write_file(path, self.page)
         return path
 
     def __repr__(self) -> str:

@@ -45,7 +45,7 @@ __all__ = ["build_page", "pack", "pair_page", "target_name"]
 
 FRONT = 0.05  # density of the outermost surface that is shown at first
 COARSER = 4  # times fewer triangles while things move and the processor draws
-MOST_DISTANCES = 16  # frames for which the distance of the front is measured
+MOST_DISTANCES = 10  # frames for which the distance of the front is measured
 SCRIPTS = (
     "field.js",
     "sample.js",

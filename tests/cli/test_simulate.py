@@ -20,6 +20,7 @@ from oncology.imaging import Case, read_volume, sample
 from oncology.meshing import read_mesh
 from oncology.model.trajectory import read_trajectory
 from oncology.model.treatment import Radiotherapy
+from oncology.results.images import on_day
 from tests.cases import write_case
 
 ROOT = Path(__file__).parents[2]
@@ -63,10 +64,11 @@ def test_everything_is_there_and_belongs_together(grown, summary):
     names = {path.name for path in grown.iterdir()}
     images = {f"density_day-{day}.nii.gz" for day in ("0", "15.5", "40")}
     files = {"trajectory.h5", "mesh.h5", "series.vtkhdf", "config.toml", "summary.json"}
-    files |= {"dataset_description.json"}
-    files |= {f"surface_{region}_day-{day}.stl" for region in ("whole", "core") for day in ("0", "15.5", "40")}
-    assert names == {*files, *images, ".oncology"}
     mesh, trajectory = read_mesh(grown / "mesh.h5"), read_trajectory(grown / "trajectory.h5")
+    days = {day: on_day(trajectory, float(day)).max() for day in ("0", "15.5", "40")}
+    regions = {"whole": summary["thresholds"]["oedema"], "core": summary["thresholds"]["core"]}
+    shapes = {f"surface_{r}_day-{d}.stl" for r, level in regions.items() for d, most in days.items() if most > level}
+    assert names == {*files, *images, *shapes, "dataset_description.json", ".oncology"}
     assert trajectory.mesh_fingerprint == mesh.fingerprint
     assert trajectory.density.shape == (len(trajectory.times), len(mesh.points))
     assert len(trajectory.times) >= 20
