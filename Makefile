@@ -53,7 +53,7 @@ lint: $(READY) ## Check style and formatting
 	$(PY) -m ruff format --check .
 
 types: $(READY) ## Check types
-	$(PY) -m mypy
+	$(PY) -m mypy $$([ ! -x .venv/types/bin/python ] || echo --python-executable .venv/types/bin/python)
 
 docs: $(READY) ## Build the documentation into site/html, every warning an error
 	$(PY) -m sphinx -q -W --keep-going -b html -c docs -d site/doctrees . site/html

@@ -124,6 +124,7 @@ if [ -n "$found" ]; then
         say "adds $(grep -c == .cache/missing.txt) packages (level $level)"
         install -r .cache/missing.txt
     done
+    sh requirements/types.sh "$uv"
 else
     install -r requirements/test.txt
 fi

@@ -108,6 +108,7 @@ def test_an_environment_that_has_everything_lacks_nothing():
         ("bash", ".ci/borrowed"),
         ("sh", "requirements/install.sh"),
         ("sh", "requirements/lock.sh"),
+        ("sh", "requirements/types.sh"),
         ("sh", "docker/install.sh"),
     ],
 )
