@@ -136,9 +136,10 @@ const Labels = (() => {
     text(left, area.x + 10, middle[1], "center"); text(right, area.x + area.w - 10, middle[1], "center");
     text(low, middle[0], area.y + area.h - 28, "center"); text(high, middle[0], area.y + 11, "center");
     pen.font = `12px ${FONT}`;
-    if (area.w > 150) text(`${plane.name}, ${"xyz"[plane.across]} = ${number(state.cross[plane.across], 1)} mm`, area.x + 8, area.y + area.h - 12, "left");
+    const place = `${"xyz"[plane.across]} = ${number(state.cross[plane.across], 1)} mm`;
+    if (area.w > 120) text(area.w > 210 ? `${plane.name}, ${place}` : place, area.x + 8, area.y + area.h - 12, "left");
     pen.font = `10px ${FONT}`;
-    if (plane.right === 0 && state.radiological) text("radiological", area.x + 8, area.y + area.h - (area.w > 150 ? 28 : 12), "left");
+    if (plane.right === 0 && state.radiological) text("radiological", area.x + 8, area.y + area.h - (area.w > 120 ? 28 : 12), "left");
     if (state.ruler && state.ruler.plane === PLANES.indexOf(plane)) rule(pen, picture, plane, area, state.ruler, text);
     const long = 20 / span * longer, base = area.y + area.h - 11;
     pen.lineWidth = 3; pen.strokeStyle = "#ffffff";
