@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 
 from benchmarks.independent_growth import Density, Medium, cells_per_edge, compact_seed, march
 
-__all__ = ["Anatomy", "Patient", "draw", "mni152", "patient_id", "write_patient"]
+__all__ = ["GIVEN", "Anatomy", "Patient", "draw", "mni152", "patient_id", "write_case", "write_patient"]
 
 type Floats = NDArray[np.floating]
 type Mask = NDArray[np.bool_]
@@ -168,8 +168,7 @@ def write_patient(folder: Path, stratum: str, number: int, anatomy: Anatomy, fin
         masks, affine = _other_grid(rng, patient, maps, densities)
         masks = [_flipped(rng, regions, patient.voxel) for regions in masks]
         maps = _wrong_white(rng, maps)
-    _write_images(case, id, maps, masks, affine)
-    (case / "case.toml").write_text(_case_toml(id, stratum, days), encoding="utf-8")
+    write_case(case, maps, masks, affine, days, exact=stratum == "A")
     truth = {**asdict(patient), "duration": days[0], "rejected": rejected}
     (case / "truth.json").write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
     return case
@@ -236,7 +235,25 @@ def _wrong_white(rng: np.random.Generator, maps: Anatomy) -> Anatomy:
     return Anatomy(white, total - white, maps.affine)
 
 
-def _write_images(case: Path, id: str, maps: Anatomy, masks: Sequence[Sequence[Mask]], affine: Floats) -> None:
+def write_case(
+    case: Path,
+    maps: Anatomy,
+    masks: Sequence[Sequence[Mask]],
+    affine: Floats,
+    days: Sequence[float],
+    exact: bool = True,
+) -> None:
+    """Write a case folder, named sub-ID.
+
+    Args:
+        case: folder.
+        maps: tissue that the fit is given.
+        masks: whole tumour and core of every session.
+        affine: (4, 4), their voxels to RAS mm.
+        days: of the sessions.
+        exact: the tumour grew in the very maps, and its thresholds are the given ones; otherwise errors are declared.
+    """
+    id = case.name.removeprefix("sub-")
     images = {Path("anat") / f"sub-{id}_label-WM_probseg.nii.gz": (maps.white.astype(np.float32), maps.affine)}
     images[Path("anat") / f"sub-{id}_label-GM_probseg.nii.gz"] = (maps.grey.astype(np.float32), maps.affine)
     for k, (whole, core) in enumerate(masks, start=1):
@@ -245,15 +262,13 @@ def _write_images(case: Path, id: str, maps: Anatomy, masks: Sequence[Sequence[M
     for name, (data, where) in images.items():
         (case / name).parent.mkdir(parents=True, exist_ok=True)
         nib.save(nib.Nifti1Image(data, where), case / name)
-
-
-def _case_toml(id: str, stratum: str, days: Sequence[float]) -> str:
-    deviation = f"sd = {THRESHOLD_ERROR / math.sqrt(3.0):.4f}\n" if stratum == "B" else ""
-    exact = "\n[segmentation]\nwhite_mm = 0.0\n" if stratum == "A" else ""  # the tumour grew in the very maps
+    deviation = "" if exact else f"sd = {THRESHOLD_ERROR / math.sqrt(3.0):.4f}\n"
+    certain = "\n[segmentation]\nwhite_mm = 0.0\n" if exact else ""
     sessions = "".join(
         f'\n[[session]]\nid = "ses-0{k}"\nday = {day - days[0]:.6f}\n' for k, day in enumerate(days, start=1)
     )
-    return (
+    content = (
         f'[subject]\nid = "{id}"\n\n[labels]\nnecrosis = []\noedema = 2\nenhancing = 3\n\n'
-        f"[thresholds]\noedema = {GIVEN[0]}\ncore = {GIVEN[1]}\n{deviation}{exact}{sessions}"
+        f"[thresholds]\noedema = {GIVEN[0]}\ncore = {GIVEN[1]}\n{deviation}{certain}{sessions}"
     )
+    (case / "case.toml").write_text(content, encoding="utf-8")

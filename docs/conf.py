@@ -28,7 +28,15 @@ version = release = METADATA["version"]
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
 root_doc = "docs/index"
-include_patterns = ["docs/*.md", "docs/api/*.md", "*/README.md", "notebooks/*.ipynb", "CONTRIBUTING.md", "CHANGELOG.md"]
+include_patterns = [
+    "docs/*.md",
+    "docs/api/*.md",
+    "*/README.md",
+    "benchmarks/*.md",
+    "notebooks/*.ipynb",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+]
 exclude_patterns = [".*", ".*/**", "oncology", "tests", "requirements", "site", "build", "dist", "demo-out*"]
 
 myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
