@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Progress", "Table", "number", "plain", "silent", "span", "symbols"]
+__all__ = ["Progress", "Table", "number", "plain", "silent", "span", "symbols", "whole_day"]
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 PRINTED = (("sqrt", "√"), ("rho", "ρ"), ("^2", "²"), ("^3", "³"))
@@ -48,6 +48,16 @@ def number(value: float | None, digits: int = 3) -> str:
 def plain(value: float) -> str:
     """Write a number that was given, such as a day or a dose, as it was given (four digits at most)."""
     return f"{value:.4g}".replace("-", "−")
+
+
+def whole_day(value: float) -> str:
+    """Write a day without its fraction.
+
+    Example:
+        >>> whole_day(-163.4)
+        '−163'
+    """
+    return f"{round(value)}".replace("-", "−")
 
 
 def span(low: float, high: float) -> str:

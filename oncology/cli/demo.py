@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from oncology.cli.output import progress
+from oncology.cli.output import origin, progress
 from oncology.cli.runtime import guarded, world
 from oncology.cli.voice import voice
 from oncology.parallel import on_root
@@ -42,6 +42,7 @@ def demo(
     with guarded(comm), output_folder(out, comm, overwrite=overwrite) as work, progress() as show:
         import oncology as onc
         from oncology.imaging.phantom import write_demo_case
+        from oncology.results.files import with_provenance
 
         root = work / "case" / "sub-demo"
         show("growing a synthetic patient in the MNI152 brain")
@@ -50,6 +51,7 @@ def demo(
         found = onc.fit(case, size, progress=show, comm=comm, case_path="../case/sub-demo")
         on_root(comm, (work / "fit").mkdir)
         show("report", 0.95)
+        found = onc.Fit(with_provenance(found.results, *origin()), comm)
         found.write(work / "fit", report=True)
     if comm.rank == 0:
         truth = json.loads((out / "case" / "sub-demo" / "truth.json").read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from oncology.cli.output import LOG_TEXT, closing, progress, tell_notes
+from oncology.cli.output import LOG_TEXT, closing, origin, progress, tell_notes
 from oncology.cli.runtime import guarded, stoppable, world
 from oncology.errors import ConfigError
 from oncology.parallel import launched_size, on_root
@@ -67,6 +67,7 @@ def fit(
     import oncology as onc
     from oncology.api.fitting import Options, check_options, communicator, is_finished, require_torch
     from oncology.results.checkpoint import CHECKPOINT
+    from oncology.results.files import with_provenance
 
     others = {"route": route, "mesh": mesh, "device": device, "precision": precision, "surrogate": surrogate}
     check_options(engine, size, law, seed_radius, **others)
@@ -122,6 +123,7 @@ def fit(
         )
         show(f"verdict: {found.verdict.level.replace('_', ' ')}", 0.95)
         show("report" if report else "files", 0.95)
+        found = onc.Fit(with_provenance(found.results, *origin()), comm)
         found.write(work, report=report)
     later = ("oncology", "predict", str(out), "--days", "30", "60", "90", "--out", f"{out}-later")
     following = (shlex.join(later), shlex.join(("oncology", "view", str(out))))

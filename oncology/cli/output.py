@@ -16,7 +16,7 @@ from oncology.cli.voice import voice
 from oncology.parallel import launched_rank
 from oncology.text import Progress, silent
 
-__all__ = ["LOG_TEXT", "closing", "progress", "tell_notes"]
+__all__ = ["LOG_TEXT", "closing", "origin", "progress", "tell_notes"]
 
 LOG_TEXT = "log.txt"
 
@@ -115,8 +115,14 @@ def _lines(file: IO[str]) -> Progress:
 
 
 def _heading() -> str:
+    command, now = origin()
+    return f"{now}  oncology {__version__}: {command}"
+
+
+def origin() -> tuple[str, str]:
+    """Return the command line as it was typed, and date and time with the zone."""
     now = datetime.datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-    return f"{now}  oncology {__version__}: {shlex.join(('oncology', *voice().words))}"
+    return shlex.join(("oncology", *voice().words)), now
 
 
 def tell_notes(notes: Callable[[], Iterable[str]]) -> None:

@@ -6,7 +6,7 @@ it can be made again at any time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
@@ -21,11 +21,9 @@ from oncology.imaging import Case, Session, Volume
 from oncology.imaging.describe import treatment
 from oncology.imaging.metrics import Agreement, compare
 from oncology.meshing.quality import TOLERANCE
-from oncology.report import style
-from oncology.report.anatomy import brain_and_tumour
-from oncology.report.curves import convergence_figure, growth_figure
-from oncology.report.scene import RenderingError, render
-from oncology.report.slices import field_of_view, session_figure
+from oncology.report import pictures, style
+from oncology.report.methods import methods
+from oncology.report.settings import provenance, setting_lines, written
 from oncology.report.surrogate import surrogate_rows
 from oncology.report.words import (
     Row,
@@ -42,44 +40,51 @@ from oncology.report.words import (
 from oncology.results.files import Results
 from oncology.results.schema import REGIONS
 from oncology.results.verdict import verdict_of
-from oncology.text import number, plain, symbols
+from oncology.text import number, plain, symbols, whole_day
 
-__all__ = ["Picture", "compose", "fill", "flat", "write_page", "write_report", "written"]
+__all__ = ["compose", "fill", "write_page", "write_report"]
 
 SAME_DAY = 1e-6
 PROMINENT = ("diffusion_white", "proliferation", "onset")
 DERIVED = {"front_speed": "2√(Dρ)", "infiltration_length": "√(D/ρ)"}
 FRACTIONS = ("_error", "_difference", "_inside", "_outside")  # endings of the mesh figures that are fractions
 UNITS = {"volume": "mm³", "cell": "mm³", "angle": "°", "coarsest": "mm"}  # of the others, by their last word
+SECTIONS = (
+    ("inputs", "Inputs"),
+    ("estimates", "Parameter estimates"),
+    ("identifiability", "Identifiability"),
+    ("fit", "Goodness of fit"),
+    ("growth", "Growth and prediction"),
+    ("brain", "The modelled tumour in the brain"),
+    ("course", "How the estimate was reached"),
+    ("methods", "Methods to cite"),
+    ("provenance", "Provenance and files"),
+    ("settings", "Settings and versions"),
+    ("limits", "Limits"),
+)
+FILES = {
+    "estimate.json": "all numbers of this page, for programs",
+    "density_{}.nii.gz": "modelled density on the grid of the scan",
+    "density-sd_{}.nii.gz": "its standard deviation",
+    "surface_whole_{}.stl": "surface of the modelled whole tumour",
+    "surface_core_{}.stl": "surface of the modelled core",
+    "series.vtkhdf": "density over time for ParaView",
+    "trajectory.h5": "the same, for programs",
+    "mesh.h5": "the mesh",
+    "log.jsonl": "accepted iterates",
+    "log.txt": "the run in words",
+    "config.toml": "settings, versions, fingerprints",
+}
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A drawing on the page.
+class Card:
+    """A number that is asked for first, written out."""
 
-    Attributes:
-        title: what it is, for the caption and for those who cannot see it.
-        uri: its content as an address; empty where it could not be drawn.
-        trouble: why it could not be drawn.
-    """
-
-    title: str
-    uri: str = ""
-    trouble: str = ""
-
-
-@dataclass(frozen=True)
-class Match:
-    """A line of the table of agreement, written out."""
-
-    session: str
-    region: str
-    dice: str
-    scan: str
-    model: str
-    difference: str
-    hausdorff: str
-    distance: str
+    name: str
+    value: str
+    unit: str
+    remark: str
 
 
 def write_report(results: Results, path: Path) -> Path:
@@ -92,20 +97,21 @@ def write_report(results: Results, path: Path) -> Path:
     Raises:
         OutputError: the page cannot be written.
     """
-    write_page(path, compose(results))
+    write_page(path, compose(results, path.parent))
     return path
 
 
-def compose(results: Results) -> str:
-    """Return the page as text."""
+def compose(results: Results, folder: Path) -> str:
+    """Return the page as text, with links to what lies in the folder that it goes to."""
     estimate = results.estimate
     with ThreadPoolExecutor(1) as pool:  # the rendering runs in another process meanwhile
-        view = pool.submit(_view, results)
+        view = pool.submit(pictures.view, results)
         content = {
             "estimate": estimate,
             "case": results.case,
             "version": __version__,
-            "sessions": _sessions(results),
+            "sections": SECTIONS,
+            "inputs": list(_sessions(results)),
             "labels": _labels(results.case),
             "treatments": _treatments(results),
             "cards": list(_cards(results)),
@@ -116,7 +122,10 @@ def compose(results: Results) -> str:
             "counted": interval_sentences(estimate),
             "limits": cannot_tell(estimate, len(results.sessions)),
             "directions": _directions(estimate.eigen),
-            "slices": _slices(results),
+            "slices": pictures.slices(results),
+            "mosaics": pictures.mosaics(results),
+            "maps": pictures.density_maps(results),
+            "deviation": results.deviation is not None,
             "background": _background(results.case),
             "images": _images(results.case),
             "seed": seed_words(estimate),
@@ -125,17 +134,21 @@ def compose(results: Results) -> str:
             "forecast": list(_forecast(results)),
             "tolerance": TOLERANCE,
             "matches": list(_matches(results)),
-            "growth": Picture("growth of the modelled tumour", style.vector(growth_figure(results))),
-            "convergence": Picture("course of the fit", _convergence(results)),
+            "growth": pictures.growth(results),
+            "convergence": pictures.convergence(results),
             "quality": _quality(results),
-            "settings": _settings(results),
+            "methods": methods(results),
+            "provenance": provenance(results),
+            "fingerprints": list(results.config.get("inputs", {}).items()),
+            "files": list(_files(results, folder)),
+            "settings": setting_lines(results),
             "view": view.result(),
         }
     return fill("template.html", content)
 
 
 def fill(template: str, content: Mapping[str, Any]) -> str:
-    """Return a page made of one of this folder's templates."""
+    """Return a page made of one of this folder's templates; `sections` of the content are names and titles."""
 
     def load(name: str) -> str:
         return files("oncology.report").joinpath(name).read_text(encoding="utf-8")
@@ -146,9 +159,11 @@ def fill(template: str, content: Mapping[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.do"],
     )
+    numbers = {key: k + 1 for k, (key, _) in enumerate(content["sections"])}
     environment.filters |= {"number": number, "symbols": symbols, "formula": formula}
-    return environment.get_template(template).render(content)
+    return environment.get_template(template).render(**content, numbers=numbers)
 
 
 def write_page(path: Path, page: str) -> None:
@@ -165,18 +180,20 @@ def _scan(results: Results, session: str) -> Session | None:
     return next((scan for scan in scans if scan.id == session), None)
 
 
-def _sessions(results: Results) -> list[dict[str, str]]:
-    rows = []
-    for session in results.sessions:
-        scan = _scan(results, session)
-        day = voxels = "–"
-        if scan is not None:
-            day = plain(scan.day)
-            voxels = _sizes(scan.labels)
+def _sessions(results: Results) -> Iterator[tuple[str, ...]]:
+    """Session, day, volumes, voxels and PET."""
+    scans = [_scan(results, session) for session in results.sessions]
+    days = [scan.day for scan in scans if scan is not None]
+    apart = len({whole_day(day) for day in days}) == len(days)
+    for session, scan in zip(results.sessions, scans, strict=True):
         volumes = results.estimate.volumes_ml.get(session, {})
-        row = {"id": session, "day": day, "voxels": voxels, "pet": "yes" if scan is not None and scan.pet else "no"}
-        rows.append(row | {region: number(volumes[region].scan) if region in volumes else "–" for region in REGIONS})
-    return rows
+        found = [number(volumes[region].scan) if region in volumes else "–" for region in REGIONS]
+        if scan is None:
+            yield session, "–", *found, "–", "no"
+        else:
+            # scans of one day differ in its fraction
+            day = whole_day(scan.day) if apart else plain(scan.day)
+            yield session, day, *found, _sizes(scan.labels), "yes" if scan.pet else "no"
 
 
 def _labels(case: Case | None) -> str:
@@ -224,7 +241,7 @@ def _shape(results: Results) -> str:
     )
 
 
-def _forecast(results: Results) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
+def _forecast(results: Results) -> Iterator[tuple[str, ...]]:
     """Day, days after the last session, and volumes with intervals: from the last session on, as the fit left them."""
     growth = results.estimate.growth
     if growth is None:
@@ -234,63 +251,45 @@ def _forecast(results: Results) -> Iterator[tuple[str, str, list[tuple[str, str]
     for k, day in enumerate(growth.days):
         if day >= last - SAME_DAY:
             cells = [(number(c.value[k]), f"{number(c.low[k])} to {number(c.high[k])}") for c in curves]
-            yield plain(day), plain(day - last), cells
+            yield whole_day(day), whole_day(day - last), *cells[0], *cells[1]
 
 
-def _cards(results: Results) -> Iterator[tuple[str, str, str, str]]:
-    """The numbers that are asked for first: name, value, unit, remark."""
+def _cards(results: Results) -> Iterator[Card]:
+    """The numbers that are asked for first; where the scans do not determine one, its interval stands for it."""
     estimate = results.estimate
     last = results.sessions[-1]
     rows = parameter_rows(estimate)
     for name in PROMINENT:
         if name in rows:
-            row = rows[name]
-            yield row.name.partition(" (")[0], row.value, row.unit, _remark(row)
+            yield _card(rows[name].name.partition(" (")[0], rows[name])
     combined = {row.name: row for row in combination_rows(estimate)}
     for name, symbol in DERIVED.items():
-        if name in estimate.derived:
-            words = name.replace("_", " ")
-            remark = _remark(combined[words]) if words in combined else "in white matter"
-            yield (
-                f"{words} {symbol}",
-                number(estimate.derived[name].value),
-                symbols(estimate.derived[name].unit),
-                remark,
-            )
+        words = name.replace("_", " ")
+        if words in combined:
+            yield _card(f"{words} {symbol}", combined[words])
+        elif name in estimate.derived:
+            found = estimate.derived[name]
+            yield Card(f"{words} {symbol}", number(found.value), symbols(found.unit), "in white matter")
     for region, dice in estimate.dice[last].items():
-        yield f"Dice, {style.NAMES.get(region, region)}", number(dice), "", last
+        yield Card(f"Dice, {style.NAMES.get(region, region)}", number(dice), "", last)
 
 
-def _remark(row: Row) -> str:
-    return f"95 %: {row.interval}" if row.determined else "not determined by the scans"
+def _card(name: str, row: Row) -> Card:
+    if row.determined:
+        return Card(name, row.value, row.unit, f"95 %: {row.interval}")
+    return Card(name, row.interval, row.unit, f"95 % interval around {row.value}: not determined by the scans")
 
 
 def _directions(eigen: Any) -> list[tuple[str, str]]:
-    """Strength and words of each direction of the data's information, as far as the file gives both."""
+    """Words and strength of each direction of the data's information, as far as the file gives both."""
     entries = eigen if isinstance(eigen, list) else []
     rows = []
     for entry in entries:
         if isinstance(entry, Mapping):
             values = [number(value) for value in entry.values() if isinstance(value, int | float)]
-            rows.append(
-                (values[0] if values else "–", direction(", ".join(v for v in entry.values() if isinstance(v, str))))
-            )
+            words = direction(", ".join(v for v in entry.values() if isinstance(v, str)))
+            rows.append((words, values[0] if values else "–"))
     return rows
-
-
-def _slices(results: Results) -> list[tuple[str, Picture]]:
-    centre, reach = field_of_view(results)
-    pictures = []
-    for session in results.sessions:
-        scan = _scan(results, session)
-        name = session if scan is None else f"{session}, day {plain(scan.day)}"
-        drawing = style.pixels(session_figure(results, session, centre, reach))
-        pictures.append((name, Picture(f"scan against model, {session}", drawing)))
-    return pictures
-
-
-def _convergence(results: Results) -> str:
-    return style.vector(convergence_figure(results.log)) if results.log else ""
 
 
 def _background(case: Case | None) -> str:
@@ -301,7 +300,8 @@ def _background(case: Case | None) -> str:
     return "the tissue maps (white matter bright, grey matter darker)"
 
 
-def _matches(results: Results) -> Iterator[Match]:
+def _matches(results: Results) -> Iterator[tuple[str, ...]]:
+    """Session, region, overlaps, volumes and distances."""
     for session in results.sessions:
         scan = _scan(results, session)
         for region in REGIONS:
@@ -316,24 +316,33 @@ def _matches(results: Results) -> Iterator[Match]:
             difference = "–"
             if volumes is not None and volumes.scan > 0:
                 difference = f"{100 * (volumes.model / volumes.scan - 1):+.1f}".replace("-", "−")
-            yield Match(
-                session=session,
-                region=style.NAMES[region],
-                dice=number(results.estimate.dice[session][region]),
-                scan=number(volumes.scan) if volumes else "–",
-                model=number(volumes.model) if volumes else "–",
-                difference=difference,
-                hausdorff=number(apart.hausdorff95) if apart else "–",
-                distance=number(apart.mean_distance) if apart else "–",
+            voxel = 0.0 if scan is None else float(scan.labels.voxel_sizes.max())
+            yield (
+                session,
+                style.NAMES[region],
+                number(results.estimate.dice[session][region]),
+                number(apart.surface_dice) if apart else "–",
+                number(volumes.scan) if volumes else "–",
+                number(volumes.model) if volumes else "–",
+                difference,
+                _distance(apart.hausdorff95, voxel) if apart else "–",
+                _distance(apart.mean_distance, voxel) if apart else "–",
             )
 
 
-def _view(results: Results) -> Picture:
-    title = f"brain and modelled tumour, {results.sessions[-1]}"
-    try:
-        return Picture(title, style.png_uri(render(brain_and_tumour(results))))
-    except RenderingError as error:
-        return Picture(title, trouble=str(error))
+def _distance(value: float | None, voxel: float) -> str:
+    """A distance between surfaces; what a scan of these voxels cannot show is said to be so."""
+    if value is None or value > voxel * (1.0 + 1e-3):
+        return number(value)
+    return f"≤ voxel ({voxel:.3g})"
+
+
+def _files(results: Results, folder: Path) -> Iterator[tuple[str, str]]:
+    """Files of the fit that lie beside the page: name and what they hold."""
+    for name, what in FILES.items():
+        for session in results.sessions if "{}" in name else ("",):
+            if (folder / name.format(session)).is_file():
+                yield name.format(session), f"{what}, {session}" if session else what
 
 
 def _quality(results: Results) -> list[tuple[str, str]]:
@@ -345,32 +354,3 @@ def _quality(results: Results) -> list[tuple[str, str]]:
             text = f"{number(100 * value)} %" if relative else f"{number(value)} {UNITS.get(name.split('_')[-1], '')}"
         rows.append((name.replace("_", " "), text))
     return rows
-
-
-def _settings(results: Results) -> list[tuple[str, str]]:
-    """Every setting, what the run took, versions, priors, and entries of `estimate.json` that have no place above."""
-    estimate, config = results.estimate, dict(results.config)
-    run = {**config.pop("run", {}), **estimate.run}
-    if run.get("versions") == config.get("versions"):
-        run.pop("versions", None)
-    return list(flat({**config, "run": run, "prior": estimate.prior, **(estimate.model_extra or {})}))
-
-
-def flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield nested settings as lines of dotted name and value."""
-    for name, value in content.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        elif value not in (None, "", [], ()):
-            yield f"{prefix}{name}", written(value)
-
-
-def written(value: Any) -> str:
-    """Return a setting as text."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {written(part)}" for name, part in value.items())
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(written(part) for part in value)
-    if isinstance(value, float):
-        return f"{value:.6g}".replace("-", "−")
-    return str(value)

@@ -19,16 +19,24 @@ from oncology.imaging.describe import treatment
 from oncology.inverse.estimate import NORMAL_95
 from oncology.report import style
 from oncology.report.curves import growth_curves, growth_figure
-from oncology.report.page import Picture, fill, flat, write_page
+from oncology.report.page import fill, write_page
+from oncology.report.pictures import Picture
+from oncology.report.settings import flat
 from oncology.report.slices import Fill, Line, background, field_of_view, planes_figure, scan_fills
 from oncology.results.files import Results
 from oncology.results.prediction import PredictionResults
 from oncology.results.schema import REGIONS, Curve, Growth, PredictionRecord, plain_content
-from oncology.text import number, plain, span
+from oncology.text import number, plain, span, whole_day
 
 __all__ = ["boundary_band", "joined_curves", "write_prediction_page"]
 
 MOST_PICTURES = 4
+SECTIONS = (
+    ("volumes", "Predicted volumes"),
+    ("density", "Predicted density"),
+    ("targets", "Radiotherapy targets"),
+    ("settings", "Settings and versions"),
+)
 TARGETS = (style.BLACK, style.GREEN)  # around the core, iso-density
 DEVIATION = style.PURPLE
 
@@ -49,14 +57,15 @@ def write_prediction_page(results: Results, prediction: PredictionResults, path:
     assert case is not None
     curves = joined_curves(results, record.volumes)
     page = {
+        "sections": SECTIONS,
         "estimate": results.estimate,
         "content": plain_content(record),
         "version": __version__,
         "treatments": [treatment(given) for given in case.treatments if given.day >= last],
         "rows": list(_rows(record)),
-        "growth": Picture("predicted growth", style.vector(growth_figure(results, curves, last))),
+        "growth": Picture(_growth_words(record), style.vector(growth_figure(results, curves, last))),
         "pictures": list(_pictures(results, prediction)),
-        "plans": Picture("radiotherapy targets", style.pixels(_plans(results, prediction))),
+        "plans": Picture(_target_words(record), style.pixels(_plans(results, prediction))),
         "targets": list(_targets(record.targets, last)),
         "coverage": list(_coverage(record.coverage)),
         "settings": list(flat({**prediction.config["settings"], "run": record.run})),
@@ -64,6 +73,20 @@ def write_prediction_page(results: Results, prediction: PredictionResults, path:
     }
     write_page(path, fill("prediction.html", page))
     return path
+
+
+def _growth_words(record: PredictionRecord) -> str:
+    day, curve = record.days[-1], record.volumes.curve("whole")
+    k = int(np.abs(curve.days - day).argmin())
+    return (
+        f"Curves of volume and radius over time: on day {whole_day(day)} the whole tumour is predicted to have "
+        f"{number(curve.value[k])} mL, 95 % interval {span(curve.low[k], curve.high[k])}."
+    )
+
+
+def _target_words(record: PredictionRecord) -> str:
+    parts = [f"{name} with {number(float(row['volume_ml']))} mL" for name, row in record.targets.items()]
+    return f"Outlines of targets over the last scan in three planes: {'; '.join(parts)}."
 
 
 def joined_curves(results: Results, later: Growth) -> dict[str, Curve]:
@@ -81,14 +104,14 @@ def joined_curves(results: Results, later: Growth) -> dict[str, Curve]:
     return joined
 
 
-def _rows(record: PredictionRecord) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
+def _rows(record: PredictionRecord) -> Iterator[tuple[str, ...]]:
     """Day, days after the last session, and volumes with their intervals."""
     last = record.last_session.day
     curves = [record.volumes.curve(region) for region in REGIONS]
     for k, day in enumerate(record.volumes.days):
         if day in record.days or day == last:
             cells = [(number(c.value[k]), span(c.low[k], c.high[k])) for c in curves]
-            yield plain(day), plain(day - last), cells
+            yield whole_day(day), whole_day(day - last), *cells[0], *cells[1]
 
 
 def _pictures(results: Results, prediction: PredictionResults) -> Iterator[tuple[str, Picture]]:
@@ -106,8 +129,9 @@ def _pictures(results: Results, prediction: PredictionResults) -> Iterator[tuple
         band = boundary_band(density, prediction.deviations[day], results.threshold["whole"])
         fills = [*scan_fills(case.sessions[-1]), Fill(band, DEVIATION, "95 % interval of the boundary")]
         drawing = planes_figure(partial(background, case, density), fills, lines, centre, reach)
-        title = f"day {plain(day)}, {plain(day - last)} days after the last session"
-        yield title, Picture(f"day {day:g}", style.pixels(drawing))
+        title = f"day {whole_day(day)}, {whole_day(day - last)} days after the last session"
+        words = f"Predicted boundaries of core and whole tumour on {title}, over the last scan, with their 95 % band."
+        yield title, Picture(words, style.pixels(drawing))
 
 
 def boundary_band(density: Volume, deviation: Volume, threshold: float) -> Volume:
@@ -153,9 +177,10 @@ def _targets(rows: Mapping[str, Any], last: float) -> Iterator[tuple[str, str, s
             yield f"{name}.nii.gz", what, number(row["volume_ml"]), number(row["density"])
 
 
-def _coverage(found: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[tuple[str, str]]]]:
-    """Recurrence, part, volume, and the fraction inside each target in per cent."""
+def _coverage(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Recurrence, part, volume, target, and the fraction inside it in per cent."""
     for name, parts in found.items():
         for part, row in parts.items():
-            inside = [(target, f"{100 * fraction:.1f}") for target, fraction in row.items() if target != "volume_ml"]
-            yield name, part, number(row["volume_ml"]), inside
+            for target, fraction in row.items():
+                if target != "volume_ml":
+                    yield name, part, number(row["volume_ml"]), target, f"{100 * fraction:.1f}"

@@ -6,6 +6,7 @@ sessions of a case have the same planes and field of view, so that growth shows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -24,7 +25,19 @@ from oncology.report import style
 from oncology.results.files import Results
 from oncology.results.schema import REGIONS
 
-__all__ = ["Fill", "Line", "Plane", "background", "field_of_view", "planes_figure", "scan_fills", "session_figure"]
+__all__ = [
+    "PLANES",
+    "Fill",
+    "Line",
+    "Plane",
+    "background",
+    "field_of_view",
+    "filled",
+    "planes_figure",
+    "scan_fills",
+    "scan_of",
+    "session_figure",
+]
 
 type Floats = NDArray[np.float64]
 
@@ -33,6 +46,7 @@ LEAST_REACH = 45.0  # mm from the centre to the edge of the picture
 PIXEL = 0.4  # mm
 SCALE_BAR = 20.0  # mm
 OPACITY = 0.5  # of a filling
+LEGEND_COLUMNS, LEGEND_LINE = 4, 6.0  # entries side by side, mm
 WHITE_SHADE, GREY_SHADE = 0.80, 0.50  # where tissue maps stand in for a T1
 
 
@@ -99,14 +113,15 @@ def _tumour(results: Results, session: str) -> Floats:
     """RAS mm of the voxels of the whole tumour in one session; the densest voxel where the model shows none."""
     density = results.densities[session]
     if results.case is not None:
-        density = _scan(results.case, session).whole
+        density = scan_of(results.case, session).whole
         inside = density.data
     else:
         inside = density.data > min(results.threshold["whole"], 0.99 * float(density.data.max()))
     return density.world(np.argwhere(inside))
 
 
-def _scan(case: Case, session: str) -> Session:
+def scan_of(case: Case, session: str) -> Session:
+    """Return the session of an id."""
     return next(scan for scan in case.sessions if scan.id == session)
 
 
@@ -120,7 +135,7 @@ def session_figure(results: Results, session: str, centre: Floats, reach: float)
         reach: mm from there to the edge of the pictures.
     """
     density = results.densities[session]
-    fills = [] if results.case is None else scan_fills(_scan(results.case, session))
+    fills = [] if results.case is None else scan_fills(scan_of(results.case, session))
     lines = [
         Line(
             density, results.threshold[r], style.MODEL[r], f"model, density {results.threshold[r]:g} ({style.NAMES[r]})"
@@ -152,7 +167,8 @@ def planes_figure(
         reach: mm from there to the edge of the pictures.
     """
     offsets = np.linspace(-reach, reach, round(2 * reach / PIXEL) + 1)
-    with style.figure(180.0, 70.0, 3, (1.0, 1.0, 6.0, 5.0), 2.0) as (drawing, axes):
+    lower = LEGEND_LINE * math.ceil((len(fills) + len(lines)) / LEGEND_COLUMNS)
+    with style.figure(180.0, 64.0 + lower, 3, (1.0, 1.0, lower, 5.0), 2.0) as (drawing, axes):
         for panel, plane in zip(axes, PLANES, strict=True):
             _draw_plane(panel, plane, behind, fills, lines, centre, offsets)
         patches = [Patch(facecolor=fill.colour, alpha=0.75, label=fill.label) for fill in fills]
@@ -160,7 +176,7 @@ def planes_figure(
         drawing.legend(
             handles=[*patches, *marks],
             loc="lower center",
-            ncols=4,
+            ncols=LEGEND_COLUMNS,
             fontsize=7.5,
             handlelength=2.2,
             borderpad=0.1,
@@ -181,10 +197,7 @@ def _draw_plane(
     shape = (len(offsets), len(offsets))
     right, up = centre[plane.right] + offsets, centre[plane.up] + offsets
     extent = (right[0], right[-1], up[0], up[-1])
-    picture = np.repeat(np.clip(behind(points), 0.0, 1.0)[:, None], 3, axis=1)
-    for fill in fills:
-        inside = _inside(fill.mask, points)
-        picture[inside] += OPACITY * (np.array(colors.to_rgb(fill.colour)) - picture[inside])
+    picture = filled(behind(points), fills, points)
     tints = np.round(255.0 * picture).astype(np.uint8).reshape(*shape, 3)
     panel.imshow(tints, origin="lower", extent=extent, interpolation="bilinear")
     for line in lines:
@@ -209,6 +222,21 @@ def background(case: Case | None, density: Volume, points: Floats) -> Floats:
     )
 
 
+def filled(behind: Floats, fills: Sequence[Fill], points: Floats) -> Floats:
+    """Return colours (n, 3), 0..1, of brightness at points with fillings over it, later ones on top.
+
+    Args:
+        behind: (n,) brightness 0..1.
+        fills: regions.
+        points: (n, 3), RAS mm.
+    """
+    picture = np.repeat(np.clip(behind, 0.0, 1.0)[:, None], 3, axis=1)
+    for fill in fills:
+        inside = _inside(fill.mask, points)
+        picture[inside] += OPACITY * (np.array(colors.to_rgb(fill.colour)) - picture[inside])
+    return picture
+
+
 def _inside(mask: Volume, points: Floats) -> NDArray[np.bool_]:
     return sample(mask.with_data(mask.data.astype(np.uint8)), points, order=0) > 0.5
 
@@ -219,7 +247,7 @@ def _annotate(panel: Axes, plane: Plane, centre: Floats, extent: tuple[float, fl
     where = f"{centre[plane.across]:.0f}".replace("-", "\N{MINUS SIGN}")
     panel.set_title(f"{plane.name}, {'xyz'[plane.across]} = {where} mm", fontsize=8.0, pad=3.0)
     (left, right), (bottom, top) = ENDS[plane.right], ENDS[plane.up]
-    halo = [withStroke(linewidth=1.6, foreground="black")]
+    halo = style.halo()
     for letter, x, y in ((left, 0.03, 0.5), (right, 0.97, 0.5), (bottom, 0.5, 0.035), (top, 0.5, 0.965)):
         panel.text(x, y, letter, transform=panel.transAxes, color="white", ha="center", va="center", path_effects=halo)
     x, y = extent[0] + 0.05 * (extent[1] - extent[0]), extent[2] + 0.05 * (extent[3] - extent[2])

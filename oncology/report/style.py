@@ -15,8 +15,9 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
-__all__ = ["HUES", "MODEL", "NAMES", "SCAN", "Drawing", "figure", "pixels", "png_uri", "vector"]
+__all__ = ["HUES", "MODEL", "NAMES", "SCAN", "Drawing", "figure", "halo", "panels", "pixels", "png_uri", "vector"]
 
 BLUE, SKY, VERMILLION, ORANGE, GREEN, PURPLE, BLACK = (
     "#0072B2",
@@ -82,12 +83,37 @@ def figure(
         margins: left, right, bottom and top of all panels, mm.
         gap: between panels, mm.
     """
+    with panels(width, height, 1, columns, margins, gap) as (drawing, (line,)):
+        yield drawing, line
+
+
+@contextmanager
+def panels(
+    width: float, height: float, rows: int, columns: int, margins: tuple[float, float, float, float], gap: float
+) -> Iterator[tuple[Drawing, list[list[Axes]]]]:
+    """Give a figure with rows of panels to draw on, as `figure` does.
+
+    Args:
+        width: mm.
+        height: mm.
+        rows: number of rows.
+        columns: number of panels in a row.
+        margins: left, right, bottom and top of all panels, mm.
+        gap: between panels, mm.
+    """
     left, right, bottom, top = margins
     panel = (width - left - right - (columns - 1) * gap) / columns
+    tall = (height - bottom - top - (rows - 1) * gap) / rows
     with matplotlib.rc_context(_SETTINGS):
         drawing = Drawing(figsize=(width * MM, height * MM))
-        drawing.subplots_adjust(left / width, bottom / height, 1.0 - right / width, 1.0 - top / height, gap / panel)
-        yield drawing, list(drawing.subplots(1, columns))
+        ends = left / width, bottom / height, 1.0 - right / width, 1.0 - top / height
+        drawing.subplots_adjust(*ends, gap / panel, gap / tall)
+        yield drawing, [list(line) for line in drawing.subplots(rows, columns, squeeze=False)]
+
+
+def halo(width: float = 1.6) -> list[withStroke]:
+    """Return the dark outline of light text on a picture."""
+    return [withStroke(linewidth=width, foreground="black")]
 
 
 def pixels(drawing: Figure) -> str:

@@ -18,7 +18,7 @@ from oncology.model.trajectory import Trajectory
 from oncology.parallel import on_root
 from oncology.results.files import Results
 from oncology.results.fitted import FittedTumour, fitted_tumour, plain_treatment, posterior_content, shape_content
-from oncology.results.images import session_densities
+from oncology.results.images import session_densities, session_density
 from oncology.results.schema import SCHEMA, Estimate
 from oncology.results.verdict import RegionMatch, Verdict, judge
 from oncology.results.versions import versions
@@ -59,7 +59,7 @@ def collect(
     sessions = [gather(u) for u in course.run.densities]
     kept = np.unique(np.linspace(0, len(course.days) - 1, min(_FRAMES, len(course.days))).round().astype(int))
     frames = [gather(course.frames[k]) for k in kept]
-    residual = _residual(case, fit)
+    residual, uncertain = _residual(case, fit), _deviation(fit)
 
     def build() -> Results:
         mesh = fit.level.mesh
@@ -68,6 +68,10 @@ def collect(
         trajectory = Trajectory(course.days[kept], density, mesh.fingerprint, meta)
         thresholds = _thresholds(case, fit)
         densities = session_densities(case, mesh, [values for values in sessions if values is not None])
+        deviation = None
+        if uncertain is not None:
+            last = case.sessions[-1].whole
+            deviation = session_density(case, mesh, uncertain, last)
         levels = {"whole": thresholds["oedema"], "core": thresholds["core"]}
         agreements = {
             session.id: {
@@ -84,7 +88,7 @@ def collect(
         config |= {"run": {"ranks": comm.size, "seed": 0}, "versions": versions(engine.versions)}
         config |= {"inputs": dict(inputs or {})}
         estimate = Estimate.model_validate(content)
-        return Results(None, estimate, case, densities, trajectory, mesh, tuple(log), config)
+        return Results(None, estimate, case, densities, trajectory, mesh, tuple(log), config, deviation)
 
     made: list[Results] = []
 
@@ -120,6 +124,19 @@ def _residual(case: Case, fit: CaseFit) -> Residual | None:
         return None
     area = sum(surface_area(mask) for session in case.sessions for mask in session.regions.values())
     return boundary_residual(found.here, found.information.rims, area, fit.level.mesh.size)
+
+
+def _deviation(fit: CaseFit) -> np.ndarray | None:
+    """Standard deviation of the last session's density on the vertices (collective; rank 0).
+
+    None where the last linearisation did not leave its derivatives, or where the shape was corrected after it.
+    """
+    known = fit.identified.growth
+    if known is None or fit.shape is not None:
+        return None
+    variance = np.einsum("kv,kl,lv->v", known.moved, fit.posterior.covariance, known.moved)
+    gathered = fit.level.engine.gather(np.sqrt(np.maximum(variance, 0.0)))
+    return None if gathered is None else np.asarray(gathered)
 
 
 def _verdict(

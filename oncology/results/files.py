@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from oncology.results.shared import write_description, write_shapes
 __all__ = [
     "LOG",
     "Results",
+    "deviation_name",
     "find_case",
     "read_config",
     "read_json",
@@ -39,6 +40,7 @@ __all__ = [
     "read_results",
     "require_same_inputs",
     "require_same_mesh",
+    "with_provenance",
     "write_results",
 ]
 
@@ -58,6 +60,8 @@ class Results:
         mesh: the mesh.
         log: accepted iterates of the fit, in order.
         config: every resolved setting.
+        deviation: standard deviation of the last session's density from the uncertainty of the parameters, as that
+            session's entry of `densities` (rank 0); None where the fit left none.
     """
 
     out: Path | None
@@ -68,6 +72,7 @@ class Results:
     mesh: TetMesh
     log: tuple[Mapping[str, Any], ...]
     config: Mapping[str, Any]
+    deviation: Volume | None = None
 
     @property
     def sessions(self) -> tuple[str, ...]:
@@ -152,7 +157,19 @@ def read_results(out: Path, case: Case | None = None) -> Results:
     if case is not None:
         _check_case(out, case, estimate, densities)
         require_same_inputs(out, case, config)
-    return Results(out, estimate, case, densities, trajectory, mesh, read_log(out / LOG), config)
+    uncertain = out / deviation_name(list(estimate.dice)[-1])
+    deviation = read_volume(uncertain) if uncertain.is_file() else None
+    return Results(out, estimate, case, densities, trajectory, mesh, read_log(out / LOG), config, deviation)
+
+
+def with_provenance(results: Results, command: str, date: str) -> Results:
+    """Return results that tell by which command and on what date they were made."""
+    return replace(results, config={**results.config, "provenance": {"command": command, "date": date}})
+
+
+def deviation_name(session: str) -> str:
+    """Return the name of the file with the standard deviation of a session's density."""
+    return f"density-sd_{session}.nii.gz"
 
 
 def write_results(folder: Path, results: Results) -> None:
@@ -167,6 +184,8 @@ def write_results(folder: Path, results: Results) -> None:
     days = {name: day for name, day in days.items() if name in results.sessions} or {last: results.trajectory.times[-1]}
     write_shapes(folder, results.mesh, results.trajectory, results.threshold, days)
     write_description(folder, "fit", results.estimate.case)
+    if results.deviation is not None:
+        write_volume(folder / deviation_name(results.sessions[-1]), results.deviation, np.float32)
     write_file(folder / "config.toml", tomli_w.dumps(results.config))
     write_file(folder / LOG, "".join(json.dumps(record) + "\n" for record in results.log))
     write_file(folder / "estimate.json", json.dumps(plain_content(results.estimate), indent=1) + "\n")

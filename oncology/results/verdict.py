@@ -191,7 +191,8 @@ def _noise(residual: Residual | None) -> Iterator[tuple[int, str]]:
 def _good(matches: Sequence[RegionMatch], residual: Residual | None) -> Iterator[str]:
     overlaps = [match.dice for match in matches if match.dice is not None]
     if overlaps:
-        yield f"scan and model overlap by {number(min(overlaps), 2)} or more (Dice) in every session and region"
+        least = math.floor(100.0 * min(overlaps)) / 100.0
+        yield f"scan and model overlap by {least:.2f} or more (Dice) in every session and region"
     if residual is not None:
         yield (
             f"their boundaries lie {number(residual.found, 2)} mm apart, intervals and mesh allow for "

@@ -72,7 +72,7 @@ def test_a_pipe_hears_nothing(run):
 
 
 def test_every_file_of_the_contract_is_there_and_nothing_else(folder, fitted):
-    images = {"density_ses-01.nii.gz", "density_ses-02.nii.gz"}
+    images = {"density_ses-01.nii.gz", "density_ses-02.nii.gz", "density-sd_ses-02.nii.gz"}
     files = {"estimate.json", "trajectory.h5", "mesh.h5", "report.html", "log.jsonl", "log.txt", "config.toml"}
     files |= {"series.vtkhdf", "dataset_description.json"}
     files |= {f"surface_{region}_ses-0{k}.stl" for region in ("whole", "core") for k in (1, 2)}

@@ -1,6 +1,7 @@
 """The page: complete, self-contained, safe, written whole or not at all, and refused for folders that are not right."""
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -14,7 +15,7 @@ from oncology.errors import InputError, OutputError
 from oncology.imaging import Case, read_volume, write_volume
 from oncology.meshing import read_mesh
 from oncology.model.trajectory import Trajectory, read_trajectory, write_trajectory
-from oncology.report import page, scene
+from oncology.report import page, pictures, scene
 from oncology.report.style import Drawing
 from oncology.results.files import read_results
 from tests.cases import Scan, write_case
@@ -47,9 +48,10 @@ def no_rendering(monkeypatch):
     def fail(made: scene.Scene) -> bytes:
         raise scene.RenderingError("3-D view: no EGL here: run `oncology doctor`")
 
-    monkeypatch.setattr(page, "render", fail)
-    for name in ("session_figure", "growth_figure", "convergence_figure"):
-        monkeypatch.setattr(page, name, lambda *given: Drawing(figsize=(0.1, 0.1)))
+    monkeypatch.setattr(pictures, "render", fail)
+    for name in ("session_figure", "growth_figure", "convergence_figure", "density_figure"):
+        monkeypatch.setattr(pictures, name, lambda *given: Drawing(figsize=(0.1, 0.1)))
+    monkeypatch.setattr(pictures, "mosaic_figures", lambda *given: (Drawing(figsize=(0.1, 0.1)),) * 2)
 
 
 def build_report(out: Path, case: Case | None = None) -> Path:
@@ -74,7 +76,7 @@ def test_the_page_needs_nothing_else(built):
     tags = Page(built).tags
     assert not [tag for tag, _ in tags if tag in ("script", "link", "iframe", "object")]
     sources = [attributes["src"] for tag, attributes in tags if tag == "img"]
-    assert len(sources) == 5  # two sessions, growth, view, convergence
+    assert len(sources) == 10  # two sessions in planes, as scan and as model; maps, growth, view, convergence
     assert all(source.startswith("data:image/") for source in sources)
     assert all(attributes["alt"] for tag, attributes in tags if tag == "img")
     assert "http" not in built.replace("base64", "")
@@ -91,18 +93,19 @@ def test_the_page_says_it_all(built):
         "15 fractions",
         "do not determine diffusion in grey matter",
         "95 % Hausdorff, mm",
-        "settings.size_mm 2.5",
-        "versions.numpy 2.3.5",
+        "cell size near the tumour, mm 2.5",
+        "version of numpy 2.3.5",
+        "Swanson, E. C. Alvord",
+        "The model explains the scans (explained)",
         "smallest angle",
         "converged",
     ):
         assert part in text, part
-    assert "None" not in text
-    assert "nan" not in text
+    assert not re.search(r"\b(None|nan)\b", text)
 
 
 def test_it_can_be_made_without_the_case(out, monkeypatch):
-    monkeypatch.setattr(page, "render", lambda made: b"")
+    monkeypatch.setattr(pictures, "render", lambda made: b"")
     text = Page(build_report(out).read_text()).text
     assert "Case folder not found when this page was made" in text
     assert "0.155" in text
@@ -117,7 +120,7 @@ def growth(days: list[float]) -> dict[str, object]:
 
 
 def test_growth_is_shown_with_intervals_and_beyond_the_last_session(toy, out, monkeypatch):
-    monkeypatch.setattr(page, "render", lambda made: b"")
+    monkeypatch.setattr(pictures, "render", lambda made: b"")
     change(out, growth=growth([-100.0, 0.0, 40.0, 60.0]))
     text = Page(build_report(out, toy).read_text()).text
     assert "40 0 100 90.0 to 120 50.0 45.0 to 60.0" in text
@@ -144,7 +147,7 @@ def test_a_corrected_shape_is_told_in_words(toy, out, no_rendering):
     text = Page(build_report(out, toy).read_text()).text
     assert "overlaps with the segmentations by 0.80 (Dice)" in text
     assert "corrected on day −40, by 123 Gaussians of 5 mm" in text
-    assert "positions_mm" not in text and "ln_proliferation" in text
+    assert "positions" not in text and "prior of ln proliferation" in text
 
 
 def test_a_machine_that_cannot_render_still_gets_its_page(toy, out, no_rendering):
@@ -164,7 +167,7 @@ def test_a_fit_that_did_not_converge_is_marked(toy, out, no_rendering):
     text = Page(source).text
     assert "ended with status “stagnated”" in text
     assert "density at the cut is &lt;high&gt;" in source
-    assert "some_new_entry.a 1, 2" in text
+    assert "some new entry: a 1, 2" in text
 
 
 def test_a_tumour_without_core_in_one_scan(tmp_path, no_rendering):
@@ -247,3 +250,57 @@ def test_the_template_is_in_the_wheel(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     names = {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".html")}
     assert names >= {f"oncology/report/{name}.html" for name in ("base", "macros", "prediction", "template")}
+
+
+def test_headings_tables_and_pictures_are_told_to_those_who_cannot_see(built):
+    tags = Page(built).tags
+    names = [tag for tag, _ in tags]
+    assert [names.count(name) for name in ("main", "nav", "header", "footer", "h1")] == [1] * 5
+    identifiers = {attributes["id"] for _, attributes in tags if "id" in attributes}
+    targets = [a["href"] for tag, a in tags if tag == "a" and a["href"].startswith("#")]
+    assert len(targets) == 12 and all(target[1:] in identifiers for target in targets)
+    assert names.count("table") == names.count("caption") > 5
+    assert all(attributes.get("scope") in ("col", "row") for tag, attributes in tags if tag == "th")
+    alternatives = [attributes["alt"] for tag, attributes in tags if tag == "img"]
+    assert len(set(alternatives)) == len(alternatives) and all(len(alt) > 40 for alt in alternatives)
+    assert any("overlap by" in alt and "mL" not in alt for alt in alternatives)
+    labelled = {a["for"] for tag, a in tags if tag == "label"}
+    assert labelled == {a["id"] for tag, a in tags if tag == "input"}
+
+
+def test_scan_and_model_are_laid_over_each_other(built):
+    stacks = re.findall(
+        r'<div class="stack">\s*<img class="scan" src="([^"]+)".*?<img class="model" src="([^"]+)"', built, re.S
+    )
+    assert len(stacks) == 2 and all(scan != model for scan, model in stacks)
+
+
+def test_provenance_tells_command_date_inputs_and_files(toy, out, no_rendering):
+    config = out / "config.toml"
+    made = '\n[provenance]\ncommand = "oncology fit <toy>"\ndate = "2026-11-28 10:00:00+00:00"\n'
+    config.write_text(config.read_text() + made)
+    source = build_report(out, toy).read_text()
+    text = Page(source).text
+    assert "date 2026-11-28 10:00:00+00:00 command oncology fit <toy>" in text
+    for name, hash in read_results(out, toy).config["inputs"].items():
+        assert f"{name} {hash}" in text
+    linked = [a["href"] for tag, a in Page(source).tags if tag == "a" and not a["href"].startswith("#")]
+    assert len(linked) > 4 and all((out / name).is_file() for name in linked)
+    assert "oncology view FOLDER" in text
+
+
+def test_a_map_of_the_uncertainty_is_read_and_shown(toy, out, no_rendering):
+    assert "left no map of the density's uncertainty" in Page(build_report(out, toy).read_text()).text
+    density = read_volume(out / "density_ses-02.nii.gz")
+    write_volume(out / "density-sd_ses-02.nii.gz", density.with_data(0.1 * density.data), np.float32)
+    source = build_report(out, toy).read_text()
+    assert "density-sd_ses-02.nii.gz : its standard deviation, ses-02" in Page(source).text
+    assert any("standard deviation is 0.0" in (a["alt"] or "") for tag, a in Page(source).tags if tag == "img")
+
+
+def test_what_lies_below_a_voxel_and_days_are_not_told_finer_than_known(toy, out, no_rendering):
+    tables = Page(build_report(out, toy).read_text()).text
+    assert "≤ voxel (4)" in tables and "surface Dice" in tables
+    onset = json.loads((out / "estimate.json").read_text())["parameters"]["onset"]["value"]
+    assert f"day of onset −{abs(onset):.0f} day" in tables
+    assert page._distance(4.2, 4.0) == "4.20" and page._distance(None, 4.0) == "–"
