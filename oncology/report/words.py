@@ -217,7 +217,9 @@ def seed_words(estimate: Estimate) -> str:
         return ""
     ends, value = estimate.seed_radius.interval, estimate.seed_radius.value
     amplitude = estimate.posterior.get("seed", {}).get("amplitude")
-    centre = "" if amplitude is None else f" of {number(float(amplitude))} of the carrying capacity at its centre"
+    count = len(estimate.foci)
+    middle, edge = ("their centres", "their edges") if count else ("its centre", "its edge")
+    centre = "" if amplitude is None else f" of {number(float(amplitude))} of the carrying capacity at {middle}"
     if ends[0] == ends[1]:
         source = "This radius was given, not estimated."
     elif radius.identified:
@@ -227,7 +229,6 @@ def seed_words(estimate: Estimate) -> str:
             f"The scans do not determine this radius: it rests on the prior assumption (95 % interval {span(*ends)} "
             "mm), and the intervals of the other parameters include what that leaves open."
         )
-    count = len(estimate.foci)
     ball = (
         f"{count} balls of {number(value)} mm radius, the seeds, one in each focus,"
         if count
@@ -235,7 +236,7 @@ def seed_words(estimate: Estimate) -> str:
     )
     return (
         f"On the day of onset the modelled tumour is {ball} with a cell density{centre} that falls to zero at "
-        f"{'their' if count else 'its'} edge. {source}"
+        f"{edge}. {source}"
     )
 
 

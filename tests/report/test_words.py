@@ -91,7 +91,7 @@ def test_several_foci_have_a_row_each(estimate):
     assert rows["seed"].determined and not rows["seed2"].determined
     assert any("do not determine site of onset" in sentence for sentence in cannot_tell(both, 2))
     assert "2 balls of" in seed_words(both) and "one in each focus" in seed_words(both)
-    assert seed_count(both) == "2 seeds" and "falls to zero at their edge" in seed_words(both)
+    assert seed_count(both) == "2 seeds" and "falls to zero at their edges" in seed_words(both)
 
 
 def test_bars_are_symmetric_and_stay_inside(estimate):
