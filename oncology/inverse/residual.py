@@ -18,7 +18,7 @@ from oncology.inverse.rims import RimProcess
 
 __all__ = ["Residual", "boundary_residual", "displacement"]
 
-_MESH = 0.1  # of the edge of the cells: how far off they place a boundary, as the rates of convergence show
+_MESH = 0.1  # of the edge of the cells: an allowance for how far off they place a boundary
 
 
 @dataclass(frozen=True)
