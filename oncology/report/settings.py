@@ -76,6 +76,8 @@ def flat(content: Mapping[str, Any], group: str = "") -> Iterator[tuple[str, str
 
 
 def _group(name: str) -> str:
+    if not name:
+        return ""
     if name in GROUPS:
         return GROUPS[name]
     first, _, rest = name.partition(".")

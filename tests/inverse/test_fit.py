@@ -143,10 +143,15 @@ def test_a_mesh_that_cannot_be_widened_is_told(tmp_path, monkeypatch):
 
 
 def test_the_posterior_of_a_fit_counts_the_refinement(fitted):
-    """Errors fall as h^2: the step to no mesh is 1 / (1.6^2 - 1) of that from the coarse to the fine one."""
+    """Errors fall as h^2: the step to no mesh is 1 / (1.6^2 - 1) of that from the coarse to the fine one.
+
+    And cells of 5 mm show the seed's radius to 0.75 mm.
+    """
     _, _, fit = fitted
     found, step = fit.identified, fit.identified.x - fit.identified.coarse
-    expected = posterior(found.x, found.information, fit.unknowns.prior, step / 1.56)
+    names = list(fit.unknowns.names)
+    radius = 0.75 / fit.tumour.seed_radius * np.eye(len(names))[names.index("ln_seed_radius")]
+    expected = posterior(found.x, found.information, fit.unknowns.prior, np.stack([step / 1.56, radius]))
     np.testing.assert_allclose(fit.posterior.covariance, expected.covariance, rtol=1e-12)
     np.testing.assert_allclose(fit.posterior.data_covariance, expected.data_covariance, rtol=1e-12)
     np.testing.assert_array_equal(fit.posterior.mean, found.x)
