@@ -27,6 +27,7 @@ type Floats = NDArray[np.floating]
 type Mask = NDArray[np.bool_]
 
 GIVEN = (0.25, 0.60)  # thresholds in case.toml: whole tumour, core
+WHITE_ERROR = 0.5  # mm, of the white matter in the maps of stratum B: half a voxel
 THRESHOLD_ERROR = 0.05  # largest error of a threshold in stratum B
 FLIPPED = 0.25  # fraction of boundary voxels that change sides where a Gaussian field is positive
 FIELD_WIDTH = 3.0  # mm, of that field
@@ -263,12 +264,13 @@ def write_case(
         (case / name).parent.mkdir(parents=True, exist_ok=True)
         nib.save(nib.Nifti1Image(data, where), case / name)
     deviation = "" if exact else f"sd = {THRESHOLD_ERROR / math.sqrt(3.0):.4f}\n"
-    certain = "\n[segmentation]\nwhite_mm = 0.0\n" if exact else ""
+    maps_off = 0.0 if exact else WHITE_ERROR
     sessions = "".join(
         f'\n[[session]]\nid = "ses-0{k}"\nday = {day - days[0]:.6f}\n' for k, day in enumerate(days, start=1)
     )
     content = (
         f'[subject]\nid = "{id}"\n\n[labels]\nnecrosis = []\noedema = 2\nenhancing = 3\n\n'
-        f"[thresholds]\noedema = {GIVEN[0]}\ncore = {GIVEN[1]}\n{deviation}{certain}{sessions}"
+        f"[thresholds]\noedema = {GIVEN[0]}\ncore = {GIVEN[1]}\n{deviation}\n"
+        f"[segmentation]\nwhite_mm = {maps_off}\n{sessions}"
     )
     (case / "case.toml").write_text(content, encoding="utf-8")

@@ -91,7 +91,7 @@ class Case:
     treatments: tuple[Treatment, ...]
     reassigned_fraction: float
     segmentation_bias: float = 0.0
-    white_error: float = 0.5
+    white_error: float = 0.25
 
     def __repr__(self) -> str:
         return str(case_table(self))

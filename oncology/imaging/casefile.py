@@ -142,7 +142,7 @@ class SegmentationSection(_Section):
     """
 
     bias_mm: Bias = 0.0
-    white_mm: Bias = 0.5
+    white_mm: Bias = 0.25
 
 
 class SessionSection(_Section):

@@ -176,7 +176,9 @@ def test_the_page_stands_alone(predicted):
 def cells(page: str) -> list[list[str]]:
     """Rows of every table of a page."""
     rows = re.findall(r"<tr[^>]*>(.*?)</tr>", page, re.DOTALL)
-    return [[re.sub("<.*?>", "", cell) for cell in re.findall(r"<t[hd].*?>.*?</t[hd]>", row, re.DOTALL)] for row in rows]
+    return [
+        [re.sub("<.*?>", "", cell) for cell in re.findall(r"<t[hd].*?>.*?</t[hd]>", row, re.DOTALL)] for row in rows
+    ]
 
 
 def test_the_numbers_of_the_page_are_those_of_the_file(predicted, content):
