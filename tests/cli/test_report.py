@@ -6,7 +6,7 @@ import pytest
 
 from oncology.cli import main as cli
 from oncology.imaging import Case
-from oncology.report import page, scene
+from oncology.report import pictures, scene
 from oncology.report.style import Drawing
 from tests.report.synthetic import write_results
 
@@ -16,9 +16,9 @@ def out(case_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     def fail(made: scene.Scene) -> bytes:
         raise scene.RenderingError("3-D view: not in this test")
 
-    monkeypatch.setattr(page, "render", fail)
+    monkeypatch.setattr(pictures, "render", fail)
     for name in ("session_figure", "growth_figure", "convergence_figure"):
-        monkeypatch.setattr(page, name, lambda *given: Drawing(figsize=(0.1, 0.1)))
+        monkeypatch.setattr(pictures, name, lambda *given: Drawing(figsize=(0.1, 0.1)))
     return write_results(tmp_path, Case.read(case_path), size=8.0, steps=4)
 
 
