@@ -28,7 +28,7 @@ GOOD, POOR = 0.9, 0.6  # Dice from which a region counts as explained, below whi
 LEAST_GOOD, LEAST_POOR = 0.7, 0.3  # the same for regions so small that voxels and cells blur their boundary
 BLUR = 0.15  # mean displacement that voxels and cells cause by themselves, as a fraction of their edge
 ONE_SEED = 0.9, 0.5  # the same two limits for the overlap of the whole tumour with what the parameters alone grow
-NOISE = 1.5, 2.5  # boundary residual over the assumed standard deviation: above it intervals are too narrow, void
+NOISE = 1.5, 3.0  # boundary residual over the assumed standard deviation: above it intervals are too narrow, void
 NAMES = {"whole": "whole tumour", "core": "core"}
 
 
