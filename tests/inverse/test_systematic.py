@@ -22,7 +22,7 @@ DISTANCE = 0.5  # mm
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory):
-    return Case.read(Phantom().write(tmp_path_factory.mktemp("moved")))
+    return replace(Case.read(Phantom().write(tmp_path_factory.mktemp("moved"))), white_error=DISTANCE)
 
 
 def moved(case: Case, distance: float) -> Case:
